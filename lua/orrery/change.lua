@@ -1,0 +1,378 @@
+--- change: insert, update and delete as immutable objects. Columns are always in the order of their table, whatever
+-- order a script's tables have. What runs them, and with which parameters, is the engine's.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local expression = import "expression"
+local selectable = import "selectable"
+local statement = import "statement"
+
+local change = {}
+local PARTS, new = expression.PARTS, expression.new
+local null = core.null
+local copy_of = statement.copy_of
+
+PARTS.insert = { nodes = { "target", "source", "conflict" }, lists = { "columns", "rows", "items" } }
+PARTS.row = { lists = { "values" } }
+PARTS.conflict = { lists = { "elements", "columns", "values", "wheres" } }
+PARTS.update = { atoms = { "everything" }, nodes = { "target" }, lists = { "columns", "values_", "wheres", "items" } }
+PARTS.delete = { atoms = { "everything" }, nodes = { "target" }, lists = { "wheres", "items" } }
+PARTS.excluded = {}
+
+-- ---- columns and values ----
+
+-- The columns of what is changed as { column (of the table), key (the script's name), position }, by key.
+local function columns_by_key(source)
+  local columns = {}
+  for position, column in ipairs(source.columns) do
+    local key = column.key or column.name
+    columns[key] = { column = column, key = key, position = position }
+  end
+  return columns
+end
+
+-- The names in a table of values as entries in the order of the columns.
+local function order_names(self, values, call)
+  local known, entries = columns_by_key(self.of), {}
+  for name in pairs(values) do
+    local node = expression.clause(name)
+    local key = node and node.visit == "column" and (node.key or node.name) or name
+    if not known[key] then
+      errors.raise("ArgumentError", "%s: '%s' has no column '%s'%s", call, self.target.name or self.target.visit,
+        tostring(key), errors.hint(key, errors.sorted_keys(known)))
+    end
+    local entry = known[key]
+    entries[#entries + 1] = { column = entry.column, key = key, position = entry.position, value = values[name] }
+  end
+  table.sort(entries, function(a, b) return a.position < b.position end)
+  return entries
+end
+
+-- A value as it is written to a column; nodes stay what they are.
+local function value_node(entry)
+  local value = entry.value
+  local node = value ~= null and expression.clause(value)
+  if node then
+    return expression.expect_operand(node, "values()", 1)
+  end
+  return new{ visit = "bind", key = entry.key, value = value, type = entry.column.type }
+end
+
+local function pick(entries, field)
+  local list = {}
+  for position, entry in ipairs(entries) do
+    list[position] = entry[field]
+  end
+  return list
+end
+
+local function value_nodes(entries)
+  local nodes = {}
+  for position, entry in ipairs(entries) do
+    nodes[position] = value_node(entry)
+  end
+  return nodes
+end
+
+-- ---- what the three share ----
+
+local function target_of(value, call)
+  local node = expression.expect(value, call, 1)
+  local target = node.visit == "entity" and node.table or node
+  if target.visit ~= "table" then
+    errors.raise("ArgumentError", "%s: a mapped class or a table expected, got a %s", call, target.visit or "value")
+  end
+  return target, node
+end
+
+local returning = {}
+
+function returning:result_items()
+  return self.items or {}
+end
+
+--- Returns columns of the changed rows: columns, expressions, or the class itself.
+function returning:returning(...)
+  statement.check(self, self.visit .. ":returning")
+  local copy = copy_of(self)
+  copy.items = statement.read_items("returning()", ...)
+  return copy
+end
+
+local filtered = {}
+
+--- Only rows for which all conditions hold; orm.all says every row.
+function filtered:where(...)
+  local call = self.visit .. ":where"
+  statement.check(self, call)
+  local copy = copy_of(self)
+  copy.wheres = statement.with_conditions(self.wheres, "where()", ...)
+  for position = 1, select("#", ...) do
+    copy.everything = copy.everything or (select(position, ...)) == expression.all
+  end
+  return copy
+end
+filtered.filter = filtered.where
+
+--- where() with equality.
+function filtered:filter_by(...)
+  statement.check(self, self.visit .. ":filter_by")
+  return self:where((unpack or table.unpack)(statement.equalities(self.of, ...)))
+end
+
+local function define(visit, methods, ...)
+  for _, mixin in ipairs({ ... }) do
+    for name, method in pairs(mixin) do
+      methods[name] = method
+    end
+  end
+  return statement.define(visit, methods)
+end
+
+-- ---- insert ----
+
+---@class orrery.Insert
+local Insert = {}
+
+local function check_values(values, call)
+  if type(values) ~= "table" or expression.clause(values) then
+    errors.raise("ArgumentError", "%s: { name = value } or a list of such tables expected, got %s", call,
+      values == nil and "nil" or errors.show(values))
+  end
+end
+
+local function same_columns(entries, columns, row)
+  for position, column in ipairs(columns) do
+    if not entries[position] or entries[position].column ~= column then
+      return false
+    end
+  end
+  return #entries == #columns or errors.raise("ArgumentError", "values(): row %d names other columns than row 1", row)
+end
+
+local function read_rows(self, list)
+  local columns, rows
+  for position, values in ipairs(list) do
+    check_values(values, ("values(): row %d"):format(position))
+    local entries = order_names(self, values, "values()")
+    columns = columns or pick(entries, "column")
+    if not same_columns(entries, columns, position) then
+      errors.raise("ArgumentError", "values(): row %d names other columns than row 1 (NULL is orm.null)", position)
+    end
+    for _, entry in ipairs(entries) do
+      entry.key = #list == 1 and entry.key or nil
+    end
+    rows = rows or {}
+    rows[position] = new{ visit = "row", values = value_nodes(entries) }
+  end
+  return columns, rows
+end
+
+--- The values of a row, or a list of rows, which must name the same columns.
+---@param values table<string, any>|table[]
+function Insert:values(values)
+  statement.check(self, "insert:values")
+  check_values(values, "values()")
+  local list = values[1] ~= nil and values or { values }
+  local copy = copy_of(self)
+  copy.columns, copy.rows = read_rows(self, list)
+  copy.source = nil
+  return copy
+end
+
+--- The rows of a select, for columns named in order.
+---@param names string[]
+---@param source table
+function Insert:from_select(names, source)
+  statement.check(self, "insert:from_select")
+  local node = expression.expect(source, "from_select()", 2)
+  local known, columns = columns_by_key(self.of), {}
+  for position, name in ipairs(type(names) == "table" and names or {}) do
+    local entry = known[name] or statement.attribute(self.of, name, "from_select()")
+    columns[position] = entry.column
+  end
+  if #columns == 0 or not node.is_statement then
+    errors.raise("ArgumentError", "from_select({ names }, select) expected")
+  end
+  local copy = copy_of(self)
+  copy.columns, copy.rows, copy.source = columns, nil, node
+  return copy
+end
+
+local CONFLICT_OPTIONS = { index_elements = 1, set = 1, where = 1 }
+
+local function elements_of(self, options, call)
+  local known, elements = columns_by_key(self.of), {}
+  for position, name in ipairs(options.index_elements or {}) do
+    local node = expression.clause(name)
+    local key = node and (node.key or node.name) or name
+    elements[position] = (known[key] or { column = statement.attribute(self.of, key, call) }).column
+  end
+  return elements
+end
+
+local function with_conflict(self, conflict)
+  local copy = copy_of(self)
+  conflict.visit, copy.conflict = "conflict", new(conflict)
+  return copy
+end
+
+--- Rows that would break a unique key are left out; of the given columns, or of any key.
+---@param options? { index_elements?: string[] }
+function Insert:on_conflict_do_nothing(options)
+  statement.check(self, "insert:on_conflict_do_nothing")
+  options = errors.check_options(options, { index_elements = 1 }, "on_conflict_do_nothing()")
+  return with_conflict(self, { elements = elements_of(self, options, "on_conflict_do_nothing()") })
+end
+
+--- Rows that would break a unique key change the row that is there: { index_elements, set, where }. What was to be
+--- inserted is insert.excluded.
+---@param options { index_elements: string[], set: table<string, any>, where?: table }
+function Insert:on_conflict_do_update(options)
+  statement.check(self, "insert:on_conflict_do_update")
+  options = errors.check_options(options, CONFLICT_OPTIONS, "on_conflict_do_update()")
+  check_values(options.set, "on_conflict_do_update(): set")
+  local entries = order_names(self, options.set, "on_conflict_do_update()")
+  local elements = elements_of(self, options, "on_conflict_do_update()")
+  if #entries == 0 or #elements == 0 then
+    errors.raise("ArgumentError", "on_conflict_do_update{ index_elements = {...}, set = {...} } needs both")
+  end
+  for _, entry in ipairs(entries) do
+    entry.key = nil
+  end
+  local wheres = options.where ~= nil and statement.with_conditions(nil, "on_conflict_do_update(): where", options.where)
+  return with_conflict(self, { elements = elements, columns = pick(entries, "column"), values = value_nodes(entries),
+    wheres = wheres or nil })
+end
+
+local insert_metatable = define("insert", Insert, returning)
+
+-- insert.excluded.name: the value that was to be inserted.
+local function excluded_of(self)
+  local excluded = { visit = "excluded", name = "excluded" }
+  return setmetatable({}, {
+    __index = function(_, name)
+      local column = statement.attribute(self.of, name, "excluded")
+      return new{ visit = "column", name = column.name, key = column.key, type = column.type, table = excluded }
+    end,
+  })
+end
+
+local insert_methods = insert_metatable.__index
+function insert_metatable.__index(self, key)
+  if key == "excluded" then
+    return excluded_of(self)
+  end
+  return insert_methods[key]
+end
+
+--- New rows of a mapped class or a table.
+---@return orrery.Insert
+function change.insert(target)
+  local found, of = target_of(target, "insert()")
+  return setmetatable({ visit = "insert", target = found, of = of }, insert_metatable)
+end
+
+-- ---- update ----
+
+---@class orrery.Update
+local Update = {}
+
+--- The new values of columns; expressions may use the old ones.
+---@param values table<string, any>
+function Update:values(values)
+  statement.check(self, "update:values")
+  check_values(values, "values()")
+  local entries = order_names(self, values, "values()")
+  local copy = copy_of(self)
+  copy.columns, copy.values_ = pick(entries, "column"), value_nodes(entries)
+  return copy
+end
+
+local update_metatable = define("update", Update, returning, filtered)
+
+--- Changes rows of a mapped class or a table.
+---@return orrery.Update
+function change.update(target)
+  local found, of = target_of(target, "update()")
+  return setmetatable({ visit = "update", target = found, of = of }, update_metatable)
+end
+
+-- ---- delete ----
+
+local delete_metatable = define("delete", {}, returning, filtered)
+
+--- Deletes rows of a mapped class or a table.
+function change.delete(target)
+  local found, of = target_of(target, "delete()")
+  return setmetatable({ visit = "delete", target = found, of = of }, delete_metatable)
+end
+
+-- ---- values given at execution ----
+
+-- Names of bindparam() in conditions are parameters, not columns.
+local function condition_names(self)
+  local names = {}
+  for _, where in ipairs(self.wheres or {}) do
+    expression.each_bind(where, function(bind)
+      if bind.key then
+        names[bind.key] = true
+      end
+    end)
+  end
+  return names
+end
+
+local function parameter_entries(self, params)
+  local taken, values = condition_names(self), {}
+  for name in pairs(params) do
+    if not taken[name] then
+      values[name] = false
+    end
+  end
+  return order_names(self, values, self.visit .. "()")
+end
+
+-- The columns that a statement has and those of the parameters, in the order of the table.
+local function add_parameters(self, entries)
+  local given, merged, positions = {}, {}, {}
+  for position, column in ipairs(self.of.columns) do
+    positions[column] = position
+  end
+  for _, entry in ipairs(entries) do
+    given[entry.column] = true
+    entry.node = new{ visit = "bind", key = entry.key, type = entry.column.type }
+    merged[#merged + 1] = entry
+  end
+  local values = self.values_ or self.rows and self.rows[1].values
+  for position, column in ipairs(self.columns or {}) do
+    if not given[column] then
+      merged[#merged + 1] = { column = column, node = values[position], position = positions[column] }
+    end
+  end
+  table.sort(merged, function(a, b) return a.position < b.position end)
+  return merged
+end
+
+--- An insert or update whose further columns are the names of `params`, with values to come by those names. Other
+--- statements are given back as they are.
+---@param self table
+---@param params table<string, any>
+---@return table
+function change.for_parameters(self, params)
+  if (self.visit ~= "insert" and self.visit ~= "update") or self.source or (self.rows and #self.rows > 1) then
+    return self
+  end
+  local entries = parameter_entries(self, params)
+  if #entries == 0 then
+    return self
+  end
+  local merged, copy = add_parameters(self, entries), copy_of(self)
+  copy.columns = pick(merged, "column")
+  local nodes = pick(merged, "node")
+  copy.values_ = self.visit == "update" and nodes or nil
+  copy.rows = self.visit == "insert" and { new{ visit = "row", values = nodes } } or nil
+  return copy
+end
+
+return change

@@ -1,0 +1,65 @@
+--- database: the one-object style: engine, session, base and types on one table, for scripts with one database.
+local import = ...
+local errors = import "errors"
+local types = import "types"
+local schema = import "schema"
+local relationship = import "relationship"
+local declarative = import "declarative"
+local engine_module = import "engine"
+local session_module = import "session"
+
+local database = {}
+
+local Database = {}
+local metatable = { __metatable = { __name = "orrery.Database" } }
+
+function metatable.__index(self, key)
+  local found = Database[key]
+  if found == nil and types.is_type(types[key]) then
+    found = types[key]
+  end
+  if found == nil then
+    errors.raise("ArgumentError", "a database has no '%s'%s", tostring(key),
+      errors.hint(tostring(key), errors.sorted_keys(Database)))
+  end
+  return found
+end
+
+Database.Column, Database.ForeignKey = schema.Column, schema.ForeignKey
+Database.UniqueConstraint, Database.CheckConstraint, Database.Index = schema.UniqueConstraint, schema.CheckConstraint, schema.Index
+Database.ForeignKeyConstraint = schema.ForeignKeyConstraint
+Database.relationship, Database.backref = relationship.relationship, relationship.backref
+Database.Mapped, Database.mapped_column = declarative.Mapped, declarative.mapped_column
+
+--- Creates the tables that are not there yet.
+function Database:create_all()
+  self.metadata:create_all(self.engine)
+end
+
+--- Drops all tables of the models.
+function Database:drop_all()
+  self.metadata:drop_all(self.engine)
+end
+
+--- Closes session and engine.
+function Database:close()
+  self.session:close()
+  self.engine:dispose()
+end
+metatable.__close = Database.close
+
+--- An engine, a session and a declarative base on one table; db.Model("Name", {...}) declares a class.
+---@param url string as create_engine takes it
+---@param options? table as create_engine takes them
+function database.database(url, options)
+  local engine = engine_module.create_engine(url, options)
+  local base = declarative.declarative_base()
+  local self = { engine = engine, metadata = base.metadata, Model = base, session = session_module.Session(engine) }
+  --- db.Table("name", db.Column(...), ...) needs no metadata.
+  self.Table = function(name, ...)
+    return schema.Table(name, base.metadata, ...)
+  end
+  return setmetatable(self, metatable)
+end
+
+return database

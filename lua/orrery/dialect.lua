@@ -1,0 +1,124 @@
+--- dialect: what databases say differently, as data. The compiler asks for words and templates here and never for a
+-- database's name; a new database is one more table.
+local import = ...
+local errors = import "errors"
+
+local dialect = {}
+
+-- ---- identifiers ----
+
+local function words(text)
+  local set = {}
+  for word in text:gmatch("%S+") do
+    set[word] = true
+  end
+  return set
+end
+
+-- Every word that SQLite's parser knows; quoting one that need not be does no harm.
+local SQLITE_RESERVED = words [[
+  abort action add after all alter always analyze and as asc attach autoincrement before begin between by cascade case
+  cast check collate column commit conflict constraint create cross current current_date current_time
+  current_timestamp database default deferrable deferred delete desc detach distinct do drop each else end escape
+  except exclude exclusive exists explain fail false filter first following for foreign from full generated glob group
+  groups having if ignore immediate in index indexed initially inner insert instead intersect into is isnull join key
+  last left like limit match materialized natural no not nothing notnull null nulls of offset on or order others outer
+  over partition plan pragma preceding primary query raise range recursive references regexp reindex release rename
+  replace restrict returning right rollback row rows savepoint select set table temp temporary then ties to transaction
+  trigger true unbounded union unique update using vacuum values view virtual when where window with without
+]]
+
+local function refuse_identifier(identifier)
+  errors.raise("CompileError", "%s cannot be the name of a table, column or label: a name is a string that is not "
+    .. "empty and has no NUL byte", errors.show(identifier))
+end
+
+-- Names that a database takes as they are; the same for all so far, except for the reserved words.
+local function make_quote(reserved)
+  return function(identifier)
+    if type(identifier) ~= "string" or identifier == "" or identifier:find("\0", 1, true) then
+      refuse_identifier(identifier)
+    elseif identifier:find("^[a-z_][a-z0-9_]*$") and not reserved[identifier] then
+      return identifier
+    end
+    return '"' .. identifier:gsub('"', '""') .. '"'
+  end
+end
+
+-- ---- what dialects have ----
+
+---@class orrery.Dialect
+---@field name string
+---@field quote fun(identifier: string): string the one place where identifiers become SQL
+---@field marker string "?", or a format of the number: "$%d"
+---@field max_binds integer markers that a statement may have
+---@field constants table<string, string> true and false
+---@field operators table<string, string> templates of two operands by the operator's name
+---@field functions table<string, string> whole text of functions that are called without arguments
+---@field collations table<string, boolean> names that are not quoted
+---@field extract table<string, string> templates of an operand by the field, with "$" for it
+---@field array_in? string a template that reads a bound JSON array as rows
+---@field json_path string a template of document and path
+---@field json_value string a template that makes JSON of a part of a document
+---@field offset_limit? string what LIMIT must say where only an offset is asked for
+---@field row_locks boolean FOR UPDATE exists
+---@field update_from boolean UPDATE ... FROM exists
+---@field types? table<string, string> names of types where they differ
+local STANDARD = {
+  marker = "?",
+  max_binds = 32766,
+  constants = { ["true"] = "TRUE", ["false"] = "FALSE" },
+  operators = {},
+  functions = { now = "CURRENT_TIMESTAMP", current_timestamp = "CURRENT_TIMESTAMP", current_date = "CURRENT_DATE",
+    current_time = "CURRENT_TIME" },
+  collations = {},
+  extract = {},
+  json_path = "json_extract(%s, %s)",
+  json_value = "%s",
+  row_locks = true,
+  update_from = true,
+}
+
+--- A dialect: the fields given, and the standard's words for the rest.
+---@param fields table with name, and reserved: the set of words that must be quoted
+---@return orrery.Dialect
+function dialect.new(fields)
+  for name, value in pairs(STANDARD) do
+    if fields[name] == nil then
+      fields[name] = value
+    end
+  end
+  fields.quote = fields.quote or make_quote(fields.reserved or SQLITE_RESERVED)
+  return fields
+end
+
+-- ---- SQLite ----
+
+local function strftime(format)
+  return "CAST(strftime('" .. format .. "', $) AS INTEGER)"
+end
+
+dialect.sqlite = dialect.new{
+  name = "sqlite",
+  reserved = SQLITE_RESERVED,
+  constants = { ["true"] = "1", ["false"] = "0" },
+  operators = {
+    ilike = "lower(%s) LIKE lower(%s)",
+    not_ilike = "lower(%s) NOT LIKE lower(%s)",
+    is_distinct_from = "%s IS NOT %s",
+    is_not_distinct_from = "%s IS %s",
+    div = "%s / (%s + 0.0)", -- its own "/" drops the fraction of integers
+  },
+  collations = { BINARY = true, NOCASE = true, RTRIM = true },
+  extract = {
+    year = strftime("%Y"), month = strftime("%m"), day = strftime("%d"), hour = strftime("%H"),
+    minute = strftime("%M"), second = strftime("%S"), doy = strftime("%j"), dow = strftime("%w"),
+    week = strftime("%W"), epoch = strftime("%s"),
+  },
+  array_in = "SELECT value FROM json_each(%s)",
+  json_value = "json_quote(%s)",
+  offset_limit = "-1",
+  row_locks = false,
+}
+
+return dialect

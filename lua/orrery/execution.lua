@@ -1,0 +1,265 @@
+--- execution: what running a compiled statement takes and gives: parameters become values in the order of its markers,
+-- rows become Lua values. Runs nothing itself.
+local import = ...
+local core = import "core"
+local errors = import "errors"
+local result = import "result"
+
+local null = core.null
+
+local execution = {}
+
+-- ---- what a compiled statement needs to run ----
+
+-- Positions and types whose values go through a Lua function, or nil.
+local function with_function(list, name)
+  local found
+  for position, entry in ipairs(list) do
+    if entry.type and entry.type[name] then
+      found = found or {}
+      found[#found + 1] = { position = position, type = entry.type }
+    end
+  end
+  return found
+end
+
+local function handles_of(list)
+  local handles = {}
+  for position, entry in ipairs(list) do
+    handles[position] = entry.type and entry.type.handle or false
+  end
+  return handles
+end
+
+local function names_of(list, field)
+  local names = {}
+  for position, entry in ipairs(list) do
+    names[position] = entry[field] or false
+  end
+  return names
+end
+
+--- What is known of a compiled statement; found out once and kept in it.
+---@param compiled table
+---@return table
+local function facts_of(compiled)
+  local facts = compiled.facts
+  if not facts then
+    facts = {
+      count = #compiled.binds,
+      bind_handles = handles_of(compiled.binds),
+      bind_names = names_of(compiled.binds, "key"),
+      bind_functions = with_function(compiled.binds, "bind"),
+    }
+    compiled.facts = facts
+  end
+  return facts
+end
+execution.facts = facts_of
+
+local function set_columns(facts, columns, names)
+  local nodes = {}
+  for position, column in ipairs(columns) do
+    nodes[position] = column.node or false
+  end
+  facts.names = names
+  facts.handles = handles_of(columns)
+  facts.result_functions = with_function(columns, "result")
+  facts.row_metatable = result.row_metatable(names, nodes)
+end
+
+--- Fills in the columns: those in `compiled` where the statement names them, else the database's, whose names a stepped
+-- statement has. These are looked at every time: the tables behind a "SELECT *" change.
+---@param facts table
+---@param compiled table
+---@param stmt userdata
+function execution.describe(facts, compiled, stmt)
+  if compiled.kind ~= "text" and facts.names then
+    return
+  end
+  local names = stmt:columns(facts.names)
+  if names == facts.names then
+    return
+  end
+  local columns = {}
+  for position = 1, #names do
+    columns[position] = compiled.columns and compiled.columns[position] or {}
+    if compiled.kind ~= "text" and columns[position].name then
+      names[position] = columns[position].name
+    end
+  end
+  set_columns(facts, columns, names)
+end
+
+--- The values as the core takes them: through the Lua functions of their types.
+---@param facts table
+---@param values table
+---@return table
+function execution.convert(facts, values)
+  local functions = facts.bind_functions
+  if not functions then
+    return values
+  end
+  local copy = {}
+  for position = 1, facts.count do
+    copy[position] = values[position]
+  end
+  for _, entry in ipairs(functions) do
+    local value = values[entry.position]
+    if value ~= nil and value ~= null then
+      copy[entry.position] = entry.type:bind(value)
+    end
+  end
+  return copy
+end
+
+-- ---- parameters ----
+
+local function known_names(compiled)
+  local facts = execution.facts(compiled)
+  if not facts.known then
+    facts.known = {}
+    for _, bind in ipairs(compiled.binds) do
+      if bind.key then
+        facts.known[bind.key] = true
+      end
+    end
+  end
+  return facts.known
+end
+
+local function check_names(compiled, params)
+  local known = known_names(compiled)
+  for name in pairs(params) do
+    if not known[name] then
+      errors.raise("ArgumentError", "execute(): the statement has no parameter %s%s", errors.show(name),
+        errors.hint(name, errors.sorted_keys(known)))
+    end
+  end
+end
+
+-- The value of each marker: given by name, or the statement's own.
+local function fill_markers(compiled, own, params)
+  local values = {}
+  for position, bind in ipairs(compiled.binds) do
+    local value = own[position]
+    if params and bind.key and params[bind.key] ~= nil then
+      value = params[bind.key]
+    end
+    if value == nil then
+      errors.raise("ArgumentError", "execute(): a value is missing for the parameter '%s' (orm.null says NULL)",
+        tostring(bind.key or position))
+    end
+    values[position] = value
+  end
+  return values
+end
+
+local function count_names(set)
+  local count = 0
+  for _ in pairs(set) do
+    count = count + 1
+  end
+  return count
+end
+
+local function same_keys(set, first, count)
+  for name in pairs(first) do
+    if set[name] == nil then
+      return false
+    end
+  end
+  return count_names(set) == count
+end
+
+-- Sets of one call must name the same parameters: what one of them leaves out is a mistake, not NULL.
+local function check_sets(sets)
+  local first, count = sets[1], count_names(sets[1])
+  for index = 2, #sets do
+    local set = sets[index]
+    if type(set) ~= "table" then
+      errors.raise("ArgumentError", "execute(): parameter set %d must be a table, got %s", index, errors.show(set))
+    elseif not same_keys(set, first, count) then
+      errors.raise("ArgumentError", "execute(): parameter set %d has the names (%s), the first has (%s)", index,
+        table.concat(errors.sorted_keys(set), ", "), table.concat(errors.sorted_keys(first), ", "))
+    end
+  end
+end
+
+--- What execute() was given: one set of parameters (of a list: the first), and the list.
+---@param params any
+---@return table? set
+---@return table? sets
+function execution.read_params(params)
+  if params == nil then
+    return nil, nil
+  elseif type(params) ~= "table" then
+    errors.raise("ArgumentError", "execute(): parameters are a table of names or a list of such tables, got %s",
+      errors.show(params))
+  elseif params[1] == nil then
+    return params, nil
+  elseif type(params[1]) ~= "table" then
+    errors.raise("ArgumentError",
+      "execute(): parameters have names, { x = 1 }; exec_driver_sql() takes them by position")
+  end
+  check_sets(params)
+  return params[1], params
+end
+
+--- The values of all markers of a statement.
+---@param compiled table
+---@param own table the statement's own values
+---@param set? table values by name
+---@return table
+function execution.fill(compiled, own, set)
+  if set then
+    check_names(compiled, set)
+  end
+  return fill_markers(compiled, own, set)
+end
+
+--- The same for a list of sets, which have the same names; ready to be bound.
+---@param compiled table
+---@param own table
+---@param sets table[]
+---@return table[]
+function execution.fill_sets(compiled, own, sets)
+  local facts, value_sets = facts_of(compiled), {}
+  check_names(compiled, sets[1])
+  for index, set in ipairs(sets) do
+    value_sets[index] = execution.convert(facts, fill_markers(compiled, own, set))
+  end
+  return value_sets
+end
+
+-- ---- rows ----
+
+local function apply_functions(rows, functions)
+  for _, entry in ipairs(functions) do
+    local position, column_type = entry.position, entry.type
+    for index = 1, #rows do
+      local row = rows[index]
+      local value = rawget(row, position)
+      if value ~= nil then
+        rawset(row, position, column_type:result(value))
+      end
+    end
+  end
+  return rows
+end
+
+--- The next rows of a statement, at most `max`, and whether they were the last.
+---@param stmt userdata
+---@param facts table
+---@param max? integer
+---@return table rows
+---@return boolean done
+function execution.fetch(stmt, facts, max)
+  local rows, done = stmt:fetch(facts.handles, facts.row_metatable, max)
+  if facts.result_functions then
+    apply_functions(rows, facts.result_functions)
+  end
+  return rows, done
+end
+
+return execution

@@ -1,0 +1,832 @@
+--- expression: the nodes that SQL expressions are made of, and their operators. Nodes are immutable tables with a
+-- `visit` name; methods (:eq, :like, :label ...) come from shared metatables, so that a node costs one table. Makes no
+-- SQL: that is the compiler's. What takes names or text of SQL (func, text, case_) is in functions.lua.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local types = import "types"
+
+---@class orrery.Element
+---@field visit string which kind of node
+---@field type orrery.Type
+local methods = {}
+
+local expression = { methods = methods }
+local null = core.null
+local Boolean, Integer, Float, Text, NullType = types.Boolean, types.Integer, types.Float, types.Text, types.NullType
+local kinds = core.kinds
+local compared = types.compared
+local getmetatable, setmetatable, type, select = getmetatable, setmetatable, type, select
+
+-- ---- what nodes are made of ----
+
+-- The fields of each kind of node that its SQL depends on: `atoms` are plain values, `nodes` are single nodes that may
+-- be absent, `lists` are arrays of nodes. Everything that walks nodes (the cache's key, the search for tables) reads
+-- this, so a renderer must not look at any other field.
+local PARTS = {
+  bind = { atoms = { "key" } },
+  null = {},
+  constant = { atoms = { "text" } },
+  all = {},
+  literal_column = { atoms = { "text" } },
+  text = { atoms = { "text", "columns_key" }, lists = { "binds" } },
+  binary = { atoms = { "operator", "escape" }, nodes = { "left", "right" } },
+  between = { atoms = { "negated" }, nodes = { "element", "low", "high" } },
+  membership = { atoms = { "negated" }, nodes = { "element", "members" } },
+  list = { atoms = { "count", "packed" } },
+  tuple = { lists = { "elements" } },
+  members = { atoms = { "rows" }, lists = { "elements" } },
+  unary = { atoms = { "operator" }, nodes = { "element" } },
+  junction = { atoms = { "operator" }, lists = { "clauses" } },
+  ordering = { atoms = { "direction", "nulls" }, nodes = { "element" } },
+  label = { atoms = { "name" }, nodes = { "element" } },
+  cast = { nodes = { "element" } },
+  coerced = { nodes = { "element" } },
+  collation = { atoms = { "name" }, nodes = { "element" } },
+  json_path = { nodes = { "element", "steps" } },
+  ["function"] = { atoms = { "name" }, lists = { "arguments" } },
+  filter = { nodes = { "element", "condition" } },
+  over = { atoms = { "frame" }, nodes = { "element" }, lists = { "partitions", "orders" } },
+  case = { nodes = { "subject", "otherwise" }, lists = { "conditions", "results" } },
+  extract = { atoms = { "field" }, nodes = { "element" } },
+  exists = { nodes = { "statement" } },
+  scalar = { nodes = { "statement" } },
+}
+expression.PARTS = PARTS
+
+-- What getmetatable gives for a node: scripts reach the shared metatables no other way.
+local MARK = { __name = "orrery.element", __element = true }
+local arithmetic = {}
+
+--- A metatable for nodes: all operators, and `own` methods before the common ones. `extra` holds further fields of
+--- it, of which those that other files look for (__clause, __relationship) are visible to getmetatable.
+---@param own? table<string, function>
+---@param extra? table
+---@return table
+function expression.metatable(own, extra)
+  local index, mark = methods, MARK
+  if own then
+    index = setmetatable(own, { __index = methods })
+  end
+  local metatable = {}
+  for event, handler in pairs(arithmetic) do
+    metatable[event] = handler
+  end
+  for name, value in pairs(extra or {}) do
+    if name == "__clause" or name == "__relationship" or name == "__operand" then
+      mark = mark == MARK and { __name = MARK.__name, __element = true } or mark
+      mark[name] = value
+    end
+    metatable[name] = value
+  end
+  metatable.__index, metatable.__metatable = metatable.__index or index, mark
+  return metatable
+end
+
+local metatable -- of plain nodes, made when all operators are known
+local renderer
+
+--- The SQL of a node or statement.
+function expression.tostring(node)
+  return renderer and renderer(node) or "orrery." .. node.visit
+end
+arithmetic.__tostring = expression.tostring
+
+-- ---- what a caller may pass ----
+
+--- Whether `value` is a node (a column, a condition, a function call ...).
+---@param value any
+---@return boolean
+local function is_element(value)
+  local mark = getmetatable(value)
+  return mark == MARK or (type(mark) == "table" and mark.__element == true)
+end
+expression.is_element = is_element
+
+--- The node, statement or selectable that `value` is or stands for (a mapped class gives its entity), or nil.
+---@param value any
+---@return table?
+local function clause(value)
+  local mark = getmetatable(value)
+  if mark == MARK then
+    return value
+  elseif type(mark) ~= "table" then
+    return nil
+  elseif mark.__clause then
+    return mark.__clause(value)
+  end
+  return mark.__element and value or nil
+end
+expression.clause = clause
+
+--- A column or expression as an error message names it: "User.age".
+---@param node table
+---@return string
+local function describe(node)
+  if node.visit ~= "column" then
+    return node.visit == "label" and node.name or "expression"
+  end
+  local owner = node.owner or node.table and (node.table.name or node.table.visit)
+  local name = node.key or node.name
+  return owner and owner .. "." .. name or name
+end
+expression.describe = describe
+
+-- Lua's == gives true or false, and a misspelt name gives nil: both would vanish from a condition unseen.
+local function explain(value)
+  if value == nil then
+    return "is nil (is a name misspelt? NULL is orm.null)"
+  elseif type(value) == "boolean" then
+    return ("is %s ('User.id == 5' compares in Lua; write User.id:eq(5))"):format(tostring(value))
+  elseif type(value) == "string" then
+    return ("is the string %s (SQL is written text(...), a value literal(...))"):format(errors.show(value))
+  end
+  return "is a " .. type(value) .. (type(value) == "table" and " (are you passing a list? unpack it)" or "")
+end
+
+--- The node for argument `position` of `call`; raises for what is not SQL, above all nil, true and false.
+---@param value any
+---@param call string "where()"
+---@param position integer
+---@return table
+local function expect(value, call, position)
+  local node = clause(value)
+  if not node then
+    errors.raise("ArgumentError", "%s: argument %d %s", call, position, explain(value))
+  end
+  return node
+end
+expression.expect = expect
+
+--- The nodes of all arguments of `call`.
+---@param call string
+---@return table[]
+function expression.expect_all(call, ...)
+  local list = {}
+  for position = 1, select("#", ...) do
+    list[position] = expect((select(position, ...)), call, position)
+  end
+  return list
+end
+
+-- A statement, an entity or a table where a value belongs: a statement is a scalar subquery.
+local function as_operand(node, call)
+  local mark = getmetatable(node)
+  if type(mark) == "table" and mark.__operand then
+    return mark.__operand(node)
+  elseif not node.type then
+    errors.raise("ArgumentError", "%s: a column or value expected, got a whole %s%s", call, node.visit,
+      node.table and node.table.name and " '" .. node.table.name .. "'" or "")
+  end
+  return node
+end
+
+--- An expression for argument `position` of `call`: as expect, but not a whole table or class.
+local function expect_operand(value, call, position)
+  if getmetatable(value) == MARK then
+    return value
+  end
+  return as_operand(expect(value, call, position), call)
+end
+expression.expect_operand = expect_operand
+
+-- ---- values ----
+
+local NULL
+
+--- A bound value of a type, by default what Lua says that it is.
+---@param value any
+---@param value_type? orrery.Type
+---@return orrery.Element
+function expression.literal(value, value_type)
+  if value == nil then
+    errors.raise("ArgumentError", "literal(nil): NULL is orm.null")
+  end
+  value_type = value_type and types.coerce(value_type, "literal()") or types.of_value(value)
+  return setmetatable({ visit = "bind", value = value, type = value_type }, metatable)
+end
+
+-- A value that only some types take: tables for dates and documents.
+local function check_value(value, other, method)
+  local kind = type(value)
+  local wanted = other.type
+  if kind == "table" and (wanted.bind or wanted.kind == kinds.DATE or wanted.kind == kinds.TIME
+    or wanted.kind == kinds.DATETIME) then
+    return
+  end
+  errors.raise("ArgumentError", "%s:%s(): a %s is no value for a column of type %s%s", describe(other), method, kind,
+    tostring(wanted), kind == "table" and "; in_{...} takes lists" or "")
+end
+
+local function convert(value, other, method)
+  if value == nil then
+    errors.raise("ArgumentError", "%s:%s(nil): nil is no value; use is_(orm.null) for NULL, and check the variable's name",
+      describe(other), method)
+  elseif value == null then
+    return NULL
+  end
+  local node = clause(value)
+  if node and node.visit == "bind" and node.type == NullType and node.value == nil then
+    return setmetatable({ visit = "bind", key = node.key, type = other.type }, metatable)
+  elseif node then
+    return as_operand(node, describe(other) .. ":" .. method .. "()")
+  end
+  check_value(value, other, method)
+  return setmetatable({ visit = "bind", value = value, type = other.type }, metatable)
+end
+
+-- The right side of `method` on `other`: values are bound with the type of the other side.
+local function operand(value, other, method)
+  local kind = type(value)
+  if kind == "number" or kind == "string" or kind == "boolean" then
+    return setmetatable({ visit = "bind", value = value, type = compared(other.type, value) }, metatable)
+  end
+  return convert(value, other, method)
+end
+expression.operand = operand
+
+-- A node or a plain value that nothing else gives a type to.
+local function value_or_node(value, call, position)
+  local kind = type(value)
+  if kind == "number" or kind == "string" or kind == "boolean" then
+    return expression.literal(value)
+  elseif value == null then
+    return NULL
+  end
+  return expect_operand(value, call, position)
+end
+expression.value_or_node = value_or_node
+
+local function check_self(self, method)
+  if type(self) ~= "table" then
+    errors.raise("ArgumentError", "%s was called with '.'; use ':' as in column:%s(...)", method, method)
+  end
+end
+
+-- ---- operators ----
+
+-- Higher binds tighter. `loose` operators have no place that databases agree on: with others around, they get
+-- parentheses. `token` stands for the operator in a cache key.
+local OPERATORS = {}
+expression.OPERATORS = OPERATORS
+
+local function operator(name, text, precedence, fields)
+  local record = fields or {}
+  record.name, record.text, record.precedence, record.token = name, text, precedence, name
+  OPERATORS[name] = record
+  return record
+end
+
+local function opposites(a, b)
+  OPERATORS[a].negated, OPERATORS[b].negated = OPERATORS[b], OPERATORS[a]
+end
+
+operator("eq", "=", 5)
+operator("ne", "!=", 5)
+operator("lt", "<", 5)
+operator("le", "<=", 5)
+operator("gt", ">", 5)
+operator("ge", ">=", 5)
+operator("is_", "IS", 5)
+operator("is_not", "IS NOT", 5)
+operator("like", "LIKE", 5)
+operator("not_like", "NOT LIKE", 5)
+operator("ilike", "ILIKE", 5)
+operator("not_ilike", "NOT ILIKE", 5)
+operator("is_distinct_from", "IS DISTINCT FROM", 5)
+operator("is_not_distinct_from", "IS NOT DISTINCT FROM", 5)
+operator("add", "+", 7, { associative = true })
+operator("sub", "-", 7)
+operator("mul", "*", 8, { associative = true })
+operator("div", "/", 8)
+operator("floordiv", "/", 8)
+operator("mod", "%", 8)
+operator("concat", "||", 6, { loose = true, associative = true })
+operator("and_", "AND", 3)
+operator("or_", "OR", 2)
+operator("not_", "NOT", 4)
+operator("neg", "-", 9)
+operator("distinct", "DISTINCT", 1)
+for a, b in pairs({ eq = "ne", lt = "ge", le = "gt", is_ = "is_not", like = "not_like", ilike = "not_ilike",
+  is_distinct_from = "is_not_distinct_from" }) do
+  opposites(a, b)
+end
+
+local function binary(record, left, right, result, escape)
+  return setmetatable({ visit = "binary", operator = record, left = left, right = right, type = result,
+    escape = escape }, metatable)
+end
+
+-- ---- comparisons ----
+
+local function ordering_comparison(name)
+  local record = OPERATORS[name]
+  methods[name] = function(self, value)
+    check_self(self, name)
+    local right = operand(value, self, name)
+    if right == NULL then
+      errors.raise("ArgumentError", "%s:%s(orm.null): NULL is neither more nor less than anything; use is_(orm.null)",
+        describe(self), name)
+    end
+    return binary(record, self, right, Boolean)
+  end
+end
+for _, name in ipairs({ "lt", "le", "gt", "ge" }) do
+  ordering_comparison(name)
+end
+
+-- With NULL these are the only tests that can be true.
+local function equality(name, of_null)
+  local record, null_record = OPERATORS[name], OPERATORS[of_null]
+  methods[name] = function(self, value)
+    check_self(self, name)
+    local right = operand(value, self, name)
+    return binary(right == NULL and null_record or record, self, right, Boolean)
+  end
+end
+equality("eq", "is_")
+equality("ne", "is_not")
+equality("is_", "is_")
+equality("is_not", "is_not")
+equality("is_distinct_from", "is_distinct_from")
+equality("is_not_distinct_from", "is_not_distinct_from")
+
+--- low <= self and self <= high.
+function methods:between(low, high)
+  check_self(self, "between")
+  return setmetatable({ visit = "between", element = self, low = operand(low, self, "between"),
+    high = operand(high, self, "between"), negated = false, type = Boolean }, metatable)
+end
+
+function methods:not_between(low, high)
+  return expression.not_(methods.between(self, low, high))
+end
+
+-- ---- like ----
+
+local LIKE_OPTIONS = { escape = true }
+
+local function pattern_of(value, self, name)
+  if type(value) == "string" then
+    return setmetatable({ visit = "bind", value = value, type = Text }, metatable)
+  elseif type(value) == "number" or type(value) == "boolean" then
+    errors.raise("ArgumentError", "%s:%s(): a pattern is a string, got %s", describe(self), name, tostring(value))
+  end
+  local right = convert(value, self, name)
+  if right == NULL then
+    errors.raise("ArgumentError", "%s:%s(orm.null) is never true; use is_(orm.null)", describe(self), name)
+  end
+  return right
+end
+
+local function check_escape(options, name)
+  local escape = errors.check_options(options, LIKE_OPTIONS, name .. "()").escape
+  if escape ~= nil and not (type(escape) == "string" and #escape == 1) then
+    errors.raise("ArgumentError", "%s(): escape must be one character, got %s", name, errors.show(escape))
+  end
+  return escape
+end
+
+for _, name in ipairs({ "like", "not_like", "ilike", "not_ilike" }) do
+  local record = OPERATORS[name]
+  methods[name] = function(self, pattern, options)
+    check_self(self, name)
+    return binary(record, self, pattern_of(pattern, self, name), Boolean, check_escape(options, name))
+  end
+end
+
+local ESCAPE = "/"
+
+local function call_replace(element, what)
+  local arguments = { element, expression.literal(what), expression.literal(ESCAPE .. what) }
+  return setmetatable({ visit = "function", name = "replace", arguments = arguments, type = Text }, metatable)
+end
+
+-- The pattern that matches `value` itself between `before` and `after`: wildcards in it are escaped, by the database
+-- where the value is one of its own expressions.
+local function escaped(value, self, name, before, after)
+  local right = pattern_of(value, self, name)
+  if type(value) == "string" then
+    local text = value:gsub("[%%_/]", ESCAPE .. "%0")
+    return setmetatable({ visit = "bind", value = before .. text .. after, type = Text }, metatable)
+  end
+  right = call_replace(call_replace(call_replace(right, ESCAPE), "%"), "_")
+  right = before ~= "" and binary(OPERATORS.concat, expression.literal(before), right, Text) or right
+  return after ~= "" and binary(OPERATORS.concat, right, expression.literal(after), Text) or right
+end
+
+for name, around in pairs({ startswith = { "", "%" }, endswith = { "%", "" }, contains = { "%", "%" } }) do
+  methods[name] = function(self, value)
+    check_self(self, name)
+    return binary(OPERATORS.like, self, escaped(value, self, name, around[1], around[2]), Boolean, ESCAPE)
+  end
+end
+
+-- ---- in ----
+
+-- How many items stand as single markers. Longer lists are one bound JSON array where the database can read one:
+-- databases limit the number of markers (SQLite: 32766), and a statement of its own for every length would be
+-- prepared anew each time, which costs more than reading the array.
+local MAX_MARKERS = 32
+
+local function check_list(list, self, name)
+  local length, count = #list, 0
+  for key in next, list do
+    if type(key) ~= "number" or key % 1 ~= 0 or key < 1 or key > length then
+      errors.raise("ArgumentError", "%s:%s(): the list has a hole or a name (at %s); NULL is orm.null", describe(self),
+        name, errors.show(key))
+    end
+    count = count + 1
+  end
+  if count ~= length then
+    errors.raise("ArgumentError", "%s:%s(): the list has a hole; NULL is orm.null", describe(self), name)
+  end
+  return length
+end
+
+-- NUL and bytes that are no text have no place in JSON.
+local function is_packable(value)
+  return type(value) == "number" or (type(value) == "string" and not value:find("\0", 1, true))
+end
+
+local function value_list(list, length, self, name)
+  local values, packed = {}, length > MAX_MARKERS and self.type.kind ~= kinds.BLOB
+  for position = 1, length do
+    local value = list[position]
+    if type(value) == "table" or type(value) == "function" or type(value) == "userdata" and value ~= null then
+      check_value(value, self, name)
+    end
+    packed = packed and is_packable(value)
+    values[position] = value
+  end
+  local item_type = length > 0 and compared(self.type, values[1]) or self.type
+  return setmetatable({ visit = "list", values = values, count = length, packed = packed, type = item_type }, metatable)
+end
+
+-- Item `position` of the list that a tuple is looked up in.
+local function row_like(tuple, row, position)
+  local width = #tuple.elements
+  if type(row) ~= "table" or #row ~= width then
+    errors.raise("ArgumentError", "tuple_():in_(): item %d must be a list of %d values", position, width)
+  end
+  local elements = {}
+  for column = 1, width do
+    elements[column] = operand(row[column], tuple.elements[column], "in_")
+  end
+  return setmetatable({ visit = "tuple", elements = elements, type = NullType }, metatable)
+end
+
+-- A list with expressions, or of a tuple: every item is a node of its own.
+local function node_list(list, length, self, name)
+  local elements = {}
+  for position = 1, length do
+    elements[position] = self.visit == "tuple" and row_like(self, list[position], position)
+      or operand(list[position], self, name)
+  end
+  return setmetatable({ visit = "members", elements = elements, rows = self.visit == "tuple", type = NullType },
+    metatable)
+end
+
+local function members_of(list, self, name)
+  local length = check_list(list, self, name)
+  if length == 0 then
+    return nil
+  end
+  local plain = self.visit ~= "tuple"
+  for position = 1, length do
+    plain = plain and not clause(list[position])
+  end
+  return (plain and value_list or node_list)(list, length, self, name)
+end
+
+-- No row is in an empty list and every row is out of it, those with NULL included.
+local function membership(self, list, name, negated)
+  check_self(self, name)
+  local members = clause(list)
+  if members and not members.is_statement then
+    errors.raise("ArgumentError", "%s:%s(): a list or a select expected, got a %s", describe(self), name, members.visit)
+  elseif not members and type(list) ~= "table" then
+    errors.raise("ArgumentError", "%s:%s(): a list or a select expected, got %s", describe(self), name,
+      list == nil and "nil" or errors.show(list))
+  end
+  members = members or members_of(list, self, name)
+  if not members then
+    return negated and expression.TRUE or expression.FALSE
+  end
+  return setmetatable({ visit = "membership", element = self, members = members, negated = negated, type = Boolean },
+    metatable)
+end
+
+--- Whether the value is one of a list's or of a select's; an empty list has none.
+function methods:in_(list)
+  return membership(self, list, "in_", false)
+end
+
+function methods:not_in(list)
+  return membership(self, list, "not_in", true)
+end
+
+-- ---- arithmetic ----
+
+local function number_type(left, right)
+  if left == Float or right == Float then
+    return Float
+  end
+  local a, b = left.kind, right.kind
+  if a == kinds.FLOAT or b == kinds.FLOAT then
+    return Float
+  elseif a == kinds.NUMERIC or b == kinds.NUMERIC then
+    return types.Numeric
+  end
+  return (a == kinds.INTEGER or a == kinds.ANY) and b == kinds.INTEGER and Integer or left
+end
+
+-- A value beside `other`, typed so that the result's type is known.
+local function beside(value, other)
+  if type(value) == "number" then
+    return expression.literal(value)
+  end
+  return operand(value, other, "operator")
+end
+
+local function arithmetic_operator(event, name, result_of)
+  local record = OPERATORS[name]
+  arithmetic[event] = function(left, right)
+    local a = is_element(left) and left or beside(left, right)
+    local b = is_element(right) and right or beside(right, left)
+    return binary(record, a, b, result_of(a.type, b.type))
+  end
+end
+arithmetic_operator("__add", "add", number_type)
+arithmetic_operator("__sub", "sub", number_type)
+arithmetic_operator("__mul", "mul", number_type)
+arithmetic_operator("__mod", "mod", number_type)
+arithmetic_operator("__idiv", "floordiv", number_type)
+arithmetic_operator("__div", "div", function(left, right)
+  local result = number_type(left, right)
+  return result.kind == kinds.NUMERIC and result or Float
+end)
+
+local function text_beside(value, other)
+  if type(value) == "string" or type(value) == "number" then
+    return expression.literal(tostring(value))
+  end
+  return operand(value, other, "operator")
+end
+
+function arithmetic.__concat(left, right)
+  local a = is_element(left) and left or text_beside(left, right)
+  local b = is_element(right) and right or text_beside(right, left)
+  return binary(OPERATORS.concat, a, b, Text)
+end
+
+function arithmetic.__unm(element)
+  return setmetatable({ visit = "unary", operator = OPERATORS.neg, element = element, type = element.type }, metatable)
+end
+
+-- Lua makes a boolean of what these return, so they could only mislead.
+local function no_comparison(method, mirrored)
+  return function(left, right)
+    local column, value, name = left, right, method
+    if not is_element(left) then
+      column, value, name = right, left, mirrored
+    end
+    errors.raise("ArgumentError", "Lua cannot compare columns with '<' and '>'; use %s:%s(%s)", describe(column), name,
+      is_element(value) and describe(value) or errors.show(value))
+  end
+end
+arithmetic.__lt = no_comparison("lt", "gt")
+arithmetic.__le = no_comparison("le", "ge")
+
+-- ---- logic ----
+
+expression.TRUE = { visit = "constant", text = "true", type = Boolean }
+expression.FALSE = { visit = "constant", text = "false", type = Boolean }
+NULL = { visit = "null", type = NullType }
+expression.NULL = NULL
+
+--- Stands for "every row" in update(...):where(orm.all) and delete(...):where(orm.all).
+expression.all = { visit = "all", type = Boolean }
+
+local function junction(name)
+  local record = OPERATORS[name]
+  return function(...)
+    local clauses = {}
+    for position = 1, select("#", ...) do
+      local node = expect_operand((select(position, ...)), name .. "()", position)
+      if node.visit == "junction" and node.operator == record then
+        for _, inner in ipairs(node.clauses) do
+          clauses[#clauses + 1] = inner
+        end
+      else
+        clauses[#clauses + 1] = node
+      end
+    end
+    if #clauses == 0 then
+      errors.raise("ArgumentError", "%s() needs at least one condition", name)
+    end
+    return #clauses == 1 and clauses[1]
+      or setmetatable({ visit = "junction", operator = record, clauses = clauses, type = Boolean }, metatable)
+  end
+end
+
+--- All of the conditions.
+---@return orrery.Element
+expression.and_ = junction("and_")
+--- Any of the conditions.
+---@return orrery.Element
+expression.or_ = junction("or_")
+
+local function copy_with(node, field, value)
+  local copy = {}
+  for name, old in next, node do
+    copy[name] = old
+  end
+  copy[field] = value
+  return setmetatable(copy, metatable)
+end
+
+--- The opposite of a condition.
+---@param condition orrery.Element
+---@return orrery.Element
+function expression.not_(condition)
+  local node = expect_operand(condition, "not_()", 1)
+  if node == expression.TRUE or node == expression.FALSE then
+    return node == expression.TRUE and expression.FALSE or expression.TRUE
+  elseif node.visit == "binary" and node.operator.negated then
+    return copy_with(node, "operator", node.operator.negated)
+  elseif node.visit == "between" or node.visit == "membership" then
+    return copy_with(node, "negated", not node.negated)
+  elseif node.visit == "unary" and node.operator == OPERATORS.not_ then
+    return node.element
+  end
+  return setmetatable({ visit = "unary", operator = OPERATORS.not_, element = node, type = Boolean }, metatable)
+end
+
+-- Lua 5.3 and later write & | ~ for conditions; on numbers they would mean something else.
+local function logical(event, combine)
+  arithmetic[event] = function(left, right)
+    for _, side in ipairs({ left, right }) do
+      if is_element(side) and side.type ~= Boolean then
+        errors.raise("ArgumentError", "& | ~ combine conditions, and %s is a value; bits are compared with "
+          .. ":op(\"&\")(...)", describe(side))
+      end
+    end
+    return combine(left, right)
+  end
+end
+logical("__band", expression.and_)
+logical("__bor", expression.or_)
+logical("__bnot", function(element)
+  return expression.not_(element)
+end)
+
+-- ---- shaping ----
+
+local function ordering(direction)
+  return function(self)
+    check_self(self, direction:lower())
+    local element = self.visit == "ordering" and self.element or self
+    return setmetatable({ visit = "ordering", element = element, direction = direction,
+      nulls = self.visit == "ordering" and self.nulls or nil, type = self.type }, metatable)
+  end
+end
+methods.asc, methods.desc = ordering("ASC"), ordering("DESC")
+
+local function nulls(where)
+  return function(self)
+    local ordered = self.visit == "ordering"
+    return setmetatable({ visit = "ordering", element = ordered and self.element or self,
+      direction = ordered and self.direction or nil, nulls = where, type = self.type }, metatable)
+  end
+end
+methods.nulls_first, methods.nulls_last = nulls("FIRST"), nulls("LAST")
+
+--- The expression under a name: row.name, and order_by("name").
+function methods:label(name)
+  if type(name) ~= "string" or name == "" then
+    errors.raise("ArgumentError", "%s:label(): a name expected, got %s", describe(self), errors.show(name))
+  end
+  local element = self.visit == "label" and self.element or self
+  return setmetatable({ visit = "label", name = name, element = element, type = element.type }, metatable)
+end
+
+--- CAST(self AS target).
+function methods:cast(target)
+  target = types.coerce(target, describe(self) .. ":cast()")
+  return setmetatable({ visit = "cast", element = self, type = target }, metatable)
+end
+
+--- The same SQL, read as another type.
+function methods:type_coerce(target)
+  target = types.coerce(target, describe(self) .. ":type_coerce()")
+  return setmetatable({ visit = "coerced", element = self, type = target }, metatable)
+end
+
+function methods:collate(name)
+  if type(name) ~= "string" or not name:find("^[%a_][%w_%-%.]*$") then
+    errors.raise("ArgumentError", "%s:collate(): %s is no collation's name", describe(self), errors.show(name))
+  end
+  return setmetatable({ visit = "collation", element = self, name = name, type = self.type }, metatable)
+end
+
+--- DISTINCT self, as in func.count(User.name:distinct()).
+function methods:distinct()
+  return setmetatable({ visit = "unary", operator = OPERATORS.distinct, element = self, type = self.type }, metatable)
+end
+
+-- ---- operators that a database has besides ----
+
+local OP_OPTIONS = { return_type = true, is_comparison = true }
+
+local function check_operator(text)
+  local symbols = type(text) == "string" and text:find("^[%+%-%*/<>=~!@#%%%^&|]+$") and not text:find("%-%-")
+    and not text:find("/*", 1, true) and not text:find("*/", 1, true)
+  local words = type(text) == "string" and text:find("^%a[%a_ ]*%a$")
+  if not symbols and not words then
+    errors.raise("ArgumentError", "op(): %s is no operator", errors.show(text))
+  end
+end
+
+--- Any other operator of the database: User.flags:op("&")(4).
+---@param text string
+---@param options? { return_type?: orrery.Type, is_comparison?: boolean }
+---@return fun(value: any): orrery.Element
+function methods:op(text, options)
+  check_operator(text)
+  options = errors.check_options(options, OP_OPTIONS, "op()")
+  local result = options.return_type and types.coerce(options.return_type, "op()")
+    or options.is_comparison and Boolean or self.type
+  local record = { name = "op", text = text, precedence = options.is_comparison and 5 or 6, loose = true,
+    token = "op:" .. text }
+  return function(value)
+    return binary(record, self, operand(value, self, "op"), result)
+  end
+end
+
+-- SQLite's paths put names in quotes and know no way to escape one.
+local function path_step(step, column)
+  if type(step) == "string" and not step:find('"', 1, true) and not step:find("\0", 1, true) then
+    return '."' .. step .. '"'
+  elseif type(step) == "number" and step % 1 == 0 and step >= 1 then
+    return ("[%d]"):format(step - 1)
+  end
+  errors.raise("ArgumentError", "%s:path(): a step is a name or a position from 1, got %s", describe(column),
+    errors.show(step))
+end
+
+--- The part of a JSON document at names and positions: Item.doc:path("tags", 1). Compared and sorted as the database
+--- value that it is; selected, it reads as JSON does.
+function methods:path(...)
+  if self.type.name ~= "JSON" then
+    errors.raise("ArgumentError", "%s:path(): only JSON has paths, and this is %s", describe(self), tostring(self.type))
+  end
+  local steps = { "$" }
+  for position = 1, select("#", ...) do
+    steps[position + 1] = path_step((select(position, ...)), self)
+  end
+  local path = expression.literal(table.concat(steps), Text)
+  return setmetatable({ visit = "json_path", element = self, steps = path, type = NullType }, metatable)
+end
+
+metatable = expression.metatable()
+for _, constant in ipairs({ expression.TRUE, expression.FALSE, NULL, expression.all }) do
+  setmetatable(constant, metatable)
+end
+
+--- Makes a node; for the files that add kinds of nodes.
+---@param node table with visit and type
+---@return orrery.Element
+function expression.new(node)
+  return setmetatable(node, metatable)
+end
+
+--- Calls fn for every bound value in an expression, statements within it excepted.
+---@param node table
+---@param fn fun(bind: table)
+function expression.each_bind(node, fn)
+  local parts = PARTS[node.visit]
+  if node.visit == "bind" then
+    return fn(node)
+  elseif not parts or node.is_statement then
+    return
+  end
+  for _, field in ipairs(parts.nodes or {}) do
+    if node[field] then
+      expression.each_bind(node[field], fn)
+    end
+  end
+  for _, field in ipairs(parts.lists or {}) do
+    for _, child in ipairs(node[field] or {}) do
+      expression.each_bind(child, fn)
+    end
+  end
+end
+
+--- How a node prints: the compiler puts its function here.
+---@param fn fun(node: table): string
+function expression.set_renderer(fn)
+  renderer = fn
+end
+
+return expression

@@ -1,0 +1,430 @@
+--- functions: what a script calls to make expressions: func.*, case_, cast, exists, text and the like, and windows over
+-- functions. Only text() and literal_column() carry SQL of the script's own. Operators are in expression.lua.
+local import = ...
+local errors = import "errors"
+local types = import "types"
+local expression = import "expression"
+
+local functions = {}
+local methods, new = expression.methods, expression.new
+local value_or_node = expression.value_or_node
+local Boolean, Integer, Float, Text, NullType = types.Boolean, types.Integer, types.Float, types.Text, types.NullType
+
+-- ---- func ----
+
+local function of_first(arguments)
+  local first = arguments[1]
+  return first and first.type or NullType
+end
+
+-- What functions give back; those not listed give what the database says.
+local RESULTS = { coalesce = of_first, ifnull = of_first, nullif = of_first, max = of_first, min = of_first,
+  abs = of_first, sum = of_first, round = of_first, lag = of_first, lead = of_first, first_value = of_first,
+  last_value = of_first, nth_value = of_first, any_value = of_first }
+local BY_TYPE = {
+  [Integer] = "count length char_length octet_length instr row_number rank dense_rank ntile random unicode sign",
+  [Float] = "avg total percent_rank cume_dist sqrt power exp ln log sin cos tan pi",
+  [Text] = "lower upper trim ltrim rtrim substr substring replace concat group_concat string_agg hex quote char "
+    .. "printf format typeof strftime",
+  [types.DateTime] = "now current_timestamp localtimestamp",
+  [types.Date] = "current_date",
+  [types.Time] = "current_time",
+}
+for result, names in pairs(BY_TYPE) do
+  for name in names:gmatch("%S+") do
+    RESULTS[name] = result
+  end
+end
+
+-- These compare their arguments with the first, so values have its type.
+local ALIKE = { coalesce = true, ifnull = true, nullif = true, max = true, min = true }
+
+-- A trailing { type_ = T } is no argument.
+local function take_type(count, ...)
+  local last = count > 0 and (select(count, ...)) or nil
+  if type(last) == "table" and not getmetatable(last) and last.type_ ~= nil and next(last, next(last)) == nil then
+    return types.coerce(last.type_, "func: type_"), count - 1
+  end
+  return nil, count
+end
+
+local function read_arguments(name, count, ...)
+  local arguments = {}
+  for position = 1, count do
+    local value = (select(position, ...))
+    local first = arguments[1]
+    if ALIKE[name] and first and expression.clause((...)) and value ~= nil then
+      arguments[position] = expression.operand(value, first, name)
+    else
+      arguments[position] = value_or_node(value, "func." .. name .. "()", position)
+    end
+  end
+  return arguments
+end
+
+local function call(name, ...)
+  local result, count = take_type(select("#", ...), ...)
+  local arguments = read_arguments(name, count, ...)
+  result = result or RESULTS[name] or NullType
+  if type(result) == "function" then
+    result = result(arguments)
+  end
+  return new{ visit = "function", name = name, arguments = arguments, type = result }
+end
+
+--- func.name(...) calls a function of the database.
+functions.func = setmetatable({}, {
+  __metatable = { __name = "orrery.func" },
+  __newindex = function()
+    errors.raise("ArgumentError", "func: its functions are the database's and cannot be set")
+  end,
+  __index = function(_, name)
+    if type(name) ~= "string" or not name:find("^[%a_][%w_]*$") then
+      errors.raise("ArgumentError", "func: %s is no function's name", errors.show(name))
+    end
+    return function(...)
+      return call(name, ...)
+    end
+  end,
+})
+
+-- ---- aggregates and windows ----
+
+--- FILTER (WHERE condition) of an aggregate.
+function methods:filter(...)
+  local condition = expression.and_(...)
+  return new{ visit = "filter", element = self, condition = condition, type = self.type }
+end
+
+local function bound(value, default, call_name)
+  if value == nil or value == "unbounded" then
+    return "UNBOUNDED " .. default
+  elseif type(value) ~= "number" or value % 1 ~= 0 then
+    errors.raise("ArgumentError", "over(): %s is { from, to } in whole numbers or \"unbounded\", got %s", call_name,
+      errors.show(value))
+  elseif value == 0 then
+    return "CURRENT ROW"
+  end
+  return ("%d %s"):format(math.abs(value), value < 0 and "PRECEDING" or "FOLLOWING")
+end
+
+local function frame_of(options)
+  local name = options.rows and "rows" or options.range and "range" or options.groups and "groups"
+  if not name then
+    return nil
+  end
+  local frame = options[name]
+  return ("%s BETWEEN %s AND %s"):format(name:upper(), bound(frame[1], "PRECEDING", name),
+    bound(frame[2], "FOLLOWING", name))
+end
+
+local function list_of(value, call_name)
+  if value == nil then
+    return {}
+  elseif expression.clause(value) then
+    return expression.expect_all(call_name, value)
+  end
+  return expression.expect_all(call_name, (unpack or table.unpack)(value))
+end
+
+local OVER_OPTIONS = { partition_by = 1, order_by = 1, rows = 1, range = 1, groups = 1 }
+
+--- The function over a window: { partition_by =, order_by =, rows = { -1, 0 } }.
+function methods:over(options)
+  options = errors.check_options(options, OVER_OPTIONS, "over()")
+  return new{
+    visit = "over",
+    element = self,
+    partitions = list_of(options.partition_by, "over(): partition_by"),
+    orders = list_of(options.order_by, "over(): order_by"),
+    frame = frame_of(options),
+    type = self.type,
+  }
+end
+
+-- ---- case ----
+
+local case_methods = {}
+local case_metatable
+
+local function with_branch(case, condition, result)
+  local copy = { visit = "case", subject = case.subject, otherwise = case.otherwise, conditions = {}, results = {},
+    type = case.type == NullType and result.type or case.type }
+  for position, old in ipairs(case.conditions) do
+    copy.conditions[position], copy.results[position] = old, case.results[position]
+  end
+  copy.conditions[#copy.conditions + 1], copy.results[#copy.results + 1] = condition, result
+  return setmetatable(copy, case_metatable)
+end
+
+--- One more branch of case_(): when(condition, value), or when(value, result) of case_(subject).
+function case_methods:when(condition, result)
+  if self.subject then
+    condition = expression.operand(condition, self.subject, "when")
+  else
+    condition = expression.expect_operand(condition, "when()", 1)
+  end
+  return with_branch(self, condition, value_or_node(result, "when()", 2))
+end
+
+--- What case_() gives where no branch does; NULL without it.
+function case_methods:else_(result)
+  local node = value_or_node(result, "else_()", 1)
+  return setmetatable({ visit = "case", subject = self.subject, conditions = self.conditions, results = self.results,
+    otherwise = node, type = self.type }, case_metatable)
+end
+
+case_metatable = expression.metatable(case_methods)
+
+--- CASE: case_():when(condition, value):else_(value), or case_(subject):when(value, result).
+---@param subject? orrery.Element
+function functions.case_(...)
+  local subject = select("#", ...) > 0 and expression.expect_operand((...), "case_()", 1) or nil
+  return setmetatable({ visit = "case", subject = subject, conditions = {}, results = {}, type = NullType },
+    case_metatable)
+end
+
+-- ---- single expressions ----
+
+--- CAST(value AS target).
+---@param value any
+---@param target orrery.Type
+function functions.cast(value, target)
+  return methods.cast(value_or_node(value, "cast()", 1), target)
+end
+
+--- The value, read as another type; the SQL does not change.
+function functions.type_coerce(value, target)
+  return methods.type_coerce(value_or_node(value, "type_coerce()", 1), target)
+end
+
+--- Whether a select has a row.
+---@param statement table
+function functions.exists(statement)
+  local node = expression.expect(statement, "exists()", 1)
+  if not node.is_statement then
+    errors.raise("ArgumentError", "exists(): a select expected, got a %s; write select(...):exists()", node.visit)
+  end
+  return new{ visit = "exists", statement = node, type = Boolean }
+end
+
+--- Several columns that are compared at once: tuple_(A.x, A.y):in_{ { 1, 2 }, { 3, 4 } }.
+function functions.tuple_(...)
+  local elements = expression.expect_all("tuple_()", ...)
+  if #elements == 0 then
+    errors.raise("ArgumentError", "tuple_() needs its columns")
+  end
+  return new{ visit = "tuple", elements = elements, type = NullType }
+end
+
+local FIELDS = { year = 1, month = 1, day = 1, hour = 1, minute = 1, second = 1, doy = 1, dow = 1, epoch = 1, week = 1 }
+
+--- A part of a date: extract("year", User.born).
+---@param field "year"|"month"|"day"|"hour"|"minute"|"second"|"doy"|"dow"|"week"|"epoch"
+function functions.extract(field, element)
+  if not FIELDS[field] then
+    errors.raise("ArgumentError", "extract(): %s is no part of a date%s", errors.show(field),
+      errors.hint(field, errors.sorted_keys(FIELDS)))
+  end
+  return new{ visit = "extract", field = field, element = value_or_node(element, "extract()", 2), type = Integer }
+end
+
+functions.literal = expression.literal
+
+local BIND_OPTIONS = { type_ = 1, value = 1 }
+
+--- A value that is given by name when the statement is executed.
+---@param key string
+---@param options? { type_?: orrery.Type, value?: any }
+function functions.bindparam(key, options)
+  if type(key) ~= "string" or not key:find("^[%a_][%w_]*$") then
+    errors.raise("ArgumentError", "bindparam(): %s is no name", errors.show(key))
+  end
+  options = errors.check_options(options, BIND_OPTIONS, "bindparam()")
+  local value_type = options.type_ and types.coerce(options.type_, "bindparam()")
+    or options.value ~= nil and types.of_value(options.value) or NullType
+  return new{ visit = "bind", key = key, value = options.value, type = value_type }
+end
+
+local function check_sql(sql, name)
+  if type(sql) ~= "string" then
+    errors.raise("ArgumentError", "%s(): SQL as a string expected, got %s", name, type(sql))
+  elseif sql:find("\0", 1, true) then
+    errors.raise("ArgumentError", "%s(): SQL cannot hold a NUL byte", name)
+  end
+end
+
+--- SQL for one expression, taken as it stands: never pass anything that a user wrote.
+---@param sql string
+---@param result? orrery.Type
+function functions.literal_column(sql, result)
+  check_sql(sql, "literal_column")
+  result = result and types.coerce(result, "literal_column()") or NullType
+  return new{ visit = "literal_column", text = sql, type = result }
+end
+
+-- ---- text ----
+
+-- One function for each character that begins something: gets the text and the position, returns the position
+-- behind it, and perhaps what stands there instead.
+local SCAN = {}
+
+local function skip_quoted(close)
+  return function(sql, at)
+    local stop = at
+    repeat
+      stop = sql:find(close, stop + 1, true)
+      local doubled = stop and sql:sub(stop + 1, stop + 1) == close
+      stop = doubled and stop + 1 or stop
+    until not doubled
+    return (stop or #sql) + 1
+  end
+end
+SCAN["'"], SCAN['"'], SCAN["`"] = skip_quoted("'"), skip_quoted('"'), skip_quoted("`")
+
+-- [name] is a quoted name in SQLite; behind a word it is a subscript, in which markers count.
+SCAN["["] = function(sql, at)
+  local subscript = sql:sub(1, at - 1):find("[%w_%]%)]$")
+  return subscript and at + 1 or (sql:find("]", at, true) or #sql) + 1
+end
+
+SCAN["-"] = function(sql, at)
+  return sql:sub(at, at + 1) == "--" and (sql:find("\n", at, true) or #sql) + 1 or at + 1
+end
+
+SCAN["/"] = function(sql, at)
+  if sql:sub(at, at + 1) ~= "/*" then
+    return at + 1
+  end
+  local _, stop = sql:find("*/", at + 2, true)
+  return (stop or #sql) + 1
+end
+
+SCAN["\\"] = function(sql, at)
+  if sql:sub(at + 1, at + 1) == ":" then
+    return at + 2, ":"
+  end
+  return at + 1
+end
+
+SCAN[":"] = function(sql, at)
+  local name = sql:match("^[%w_]+", at + 1)
+  if sql:sub(at + 1, at + 1) == ":" then
+    return at + 2
+  elseif not name or (at > 1 and sql:find("^[%w_]", at - 1)) then
+    return at + 1
+  end
+  return at + 1 + #name, nil, name
+end
+
+-- The database's own markers would be left without a value, and shift those of ours.
+local function refuse_marker(sql, at)
+  local inside = at > 1 and sql:find("^[%w_$@?]", at - 1)
+  if not inside and (sql:sub(at, at) == "?" or sql:find("^[%a_]", at + 1)) then
+    errors.raise("ArgumentError", "text(): the marker %s is written :name here", errors.show(sql:match("^%S+", at)))
+  end
+  return at + 1
+end
+SCAN["?"], SCAN["$"], SCAN["@"] = refuse_marker, refuse_marker, refuse_marker
+
+--- Takes SQL apart at its :name markers, which do not count in literals, quoted names and comments; "\:" is a colon.
+---@param sql string
+---@return string[] pieces one more than names
+---@return string[] names in the order of the markers
+function functions.split_text(sql)
+  local pieces, names, current, position = {}, {}, {}, 1
+  while true do
+    local at = sql:find("['\"`%[%-/\\:?$@]", position)
+    if not at then
+      break
+    end
+    local stop, instead, name = SCAN[sql:sub(at, at)](sql, at)
+    current[#current + 1] = sql:sub(position, (name or instead) and at - 1 or stop - 1)
+    current[#current + 1] = instead
+    if name then
+      pieces[#pieces + 1], names[#names + 1], current = table.concat(current), name, {}
+    end
+    position = stop
+  end
+  current[#current + 1] = sql:sub(position)
+  pieces[#pieces + 1] = table.concat(current)
+  return pieces, names
+end
+
+local text_methods = { is_text = true }
+local text_metatable
+
+local function make_text(sql, names, by_name, columns, columns_key)
+  local binds = {}
+  for position, name in ipairs(names) do
+    by_name[name] = by_name[name] or new{ visit = "bind", key = name, type = NullType }
+    binds[position] = by_name[name]
+  end
+  return setmetatable({ visit = "text", text = sql, names = names, binds = binds, by_name = by_name,
+    column_types = columns, columns_key = columns_key, type = NullType }, text_metatable)
+end
+
+local function bind_value(value, name)
+  local node = expression.clause(value)
+  if node and node.visit ~= "bind" then
+    errors.raise("ArgumentError", "text():bindparams(): '%s' must be a value, got a %s", name, node.visit)
+  end
+  if node then
+    return new{ visit = "bind", key = name, value = node.value, type = node.type }
+  end
+  return new{ visit = "bind", key = name, value = value, type = types.of_value(value) }
+end
+
+local function check_name(given, names, call_name)
+  for _, name in ipairs(names) do
+    if name == given then
+      return
+    end
+  end
+  errors.raise("ArgumentError", "%s: there is no marker :%s in the text%s", call_name, tostring(given),
+    errors.hint(given, names))
+end
+
+--- The text with values for some of its markers: text("... :y"):bindparams{ y = 1 }.
+---@param values table<string, any>
+function text_methods:bindparams(values)
+  if type(values) ~= "table" or next(values) == nil then
+    errors.raise("ArgumentError", "text():bindparams{ name = value } needs a table of values")
+  end
+  local by_name = {}
+  for name, node in pairs(self.by_name) do
+    by_name[name] = node
+  end
+  for name, value in pairs(values) do
+    check_name(name, self.names, "text():bindparams()")
+    by_name[name] = bind_value(value, name)
+  end
+  return make_text(self.text, self.names, by_name, self.column_types, self.columns_key)
+end
+
+--- Types for the text's columns, by name.
+---@param columns table<string, orrery.Type>
+function text_methods:columns(columns)
+  local copy, key = {}, {}
+  for _, name in ipairs(errors.sorted_keys(columns)) do
+    copy[name] = types.coerce(columns[name], "text():columns(): " .. name)
+    key[#key + 1] = ("%d:%s=%s"):format(#name, name, copy[name].key)
+  end
+  return make_text(self.text, self.names, self.by_name, copy, table.concat(key, ";"))
+end
+
+text_metatable = expression.metatable(text_methods)
+
+--- SQL of the script's own, with values as :name. A statement by itself, or an expression in one.
+---@param sql string
+function functions.text(sql)
+  check_sql(sql, "text")
+  local _, names = functions.split_text(sql)
+  return make_text(sql, names, {})
+end
+
+--- The constants of SQL.
+functions.true_ = function() return expression.TRUE end
+functions.false_ = function() return expression.FALSE end
+
+return functions

@@ -1,0 +1,62 @@
+--- init: the table that require "orrery" returns. It only re-exports.
+local import = ...
+local core = import "core"
+local errors = import "errors"
+local types = import "types"
+local json = import "json"
+local expression = import "expression"
+local functions = import "functions"
+local schema = import "schema"
+local selectable = import "selectable"
+local statement = import "statement"
+local change = import "change"
+local compiler = import "compiler"
+local ddl = import "ddl"
+local event = import "event"
+local engine = import "engine"
+local relationship = import "relationship"
+local declarative = import "declarative"
+local session = import "session"
+import "query"
+local database = import "database"
+
+local orm = { _VERSION = "Orrery 0.1.0" }
+
+local function export(source, ...)
+  for position = 1, select("#", ...) do
+    local name = (select(position, ...))
+    orm[name] = source[name]
+  end
+end
+
+orm.null = core.null
+orm.array = json.array
+orm.json = json
+orm.event = { listen = event.listen, remove = event.remove, contains = event.contains }
+orm.func = functions.func
+orm.all = expression.all
+
+export(errors, "try", "is_error", "on_warning")
+export(types, "Integer", "SmallInteger", "BigInteger", "Float", "Double", "Numeric", "String", "Text", "Boolean", "Date",
+  "Time", "DateTime", "LargeBinary", "JSON", "Enum", "Uuid", "Optional")
+export(expression, "and_", "or_", "not_", "literal")
+export(functions, "text", "bindparam", "case_", "cast", "exists", "tuple_", "extract", "literal_column", "type_coerce")
+export(schema, "MetaData", "Table", "Column", "ForeignKey", "ForeignKeyConstraint", "PrimaryKeyConstraint", "UniqueConstraint",
+  "CheckConstraint", "Index")
+export(statement, "select", "union", "union_all", "intersect", "except_")
+export(change, "insert", "update", "delete")
+export(ddl, "CreateTable", "DropTable", "CreateIndex")
+export(engine, "create_engine", "with")
+export(relationship, "relationship", "backref")
+export(declarative, "declarative_base", "Mapped", "mapped_column", "assign", "pairs", "configure_mappers")
+export(session, "Session", "sessionmaker")
+export(database, "database")
+
+orm.dialects = compiler.dialects
+orm.alias = selectable.alias
+
+return setmetatable(orm, {
+  __index = function(_, name)
+    errors.raise("ArgumentError", "orrery has no '%s'%s", tostring(name), errors.hint(tostring(name), errors.sorted_keys(orm)))
+  end,
+})

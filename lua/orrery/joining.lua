@@ -1,0 +1,279 @@
+--- joining: which tables a statement reads, and how two of them are joined where the script does not say. Knows the
+-- fields of nodes, of tables and of foreign keys; makes no SQL.
+local import = ...
+local errors = import "errors"
+local expression = import "expression"
+
+local joining = {}
+local PARTS = expression.PARTS
+
+-- ---- what a table is called in messages ----
+
+--- A table, alias or subquery as an error names it.
+---@param selectable table
+---@return string
+function joining.describe(selectable)
+  return selectable.name or selectable.element and "alias of " .. joining.describe(selectable.element)
+    or "a " .. selectable.visit
+end
+
+-- ---- the tables of an expression ----
+
+local OPAQUE = { select = true, compound = true, insert = true, update = true, delete = true }
+local SELECTABLE = { table = true, alias = true, subquery = true, cte = true, join = true, excluded = true }
+
+local add_tables
+
+local function add_one(node, set)
+  if node and not set[node] then
+    set[node], set[#set + 1] = true, node
+  end
+end
+
+local function add_children(node, parts, set)
+  for _, field in ipairs(parts.nodes or {}) do
+    add_tables(node[field], set)
+  end
+  for _, field in ipairs(parts.lists or {}) do
+    for _, child in ipairs(node[field] or {}) do
+      add_tables(child, set)
+    end
+  end
+end
+
+-- A select inside has its own tables.
+function add_tables(node, set)
+  if not node then
+    return
+  elseif node.visit == "column" or node.visit == "entity" then
+    add_one(node.table, set)
+  elseif SELECTABLE[node.visit] then
+    add_one(node, set)
+  elseif not OPAQUE[node.visit] then
+    add_children(node, PARTS[node.visit], set)
+  end
+end
+
+--- The tables that an expression reads, each once, in order; also as keys.
+---@param node table
+---@param set? table more are added to this one
+---@return table
+function joining.tables_of(node, set)
+  set = set or {}
+  add_tables(node, set)
+  return set
+end
+
+-- ---- the FROM clause of a select ----
+
+-- Tables inside an explicit join stand in it already.
+local function hide_joined(selectable, hidden)
+  if selectable.visit == "join" then
+    for _, side in ipairs({ selectable.left, selectable.right }) do
+      hidden[side] = true
+      hide_joined(side, hidden)
+    end
+  end
+end
+
+local function wanted_roots(select)
+  local set = {}
+  for _, root in ipairs(select.roots or {}) do
+    add_one(root, set)
+  end
+  for _, field in ipairs({ "items", "wheres" }) do
+    for _, node in ipairs(select[field] or {}) do
+      add_tables(node, set)
+    end
+  end
+  return set
+end
+
+local function targets_of(select)
+  local targets = {}
+  for _, step in ipairs(select.joins or {}) do
+    targets[step.target] = true
+    hide_joined(step.target, targets)
+  end
+  return targets
+end
+
+local function add_chain(chains, root)
+  local chain = { root = root, steps = {}, holds = { [root] = true } }
+  hide_joined(root, chain.holds)
+  chains[#chains + 1] = chain
+  return chain
+end
+
+-- The last chain that holds one of `tables`.
+local function find_chain(chains, tables, target)
+  for position = #chains, 1, -1 do
+    for _, selectable in ipairs(tables) do
+      if selectable ~= target and chains[position].holds[selectable] then
+        return chains[position]
+      end
+    end
+  end
+end
+
+local function first_other(tables, target)
+  for _, selectable in ipairs(tables) do
+    if selectable ~= target then
+      return selectable
+    end
+  end
+end
+
+-- A join's left side is what its condition compares with; a table that nothing else named becomes a root.
+local function add_step(chains, step)
+  local tables = joining.tables_of(step.on)
+  local chain = find_chain(chains, tables, step.target)
+  if not chain then
+    local other = first_other(tables, step.target)
+    chain = other and add_chain(chains, other) or chains[#chains]
+  end
+  if not chain then
+    errors.raise("InvalidRequestError", "join to '%s': there is nothing on its left side; a table joined with itself "
+      .. "needs an alias (orm.aliased)", joining.describe(step.target))
+  end
+  chain.steps[#chain.steps + 1], chain.holds[step.target] = step, true
+  hide_joined(step.target, chain.holds)
+end
+
+--- What a select reads: chains { root =, steps = { joins }, holds = { [table] = true } } in the order of FROM.
+---@param select table
+---@return table[]
+function joining.chains(select)
+  local chains, hidden = {}, targets_of(select)
+  local roots = wanted_roots(select)
+  for _, root in ipairs(roots) do
+    hide_joined(root, hidden)
+  end
+  for _, root in ipairs(roots) do
+    if not hidden[root] then
+      add_chain(chains, root)
+    end
+  end
+  for _, step in ipairs(select.joins or {}) do
+    add_step(chains, step)
+  end
+  return chains
+end
+
+-- ---- conditions from foreign keys ----
+
+-- The column of a table that a column of an alias or subquery stands for.
+local function base(column)
+  while column.origin do
+    column = column.origin
+  end
+  return column
+end
+
+local function add_link(links, key, left, right, fk)
+  local id = fk.constraint or fk
+  local link = links[id]
+  if not link then
+    link = { fk = fk, key_side = key.table }
+    links[id], links[#links + 1] = link, link
+  end
+  local condition = left:eq(right)
+  link.on = link.on and expression.and_(link.on, condition) or condition
+end
+
+-- Adds the foreign keys from columns of `from` to columns of `to`; `left` is the side that is written first.
+local function add_links(links, from, to, left)
+  for _, column in ipairs(from.columns) do
+    for _, fk in ipairs(base(column).foreign_keys or {}) do
+      for _, target in ipairs(to.columns) do
+        if base(target) == fk.column then
+          add_link(links, column, left == from and column or target, left == from and target or column, fk)
+        end
+      end
+    end
+  end
+end
+
+local function links_between(left, right)
+  local links = {}
+  add_links(links, left, right, left)
+  if left ~= right then
+    add_links(links, right, left, left)
+  end
+  return links
+end
+
+local function show_links(links)
+  local shown = {}
+  for position, link in ipairs(links) do
+    shown[position] = expression.describe(link.fk.parent)
+  end
+  return table.concat(shown, ", ")
+end
+
+local function no_link(lefts, right)
+  local names = {}
+  for position, left in ipairs(lefts) do
+    names[position] = "'" .. joining.describe(left) .. "'"
+  end
+  errors.raise("NoForeignKeysError", "no foreign key links %s and '%s'; give the condition as second argument of "
+    .. "join()", table.concat(names, ", "), joining.describe(right))
+end
+
+local function ambiguous(left, right, links)
+  errors.raise("AmbiguousForeignKeysError", "several foreign keys link '%s' and '%s' (%s); give the condition as second "
+    .. "argument of join()", joining.describe(left), joining.describe(right), show_links(links))
+end
+
+--- The condition that joins `right` to `left` by the only foreign key between them.
+---@param left table
+---@param right table
+---@return table condition
+function joining.condition(left, right)
+  local links = links_between(left, right)
+  if #links == 0 then
+    no_link({ left }, right)
+  elseif #links > 1 then
+    ambiguous(left, right, links)
+  end
+  return links[1].on
+end
+
+local function candidates_of(chains)
+  local lefts = {}
+  for _, chain in ipairs(chains) do
+    lefts[#lefts + 1] = chain.root
+    for _, step in ipairs(chain.steps) do
+      lefts[#lefts + 1] = step.target
+    end
+  end
+  return lefts
+end
+
+--- The condition that joins `right` to what a select reads already: to the one table with a foreign key to or from
+--- it. Of several, the one that was joined last.
+---@param select table
+---@param right table
+---@return table condition
+function joining.infer(select, right)
+  local lefts = candidates_of(joining.chains(select))
+  local found, joined = {}, select.joins and select.joins[#select.joins].target
+  for _, left in ipairs(lefts) do
+    local links = left.columns and links_between(left, right) or {}
+    if #links > 1 then
+      ambiguous(left, right, links)
+    elseif #links == 1 then
+      found[#found + 1] = { left = left, link = links[1] }
+    end
+  end
+  if #found == 0 then
+    no_link(lefts, right)
+  elseif #found > 1 and found[#found].left ~= joined then
+    errors.raise("AmbiguousForeignKeysError", "both '%s' and '%s' can be joined to '%s'; write "
+      .. "join_from(left, right) or give the condition", joining.describe(found[1].left),
+      joining.describe(found[2].left), joining.describe(right))
+  end
+  return found[#found].link.on
+end
+
+return joining

@@ -1,0 +1,320 @@
+--- loading: from statements to objects: the plan by which the core makes objects of rows, what an attribute does that is
+-- read before it is loaded, and the refresh of expired objects.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local expression = import "expression"
+local functions = import "functions"
+local compiler = import "compiler"
+local result = import "result"
+local statement = import "statement"
+local mapper_module = import "mapper"
+
+local loading = {}
+
+-- ---- plans ----
+
+local unpack = table.unpack or unpack
+
+-- Result columns of the key's parts, and the attribute number of each column, for one entity.
+local function entity_item(item)
+  local mapper = item.entity.mapper
+  local map, keys, position_of = {}, {}, {}
+  for offset = 1, item.count do
+    map[offset] = offset
+    position_of[mapper.attributes[mapper.column_keys[offset]].origin] = item.first + offset - 1
+  end
+  for number, column in ipairs(mapper.table.primary_key) do
+    keys[number] = position_of[column]
+  end
+  return { class = mapper.class, first = item.first, map = map, keys = keys }
+end
+
+local function value_item(item)
+  return { first = item.column, handle = item.type and item.type.handle }
+end
+
+-- Values that a type's Lua function finishes, by position in the row.
+local function finishers_of(raw)
+  local list
+  for position, item in ipairs(raw) do
+    if not item.entity and item.type and item.type.result then
+      list = list or {}
+      list[#list + 1] = { position = position, type = item.type }
+    end
+  end
+  return list
+end
+
+--- How the rows of a compiled statement become objects; kept with it.
+---@param compiled table
+---@return table plan { core, single, names, row_metatable, finishers }
+function loading.plan_of(compiled)
+  local plan = compiled.load_plan
+  if plan then
+    return plan
+  end
+  local items, names, nodes = {}, {}, {}
+  for position, item in ipairs(compiled.raw) do
+    items[position] = item.entity and entity_item(item) or value_item(item)
+    names[position] = item.entity and item.entity.name or item.name
+    nodes[position] = item.entity or compiled.columns[item.column].node or false
+  end
+  plan = { core = core.plan(items, #compiled.columns), names = names, finishers = finishers_of(compiled.raw),
+    single = #items == 1 and compiled.raw[1].entity ~= nil, row_metatable = result.row_metatable(names, nodes) }
+  compiled.load_plan = plan
+  return plan
+end
+
+--- Whether a compiled select makes objects.
+---@param compiled table
+function loading.has_entities(compiled)
+  for _, item in ipairs(compiled.raw or {}) do
+    if item.entity then
+      return true
+    end
+  end
+  return false
+end
+
+local function finish_rows(rows, finishers)
+  for _, row in ipairs(rows) do
+    for _, finisher in ipairs(finishers) do
+      local stored = rawget(row, finisher.position)
+      if stored ~= nil then
+        rawset(row, finisher.position, finisher.type:result(stored))
+      end
+    end
+  end
+end
+
+--- Runs a compiled select and returns its rows as an array, read to the end.
+---@param session table
+---@param compiled table
+---@param values table bind values in marker order
+---@param scalars boolean objects instead of rows, where the statement selects one class
+---@param populate? boolean overwrite what objects hold already
+---@return table array
+---@return integer count
+function loading.run(session, compiled, values, scalars, populate)
+  local plan, connection, out = loading.plan_of(compiled), session:connection(), {}
+  local stmt, bound = connection:start(compiled, values)
+  local row_metatable = not (scalars and plan.single) and plan.row_metatable or nil
+  local ok, count = pcall(core.load, session[1], stmt, plan.core, out, row_metatable, populate)
+  if not ok then
+    connection:failed(count, compiled, bound)
+  end
+  connection:finish(stmt, compiled, bound, count)
+  if plan.finishers then
+    finish_rows(out, plan.finishers)
+  end
+  return out, count
+end
+
+-- ---- statements that are made once per class or relationship ----
+
+-- A select whose named binds are filled from attribute numbers; compiled once per dialect.
+local function prepared(select, numbers)
+  return { select = select, numbers = numbers, by_dialect = {} }
+end
+
+local function compiled_for(one, dialect)
+  local made = one.by_dialect[dialect]
+  if not made then
+    made = compiler.compile(one.select, dialect)
+    made.order = {}
+    for position, bind in ipairs(made.binds) do
+      made.order[position] = one.numbers[bind.key]
+    end
+    one.by_dialect[dialect] = made
+  end
+  return made
+end
+
+-- The bind values from an object; nil when one of them is NULL: nothing can be equal to it.
+local function values_of(compiled, object)
+  local values = {}
+  for position, number in ipairs(compiled.order) do
+    local value = core.stored(object, number)
+    if value == nil then
+      return nil
+    end
+    values[position] = value
+  end
+  return values
+end
+
+local function number_of_column(mapper, column)
+  for number, key in ipairs(mapper.column_keys) do
+    if mapper.attributes[key].origin == column then
+      return number
+    end
+  end
+end
+
+local function attribute_of_column(mapper, column)
+  return mapper:attribute(mapper.column_keys[number_of_column(mapper, column)])
+end
+
+local function add_condition(conditions, numbers, element, number)
+  local name = "key_" .. (#conditions + 1)
+  conditions[#conditions + 1] = element:eq(functions.bindparam(name))
+  numbers[name] = number
+end
+
+-- ---- by primary key ----
+
+local function key_select(mapper)
+  if not mapper.key_select then
+    local conditions, numbers = {}, {}
+    for _, column in ipairs(mapper.table.primary_key) do
+      local number = number_of_column(mapper, column)
+      add_condition(conditions, numbers, attribute_of_column(mapper, column), number)
+    end
+    mapper.key_select = prepared(statement.select(mapper.class):where(expression.and_(unpack(conditions))),
+      numbers)
+  end
+  return mapper.key_select
+end
+
+--- Loads the object with a key, given in the order of the primary key's columns; nil where there is no row.
+---@param session table
+---@param mapper table
+---@param key any[]
+function loading.by_key(session, mapper, key, populate)
+  local compiled = compiled_for(key_select(mapper), session.engine.dialect)
+  local array = loading.run(session, compiled, key, true, populate)
+  return array[1]
+end
+
+local function detached_error(mapper, object, what, advice)
+  local _, number = core.state(object)
+  errors.raise("DetachedInstanceError", "%s.%s cannot be loaded: this object is not in a session%s; %s", mapper.name, what,
+    number == nil and " (its session was closed, or it was expunged)" or "", advice)
+end
+
+local function session_of(mapper, object, what, advice)
+  local session = core.session_of(object)
+  if not session then
+    detached_error(mapper, object, what, advice)
+  end
+  return session
+end
+
+--- Reads the row of an object again into what it has not loaded; ObjectDeletedError where the row is gone.
+---@param session table
+---@param mapper table
+---@param object userdata
+---@param populate? boolean
+function loading.refresh(session, mapper, object, populate)
+  local compiled = compiled_for(key_select(mapper), session.engine.dialect)
+  local array = loading.run(session, compiled, values_of(compiled, object) or {}, true, populate)
+  if array[1] ~= object then
+    errors.raise("ObjectDeletedError", "%s: the row of this object is gone from the database; it was deleted elsewhere",
+      mapper.name)
+  end
+end
+
+local function load_column(object, number)
+  local mapper = mapper_module.of_object(object)
+  local key = mapper.column_keys[number]
+  local session = session_of(mapper, object, key, "add it to a session, or load it before the session is closed "
+    .. "(sessions with expire_on_commit = false keep what is loaded after a commit)")
+  loading.refresh(session, mapper, object)
+end
+core.hook("refresh", load_column)
+core.hook("load_column", load_column)
+
+-- ---- relationships ----
+
+local function order_by(property, select)
+  for _, element in ipairs(property:order_elements()) do
+    select = select:order_by(element)
+  end
+  return select
+end
+
+local function conditions_of(property)
+  local conditions, numbers, answer = {}, {}, property.answer
+  local parent, target = property.parent, property.mapper
+  if property.direction == "manytomany" then
+    local links = property.secondary.columns
+    for _, pair in ipairs(answer.secondary_pairs) do
+      add_condition(conditions, numbers, links[pair[2]], number_of_column(parent, parent.table.columns[pair[1]]))
+    end
+    for _, pair in ipairs(answer.target_pairs) do
+      conditions[#conditions + 1] = links[pair[2]]:eq(attribute_of_column(target, target.table.columns[pair[1]]))
+    end
+  else
+    for _, pair in ipairs(answer.pairs) do
+      add_condition(conditions, numbers, attribute_of_column(target, target.table.columns[pair[2]]),
+        number_of_column(parent, parent.table.columns[pair[1]]))
+    end
+  end
+  return conditions, numbers
+end
+
+local function lazy_select(property)
+  if not property.lazy_select then
+    local conditions, numbers = conditions_of(property)
+    local select = statement.select(property.mapper.class)
+    for _, condition in ipairs(conditions) do
+      select = select:where(condition)
+    end
+    property.lazy_select = prepared(order_by(property, select), numbers)
+  end
+  return property.lazy_select
+end
+
+-- What the other side did to this collection before it was loaded.
+local function merge_backlog(items, backlog)
+  for _, change in ipairs(backlog or {}) do
+    local present
+    for position, item in ipairs(items) do
+      present = present or (item == change[1] and position)
+    end
+    if change[2] and not present then
+      items[#items + 1] = change[1]
+    elseif not change[2] and present then
+      table.remove(items, present)
+    end
+  end
+  return items
+end
+
+local function fetch(session, property, object)
+  local compiled = compiled_for(lazy_select(property), session.engine.dialect)
+  local values = values_of(compiled, object)
+  return values and loading.run(session, compiled, values, true) or {}
+end
+
+local function set_loaded(property, object, number, items)
+  if property.uselist then
+    core.set_loaded(object, number, merge_backlog(items, core.backlog(object, number)))
+    return
+  end
+  if #items > 1 then
+    errors.warn("%s holds one object, and %d rows refer to this one; the first is taken", property:describe(), #items)
+  end
+  core.set_loaded(object, number, items[1])
+end
+
+core.hook("load_relation", function(object, number)
+  local mapper = mapper_module.of_object(object)
+  local property = mapper.relationships[number - #mapper.column_keys]
+  if property.lazy == "noload" then
+    return set_loaded(property, object, number, {})
+  elseif property.lazy == "raise" then
+    errors.raise("InvalidRequestError", "%s is not loaded, and lazy = \"raise\" forbids to load it now; ask for it with the "
+      .. "query", property:describe())
+  end
+  local session = session_of(mapper, object, property.key, "read it while the session is open, or add the object to a "
+    .. "session again")
+  session:autoflush_now()
+  if select(2, core.peek(object, number)) then
+    return -- the flush has loaded it
+  end
+  set_loaded(property, object, number, fetch(session, property, object))
+end)
+
+return loading

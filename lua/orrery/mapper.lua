@@ -1,0 +1,314 @@
+--- mapper: what Orrery knows of one mapped class: its table, its attributes and relationships in order, and how all of
+-- that becomes the core's class when it is first needed. How a class is declared is declarative.lua's.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local expression = import "expression"
+local registry = import "registry"
+local relationship = import "relationship"
+
+local mapper = {}
+
+---@class orrery.Mapper
+---@field name string
+---@field class userdata
+---@field table table
+---@field registry orrery.Registry
+---@field attributes table<string, table> class-level column expressions by key
+---@field column_keys string[]
+---@field relationships orrery.Relationship[]
+---@field relationships_by_key table<string, orrery.Relationship>
+---@field methods table<string, any>
+local Mapper = {}
+local metatable = { __index = Mapper }
+
+local MAX_KEY = 32 -- as ORR_MAX_KEY
+
+--- The mapper of a class, or an error that names what was given instead.
+---@param class any
+---@param call? string
+---@return orrery.Mapper
+function mapper.of(class, call)
+  local mark = getmetatable(class)
+  local found = type(mark) == "table" and mark.__mapper
+  if not found then
+    errors.raise("UnmappedClassError", "%s: a mapped class expected, got %s", call or "orrery",
+      core.class_of(class) and "an object of one" or errors.show(class))
+  end
+  return found
+end
+relationship.mapper_of = mapper.of
+
+--- The mapper of an object's class, or nil.
+---@param object any
+---@return orrery.Mapper?
+function mapper.of_object(object)
+  local class = core.class_of(object)
+  return class and getmetatable(class).__mapper
+end
+
+--- A mapper for a new class; `instance_meta` is the metatable of its objects.
+---@param fields table name, class, registry, table, methods, instance_meta
+function mapper.new(fields)
+  local self = setmetatable(fields, metatable)
+  self.attributes, self.column_keys = {}, {}
+  self.relationships, self.relationships_by_key = {}, {}
+  return self
+end
+
+-- ---- attributes ----
+
+-- The class attribute User.name: an expression that stands for the column and knows its class.
+local function attribute_of(self, key, column)
+  return expression.new{ visit = "column", name = column.name, key = key, type = column.type, table = column.table,
+    origin = column, owner = self.name, class = self.class }
+end
+
+function Mapper:add_column(key, column)
+  self.attributes[key] = { origin = column }
+  self.column_keys[#self.column_keys + 1] = key
+end
+
+--- The class-level expression of a column, made when first read: until then its type may follow from a table that is
+-- not declared yet.
+---@param key string
+function Mapper:attribute(key)
+  local found = self.attributes[key]
+  if found and not found.visit then
+    found = attribute_of(self, key, found.origin)
+    self.attributes[key] = found
+  end
+  return found
+end
+
+function Mapper:add_relationship(key, property)
+  property.key, property.parent = key, self
+  self.relationships[#self.relationships + 1] = property
+  self.relationships_by_key[key] = property
+end
+
+--- Attribute number of a relationship among the class's relationships, from 1.
+function Mapper:relationship_number(property)
+  for number, one in ipairs(self.relationships) do
+    if one == property then
+      return number
+    end
+  end
+end
+
+--- All attribute names in order: columns, then relationships, each in the order of declaration.
+---@return string[]
+function Mapper:attribute_names()
+  local names = {}
+  for number, key in ipairs(self.column_keys) do
+    names[number] = key
+  end
+  for _, property in ipairs(self.relationships) do
+    names[#names + 1] = property.key
+  end
+  return names
+end
+
+--- The number that the core knows an attribute by, or nil.
+---@param key string
+---@return integer?
+function Mapper:number_of(key)
+  for number, name in ipairs(self:attribute_names()) do
+    if name == key then
+      return number
+    end
+  end
+end
+
+--- Every name that an object of this class answers to.
+---@return string[]
+function Mapper:known_names()
+  local names = self:attribute_names()
+  for _, name in ipairs(errors.sorted_keys(self.methods)) do
+    names[#names + 1] = name
+  end
+  return names
+end
+
+--- The entity node that the class stands for in statements.
+function Mapper:entity()
+  if not self.entity_node then
+    self:configure()
+    local columns = {}
+    for position, key in ipairs(self.column_keys) do
+      columns[position] = self:attribute(key)
+    end
+    self.entity_node = expression.new{ visit = "entity", class = self.class, table = self.table, columns = columns,
+      mapper = self, name = self.name }
+  end
+  return self.entity_node
+end
+
+-- ---- configuration ----
+
+function Mapper:configure()
+  if not self.configured then
+    self.registry:configure()
+  end
+end
+
+local groups = setmetatable({}, { __mode = "k" })
+
+-- Groups order flushes: one per table, ranked by foreign keys. See unit.h.
+local function group_of(tbl)
+  local number = groups[tbl]
+  if not number then
+    local ranks, cyclic = tbl.metadata.handle:ranks()
+    number = core.group(ranks[tbl.id], cyclic[tbl.id])
+    groups[tbl] = number
+  end
+  return number
+end
+relationship.group_of = group_of
+
+-- A single integer key that is no foreign key is the database's to make, as SQLAlchemy's autoincrement = "auto".
+local function is_autokey(self, column)
+  local key = self.table.primary_key
+  if #key ~= 1 or key[1] ~= column or column.autoincrement == false then
+    return false
+  end
+  return column.type.kind == core.kinds.INTEGER and #column.foreign_keys == 0 and column.default == nil
+end
+
+local function column_spec(self, column)
+  local kind = column.type
+  return {
+    handle = kind.handle,
+    key = column.primary_key,
+    autokey = is_autokey(self, column),
+    default = column.default ~= nil,
+    onupdate = column.onupdate ~= nil,
+    server_default = column.server_default ~= nil or column.computed ~= nil,
+    bind = kind.bind ~= nil,
+    result = kind.result ~= nil,
+    mutable = kind.mutable or false,
+  }
+end
+
+local function key_numbers(self)
+  local numbers, tbl = {}, self.table
+  for _, column in ipairs(tbl.primary_key) do
+    for number, key in ipairs(self.column_keys) do
+      if self.attributes[key].origin == column then
+        numbers[#numbers + 1] = number
+      end
+    end
+  end
+  if #numbers == 0 or #numbers > MAX_KEY then
+    errors.raise("ArgumentError", "%s: the table '%s' needs a primary key of 1 to %d columns, so that a row can be one "
+      .. "object; mark a column { primary_key = true }", self.name, tbl.name, MAX_KEY)
+  end
+  return numbers
+end
+
+local function specs_of(self, method)
+  local specs = {}
+  for number, property in ipairs(self.relationships) do
+    specs[number] = property[method](property)
+  end
+  return specs
+end
+
+local function targets_of(self)
+  local targets = {}
+  for number, property in ipairs(self.relationships) do
+    targets[number] = property.mapper.class
+  end
+  return targets
+end
+
+local function core_spec(self)
+  local columns, types, defaults = {}, {}, {}
+  for number, key in ipairs(self.column_keys) do
+    local column = self.attributes[key].origin
+    columns[number], types[number] = column_spec(self, column), column.type
+    defaults[number] = column.default == nil and false or column.default
+  end
+  return {
+    name = self.name, names = self:attribute_names(), columns = columns, keys = key_numbers(self),
+    relations = specs_of(self, "spec"), types = types, defaults = defaults, targets = targets_of(self),
+    members = self.methods, meta = self.instance_meta, group = group_of(self.table),
+  }
+end
+
+local pair_count = 0
+
+-- Each step runs for all classes before the next: backrefs add relationships, pairs need both sides resolved.
+local function each_relationship(mappers, method)
+  for _, one in ipairs(mappers) do
+    local position = 1
+    while one.relationships[position] do
+      local property = one.relationships[position]
+      property[method](property)
+      position = position + 1
+    end
+  end
+end
+
+-- Two one-sided relationships that write the same columns would each undo what the other did.
+local function check_overlap(self)
+  local writers = {}
+  for _, property in ipairs(self.relationships) do
+    if property.direction == "manytoone" and not property.reverse and not property.options.viewonly then
+      writers[property.mapper] = property
+    end
+  end
+  for other, property in pairs(writers) do
+    for _, back in ipairs(other.relationships) do
+      if back.direction == "onetomany" and back.mapper == self and not back.reverse and not back.options.viewonly
+        and property.answer.pairs[1][1] == back.answer.pairs[1][2] then
+        errors.warn("%s and %s write the same foreign key and do not know of each other; link them with "
+          .. "back_populates", property:describe(), back:describe())
+      end
+    end
+  end
+end
+
+local function number_pairs(mappers)
+  for _, one in ipairs(mappers) do
+    for _, property in ipairs(one.relationships) do
+      if property:number(pair_count + 1) then
+        pair_count = pair_count + 1
+      end
+    end
+  end
+end
+
+local function resolve_tables(mappers)
+  local seen = {}
+  for _, one in ipairs(mappers) do
+    local handle = one.table.metadata.handle
+    if not seen[handle] then
+      seen[handle] = true
+      handle:resolve()
+    end
+  end
+end
+
+registry.set_configure(function(mappers)
+  resolve_tables(mappers)
+  each_relationship(mappers, "add_backref")
+  each_relationship(mappers, "resolve")
+  each_relationship(mappers, "pair")
+  number_pairs(mappers)
+  local specs = {}
+  for position, one in ipairs(mappers) do
+    specs[position] = core_spec(one)
+  end
+  for position, one in ipairs(mappers) do
+    core.configure(one.class, specs[position])
+    one.configured = true
+    check_overlap(one)
+  end
+end)
+
+core.hook("configure", function(class)
+  mapper.of(class):configure()
+end)
+
+return mapper

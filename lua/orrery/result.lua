@@ -1,0 +1,573 @@
+--- result: rows, and the results that hand them out. Knows no connection: rows come from a source, which is
+-- either a fetch function (a cursor) or an array that is complete already.
+--
+-- A row is a plain array of values whose metatable is made once per statement; NULL is nil. A result reads its
+-- source once, forward only. Results made from a result (scalars, mappings, columns, unique) read the same source.
+local import = ...
+local core = import "core"
+local errors = import "errors"
+
+local unpack = table.unpack or unpack
+local null = core.null
+
+local result = {}
+
+-- ---- rows ----
+
+-- What a row's metatable shows of itself, to what is known of it: the metatables stay out of a script's reach.
+local shapes = setmetatable({}, { __mode = "k" })
+
+local function shape_of(row)
+  return type(row) == "table" and shapes[getmetatable(row)] or nil
+end
+
+local AMBIGUOUS = {}
+
+-- Name to position; a name that several columns have leads to AMBIGUOUS.
+local function positions_of(names)
+  local positions = {}
+  for position, name in ipairs(names) do
+    positions[name] = positions[name] and AMBIGUOUS or position
+  end
+  return positions
+end
+
+local function raise_ambiguous(name)
+  errors.raise("AmbiguousColumnError",
+    "several columns of this row are named '%s'; read them by position, or label them", name)
+end
+
+-- The position that a name, a number from 1 or a column object stands for, or an error.
+local function find_column(shape, key)
+  local position = shape.positions[key] or shape.nodes[key]
+  if position == AMBIGUOUS then
+    raise_ambiguous(key)
+  elseif not position and type(key) == "number" and key >= 1 and key <= shape.count then
+    position = key
+  elseif not position then
+    errors.raise("NoSuchColumnError", "there is no column %s in this row%s",
+      type(key) == "string" and "'" .. key .. "'" or errors.show(key), errors.hint(key, shape.names))
+  end
+  return position
+end
+
+local function row_index(shape)
+  local positions = shape.positions
+  return function(row, key)
+    local position = positions[key]
+    if not position or position == AMBIGUOUS then
+      if type(key) == "number" then
+        return nil
+      end
+      position = find_column(shape, key)
+    end
+    return rawget(row, position)
+  end
+end
+
+local function row_newindex(_, key)
+  errors.raise("InvalidRequestError", "rows are read-only: '%s' cannot be assigned", tostring(key))
+end
+
+local function row_equal(left, right)
+  local a, b = shape_of(left), shape_of(right)
+  if not a or not b or a.count ~= b.count then
+    return false
+  end
+  for position = 1, a.count do
+    if rawget(left, position) ~= rawget(right, position) then
+      return false
+    end
+  end
+  return true
+end
+
+local function row_tostring(row)
+  local parts = {}
+  for position = 1, shape_of(row).count do
+    local value = rawget(row, position)
+    parts[position] = value == nil and "NULL" or errors.show(value)
+  end
+  return "(" .. table.concat(parts, ", ") .. ")"
+end
+
+--- The metatable of rows with these columns: make it once, use it for every row of a statement.
+---@param names string[]
+---@param nodes? table[] the column objects, by position
+---@return table
+function result.row_metatable(names, nodes)
+  local shape = { names = names, count = #names, positions = positions_of(names), nodes = {} }
+  for position = 1, #names do
+    local node = nodes and nodes[position]
+    if node then
+      shape.nodes[node] = shape.nodes[node] and AMBIGUOUS or position
+    end
+  end
+  local count, shown = shape.count, {}
+  shapes[shown] = shape
+  return {
+    __metatable = shown,
+    __name = "row",
+    __index = row_index(shape),
+    __newindex = row_newindex,
+    __eq = row_equal,
+    __tostring = row_tostring,
+    __len = function()
+      return count
+    end,
+    __call = function(row)
+      return unpack(row, 1, count)
+    end,
+    shape = shape,
+  }
+end
+
+--- Whether a value is a row of a result.
+---@param value any
+---@return boolean
+function result.is_row(value)
+  return shape_of(value) ~= nil
+end
+
+-- ---- sources ----
+
+local EMPTY = {}
+
+-- A source is a buffer, and perhaps a cursor that fills it again: an object with fetch(max) (elements, and whether they
+-- were the last), close(), and is_current(), false once its connection has ended it.
+local function new_source(buffer, cursor, complete, chunk)
+  return { buffer = buffer, position = 0, complete = complete, cursor = cursor or false, chunk = chunk or 100,
+    exhausted = false, closed = false }
+end
+
+local function close_source(source, reason)
+  if source.closed then
+    return
+  end
+  source.closed, source.buffer = reason, EMPTY
+  if source.cursor and not source.complete then
+    source.cursor:close()
+  end
+end
+
+local function check_readable(source)
+  if not source.closed and source.cursor and not source.cursor:is_current() then
+    close_source(source, "this result was ended by the commit, rollback or close of its connection; "
+      .. "read it to the end before, with :all()")
+  end
+  if source.closed then
+    errors.raise("ResourceClosedError", source.closed)
+  end
+end
+
+local function refill(source)
+  source.position = 0
+  if source.complete then
+    source.buffer, source.exhausted = EMPTY, true
+  else
+    source.buffer, source.complete = source.cursor:fetch(source.chunk)
+  end
+end
+
+-- The next element, or nil at the end and ever after.
+local function next_element(source)
+  if source.exhausted and not source.closed then
+    return nil
+  end
+  check_readable(source)
+  local position = source.position + 1
+  local element = source.buffer[position]
+  if element == nil then
+    refill(source)
+    position, element = 1, source.buffer[1]
+    if element == nil then
+      source.exhausted = true
+      return nil
+    end
+  end
+  source.position = position
+  return element
+end
+
+-- ---- results ----
+
+local Result = {}
+
+-- What a script may ask for beside the methods; absent ones are nil, and everything else is a mistake.
+local PROPERTIES = { rowcount = true, lastrowid = true, inserted_primary_key = true }
+
+local function result_index(self, key)
+  local method = Result[key]
+  if method or PROPERTIES[key] then
+    return method
+  elseif key == "closed" then
+    return self.source.closed ~= false
+  elseif key == "returns_rows" then
+    return self.shape ~= false
+  end
+  local names = errors.sorted_keys(Result)
+  for name in pairs(PROPERTIES) do
+    names[#names + 1] = name
+  end
+  local near = errors.nearest(tostring(key), names)
+  errors.raise("ArgumentError", "a result has no '%s'%s", tostring(key),
+    near and ("; did you mean '%s'?"):format(near) or "")
+end
+
+local metatable = { __name = "result", __index = result_index, __metatable = false }
+
+local function is_result(value)
+  return type(value) == "table" and rawget(value, "source") ~= nil
+end
+
+local function check(self, call)
+  errors.check_self(self, is_result(self), "result:" .. call)
+end
+
+-- convert(element) makes what this view hands out; `scalar` says that it hands out single values.
+local function new_result(source, shape, convert, scalar)
+  return setmetatable({ source = source, shape = shape or false, convert = convert or false,
+    scalar_values = scalar or false, seen = false, strategy = false }, metatable)
+end
+
+-- A view of the same source, read through `convert` and, where this one is, unique.
+local function view(self, shape, convert, scalar)
+  local copy = new_result(self.source, shape, convert, scalar)
+  for name in pairs(PROPERTIES) do
+    copy[name] = self[name]
+  end
+  copy.seen, copy.strategy = self.seen and {}, self.strategy
+  return copy
+end
+
+local NIL = {}
+
+-- Whether an element was not seen before. Rows are told apart by their values, along a tree of tables.
+local function is_new(self, element)
+  local seen, key = self.seen, element
+  if self.strategy then
+    key = self.strategy(element)
+  end
+  local shape, values = shape_of(key), key
+  for position = 1, shape and shape.count - 1 or 0 do
+    local value = rawget(values, position)
+    value = value == nil and NIL or value
+    seen[value] = seen[value] or {}
+    seen = seen[value]
+  end
+  if shape then
+    key = rawget(values, shape.count)
+  end
+  key = key == nil and NIL or key
+  local new = not seen[key]
+  seen[key] = seen[key] or true
+  return new
+end
+
+local function next_value(self)
+  local source, convert = self.source, self.convert
+  if not self.shape then
+    errors.raise("ResourceClosedError",
+      "this statement returns no rows; .rowcount says how many it changed, and returning() makes it return some")
+  end
+  while true do
+    local element = next_element(source)
+    if element == nil then
+      return nil
+    end
+    if convert then
+      element = convert(element)
+    end
+    if not self.seen or is_new(self, element) then
+      return element
+    end
+  end
+end
+
+metatable.__call = next_value
+
+--- Closes the result and its cursor; reading on is an error. Fine to call twice.
+function Result:close()
+  check(self, "close")
+  close_source(self.source, "this result is closed")
+end
+
+function metatable.__close(self)
+  self:close()
+end
+
+function metatable.__tostring(self)
+  return ("result of (%s)"):format(table.concat(self.shape and self.shape.names or {}, ", "))
+end
+
+-- nil for a scalar NULL, where no loop or list needs a place for it.
+local function plain(self, value)
+  if value == null and self.scalar_values then
+    return nil
+  end
+  return value
+end
+
+--- The names of the columns.
+---@return string[]
+function Result:keys()
+  check(self, "keys")
+  local names = {}
+  for position, name in ipairs(self.shape and self.shape.names or {}) do
+    names[position] = name
+  end
+  return names
+end
+
+--- All elements that are left. NULL among scalars is orm.null.
+---@return table
+function Result:all()
+  check(self, "all")
+  local list, count = {}, 0
+  for value in next_value, self do
+    count = count + 1
+    list[count] = value
+  end
+  return list
+end
+
+--- The next element, or nil.
+function Result:fetchone()
+  check(self, "fetchone")
+  return next_value(self)
+end
+
+--- At most `size` elements; an empty array at the end.
+---@param size integer
+---@return table
+function Result:fetchmany(size)
+  check(self, "fetchmany")
+  if type(size) ~= "number" or size < 1 then
+    errors.raise("ArgumentError", "result:fetchmany() takes a number of rows from 1, got %s", errors.show(size))
+  end
+  local list = {}
+  while #list < size do
+    local value = next_value(self)
+    if value == nil then
+      break
+    end
+    list[#list + 1] = value
+  end
+  return list
+end
+
+--- Iterates over arrays of `size` elements, the last one perhaps shorter.
+---@param size integer
+---@return function iterator
+function Result:partitions(size)
+  check(self, "partitions")
+  return function()
+    local list = self:fetchmany(size)
+    return list[1] ~= nil and list or nil
+  end
+end
+
+--- Reads this many rows at a time from the database.
+---@param size integer
+function Result:yield_per(size)
+  check(self, "yield_per")
+  if type(size) ~= "number" or size < 1 then
+    errors.raise("ArgumentError", "result:yield_per() takes a number of rows from 1, got %s", errors.show(size))
+  end
+  self.source.chunk = size
+  return self
+end
+
+--- The first element or nil; closes the result.
+function Result:first()
+  check(self, "first")
+  local value = next_value(self)
+  close_source(self.source, "this result is closed: first() takes one row and ends it")
+  return plain(self, value)
+end
+
+-- The only element; what its absence means is the caller's.
+local function only(self)
+  local value = next_value(self)
+  local second
+  if value ~= nil then
+    second = next_value(self)
+  end
+  close_source(self.source, "this result is closed: one() and its kin take one row and end it")
+  if second ~= nil then
+    errors.raise("MultipleResultsFound", "several rows were found where one was asked for")
+  end
+  return value
+end
+
+local function required(value)
+  if value == nil then
+    errors.raise("NoResultFound", "no row was found where one was asked for")
+  end
+  return value
+end
+
+--- The only element; NoResultFound or MultipleResultsFound otherwise.
+function Result:one()
+  check(self, "one")
+  return plain(self, required(only(self)))
+end
+
+--- The only element, or nil where there is none; MultipleResultsFound otherwise.
+function Result:one_or_none()
+  check(self, "one_or_none")
+  return plain(self, only(self))
+end
+
+local function first_column(value)
+  if shape_of(value) then
+    return rawget(value, 1)
+  elseif value == null then
+    return nil
+  end
+  return value
+end
+
+--- The first column of the first row, or nil; closes the result.
+function Result:scalar()
+  check(self, "scalar")
+  return first_column(self:first())
+end
+
+--- The first column of the only row; NoResultFound or MultipleResultsFound otherwise.
+function Result:scalar_one()
+  check(self, "scalar_one")
+  return first_column(required(only(self)))
+end
+
+--- The first column of the only row, or nil where there is none; MultipleResultsFound otherwise.
+function Result:scalar_one_or_none()
+  check(self, "scalar_one_or_none")
+  return first_column(only(self))
+end
+
+-- What a row with the columns at `positions` of the one it is made from is called and made by.
+local function narrowed(self, positions)
+  local names = {}
+  for index, position in ipairs(positions) do
+    names[index] = self.shape.names[position]
+  end
+  local row_meta, count = result.row_metatable(names), #positions
+  return row_meta.shape, function(row)
+    local values = {}
+    for index = 1, count do
+      values[index] = rawget(row, positions[index])
+    end
+    return setmetatable(values, row_meta)
+  end
+end
+
+-- Element conversions run one behind the other.
+local function chain(first, second)
+  if not first then
+    return second
+  end
+  return function(element)
+    return second(first(element))
+  end
+end
+
+--- The values of one column; NULL is orm.null. A result of single values gives itself.
+---@param column? string|integer|table its name, position (default 1) or column object
+---@return table result
+function Result:scalars(column)
+  check(self, "scalars")
+  if self.scalar_values or not self.shape then
+    return self
+  end
+  local position = find_column(self.shape, column == nil and 1 or column)
+  local shape = { names = { self.shape.names[position] }, count = 1 }
+  return view(self, shape, chain(self.convert, function(row)
+    local value = rawget(row, position)
+    if value == nil then
+      return null
+    end
+    return value
+  end), true)
+end
+
+--- Rows as plain tables from name to value.
+---@return table result
+function Result:mappings()
+  check(self, "mappings")
+  local shape = self.shape
+  for _, name in ipairs(shape and shape.names or {}) do
+    if shape.positions[name] == AMBIGUOUS then
+      raise_ambiguous(name)
+    end
+  end
+  return view(self, shape, chain(self.convert, function(row)
+    local mapping = {}
+    for position = 1, shape.count do
+      mapping[shape.names[position]] = rawget(row, position)
+    end
+    return mapping
+  end))
+end
+
+--- Rows of these columns only, in this order.
+---@param ... string|integer|table names, positions or column objects
+---@return table result
+function Result:columns(...)
+  check(self, "columns")
+  local positions = {}
+  for index = 1, select("#", ...) do
+    positions[index] = find_column(self.shape, (select(index, ...)))
+  end
+  local shape, convert = narrowed(self, positions)
+  return view(self, shape, chain(self.convert, convert))
+end
+
+--- The same without repetitions: rows count as equal when their values are, objects when they are the same.
+---@param strategy? function element to the key that tells it apart
+---@return table result
+function Result:unique(strategy)
+  check(self, "unique")
+  if strategy ~= nil and type(strategy) ~= "function" then
+    errors.raise("ArgumentError", "result:unique() takes a function or nothing, got %s", errors.show(strategy))
+  end
+  local copy = view(self, self.shape, self.convert, self.scalar_values)
+  copy.seen, copy.strategy = {}, strategy or false
+  return copy
+end
+
+--- A result over a cursor, whose first rows are there already.
+---@param cursor { fetch: fun(self, max): (table, boolean), close: fun(self), is_current: fun(self): boolean }
+---@param row_meta table of row_metatable()
+---@param rows table
+---@param complete boolean whether these are all
+---@param chunk? integer rows to fetch at a time
+---@return table
+function result.from_cursor(cursor, row_meta, rows, complete, chunk)
+  return new_result(new_source(rows, cursor, complete, chunk), row_meta.shape)
+end
+
+--- A result over an array that is there already: rows made with the metatable given, or any values where names
+-- are given (`scalar`: each is a single value; orm.null stands for NULL).
+---@param elements table
+---@param columns table a row_metatable(), or an array of names
+---@param scalar? boolean
+---@return table
+function result.from_array(elements, columns, scalar)
+  local source = new_source(elements, nil, true)
+  local shape = columns.shape or { names = columns, count = #columns, positions = positions_of(columns), nodes = {} }
+  return new_result(source, shape, nil, scalar)
+end
+
+--- The result of a statement without rows.
+---@param fields? table rowcount, lastrowid, inserted_primary_key
+---@return table
+function result.without_rows(fields)
+  local self = new_result(new_source(EMPTY, nil, true), nil)
+  for name in pairs(PROPERTIES) do
+    self[name] = fields and fields[name]
+  end
+  return self
+end
+
+return result

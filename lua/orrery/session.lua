@@ -1,0 +1,606 @@
+--- session: the unit of work as a script sees it: which objects it holds, when they are written, and how objects and
+-- transaction stay in step. Objects and identities are the core's (sessionlib.c), writing is flushlib.c's; this file
+-- decides when.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local event = import "event"
+local result = import "result"
+local transaction = import "transaction"
+local mapper_module = import "mapper"
+local loading = import "loading"
+local writing = import "writing"
+
+local session = {}
+
+---@class orrery.Session
+---@field engine orrery.Engine
+---@field new userdata[] objects that wait for their INSERT
+---@field dirty userdata[] objects with changes
+---@field deleted userdata[] objects that wait for their DELETE
+---@field is_active boolean
+local Session = {}
+
+local MAX_ROUNDS = 100
+local EVENTS = { "before_flush", "after_flush", "before_commit", "after_commit", "after_rollback" }
+local new_dispatch = event.define("session", EVENTS)
+
+local PROPERTIES = {
+  new = function(self) return core.list(self[1], "new") end,
+  dirty = function(self) return core.list(self[1], "dirty") end,
+  deleted = function(self) return core.list(self[1], "deleted") end,
+  is_active = function() return true end,
+}
+
+local function index(self, key)
+  local method = Session[key]
+  if method ~= nil then
+    return method
+  end
+  local property = PROPERTIES[key]
+  if property then
+    return property(self)
+  end
+  local names = errors.sorted_keys(Session)
+  for name in pairs(PROPERTIES) do
+    names[#names + 1] = name
+  end
+  local near = errors.nearest(tostring(key), names)
+  errors.raise("ArgumentError", "a session has no '%s'%s", tostring(key), near and ("; did you mean '%s'?"):format(near) or "")
+end
+
+local MARK = { __name = "orrery.Session" }
+local metatable = { __index = index, __metatable = MARK, __name = "orrery.Session" }
+
+function metatable.__newindex(_, key)
+  errors.raise("ArgumentError", "session.%s cannot be assigned", tostring(key))
+end
+
+function metatable.__tostring()
+  return "session"
+end
+
+local function check(self, call)
+  errors.check_self(self, getmetatable(self) == MARK, "session:" .. call)
+end
+
+local function check_object(object, call)
+  if not core.class_of(object) then
+    errors.raise("UnmappedInstanceError", "%s: a mapped object expected, got %s%s", call, errors.show(object),
+      core.is_class(object) and " (a class; make an object of it with {...})" or "")
+  end
+end
+
+event.find_by(function(target)
+  return getmetatable(target) == MARK and rawget(target, "dispatch") or nil
+end)
+
+-- ---- making one ----
+
+local OPTIONS = { autoflush = true, expire_on_commit = true }
+local get_slow
+
+--- A session on an engine. Begins its transaction with the first statement.
+---@param engine orrery.Engine
+---@param options? { autoflush: boolean, expire_on_commit: boolean } both true by default
+---@return orrery.Session
+function session.Session(engine, options)
+  if type(engine) ~= "table" or type(engine.connect) ~= "function" then
+    errors.raise("ArgumentError", "Session(): an engine expected, got %s", errors.show(engine))
+  end
+  options = errors.check_options(options, OPTIONS, "Session()")
+  local self = { engine = engine, autoflush = options.autoflush ~= false, expire_on_commit = options.expire_on_commit ~= false,
+    dispatch = new_dispatch(), conn = false, flushing = false, quiet = 0 }
+  self[1] = core.session(self)
+  -- A field of its own: found without __index, since identity map hits are what sessions are asked for most.
+  self.get = session.getter
+  return setmetatable(self, metatable)
+end
+
+--- A function that makes sessions with the same options.
+---@param engine orrery.Engine
+---@param options? table
+function session.sessionmaker(engine, options)
+  errors.check_options(options, OPTIONS, "sessionmaker()")
+  return function(own)
+    local merged = {}
+    for _, set in ipairs({ options or {}, own or {} }) do
+      for key, value in pairs(set) do
+        merged[key] = value
+      end
+    end
+    return session.Session(engine, merged)
+  end
+end
+
+-- ---- the connection ----
+
+--- The connection that this session's transaction runs on; taken from the engine when first needed.
+function Session:connection()
+  check(self, "connection")
+  local conn = rawget(self, "conn")
+  if not conn or conn.closed then
+    conn = self.engine:connect()
+    rawset(self, "conn", conn)
+  end
+  return conn
+end
+
+local function release(self)
+  local conn = rawget(self, "conn")
+  rawset(self, "conn", false)
+  if conn and not conn.closed then
+    conn:close()
+  end
+end
+
+--- Whether a transaction is open.
+function Session:in_transaction()
+  check(self, "in_transaction")
+  local conn = rawget(self, "conn")
+  return conn and conn:in_transaction() or false
+end
+
+-- ---- what it holds ----
+
+--- Puts an object, and what its relationships cascade to, into the session. It is written at the next flush.
+---@param object userdata
+function Session:add(object)
+  check(self, "add")
+  check_object(object, "session:add()")
+  core.add(self[1], object)
+end
+
+--- Adds every object of an array.
+---@param objects userdata[]
+function Session:add_all(objects)
+  check(self, "add_all")
+  if type(objects) ~= "table" and not core.is_collection(objects) then
+    errors.raise("ArgumentError", "session:add_all() takes an array of objects, got %s", errors.show(objects))
+  end
+  for position = 1, #objects do
+    check_object(objects[position], ("session:add_all(), item %d"):format(position))
+    core.add(self[1], objects[position])
+  end
+end
+
+--- Whether the object is in this session.
+---@param object userdata
+function Session:contains(object)
+  check(self, "contains")
+  check_object(object, "session:contains()")
+  local state = core.state(object)
+  return core.session_of(object) == self and (state == "pending" or state == "persistent")
+end
+
+local function in_session(self, object, call)
+  if core.session_of(object) ~= self then
+    errors.raise("InvalidRequestError", "%s: this object of class '%s' is not in this session", call,
+      mapper_module.of_object(object).name)
+  end
+end
+
+--- Takes an object out of the session, without a word to the database.
+---@param object userdata
+function Session:expunge(object)
+  check(self, "expunge")
+  check_object(object, "session:expunge()")
+  core.expunge(self[1], object)
+end
+
+--- Takes everything out of the session.
+function Session:expunge_all()
+  check(self, "expunge_all")
+  core.close(self[1])
+end
+
+-- What a delete cascades to: the related objects of relationships with that cascade, loaded when needed.
+local function enlist_cascade(list, object)
+  local mapper = mapper_module.of_object(object)
+  for _, property in ipairs(mapper.relationships) do
+    if property.cascade.delete then
+      local value = object[property.key]
+      if property.uselist then
+        for _, item in value do
+          list[#list + 1] = item
+        end
+      elseif value then
+        list[#list + 1] = value
+      end
+    end
+  end
+end
+
+local function mark_deleted(self, object)
+  local state = core.state(object)
+  if state == "persistent" then
+    return core.delete(self[1], object)
+  elseif state == "pending" then
+    core.expunge(self[1], object)
+  end
+  return false
+end
+
+--- Marks an object for deletion at the next flush, with what the delete cascade reaches.
+---@param object userdata
+function Session:delete(object)
+  check(self, "delete")
+  check_object(object, "session:delete()")
+  local state = core.state(object)
+  if state == "transient" or state == "pending" then
+    errors.raise("InvalidRequestError", "session:delete(): this object of class '%s' has no row yet%s",
+      mapper_module.of_object(object).name, state == "pending" and "; use session:expunge() to forget it" or "")
+  elseif state == "detached" then
+    core.add(self[1], object)
+  end
+  in_session(self, object, "session:delete()")
+  local list, position = { object }, 1
+  while list[position] do
+    if mark_deleted(self, list[position]) then
+      enlist_cascade(list, list[position])
+    end
+    position = position + 1
+  end
+end
+
+--- Whether flushing would write something for the object.
+---@param object userdata
+function Session:is_modified(object)
+  check(self, "is_modified")
+  check_object(object, "session:is_modified()")
+  return writing.is_modified(object)
+end
+
+-- ---- expiring and refreshing ----
+
+--- Makes attributes (by default all) of an object count as unloaded; unflushed changes to them are dropped.
+---@param object userdata
+---@param names? string[]
+function Session:expire(object, names)
+  check(self, "expire")
+  check_object(object, "session:expire()")
+  in_session(self, object, "session:expire()")
+  if names == nil then
+    core.forget(object)
+    return
+  end
+  local mapper = mapper_module.of_object(object)
+  for _, name in ipairs(names) do
+    local number = mapper:number_of(name)
+    if not number then
+      errors.raise("ArgumentError", "session:expire(): %s has no attribute '%s'%s", mapper.name, tostring(name),
+        errors.hint(name, mapper:attribute_names()))
+    end
+    core.unload(object, number)
+  end
+end
+
+--- Makes every object count as unloaded.
+function Session:expire_all()
+  check(self, "expire_all")
+  core.expire_all(self[1])
+end
+
+--- Reads an object's row again; unflushed changes to it are lost.
+---@param object userdata
+function Session:refresh(object)
+  check(self, "refresh")
+  check_object(object, "session:refresh()")
+  in_session(self, object, "session:refresh()")
+  local mapper = mapper_module.of_object(object)
+  if core.state(object) ~= "persistent" then
+    errors.raise("InvalidRequestError", "session:refresh(): this object of class '%s' has no row yet", mapper.name)
+  end
+  self:autoflush_now()
+  core.forget(object)
+  local ok, err = pcall(loading.refresh, self, mapper, object)
+  if not ok then
+    if errors.is_error(err, "ObjectDeletedError") then
+      errors.raise("InvalidRequestError", "session:refresh(): %s", err.message)
+    end
+    error(err, 0)
+  end
+end
+
+-- ---- flush ----
+
+local function flush_once(self)
+  event.fire(self.dispatch, "before_flush", self)
+  if writing.write(self, self[1]) then
+    event.fire(self.dispatch, "after_flush", self)
+  end
+end
+
+--- Writes what is new, changed and deleted. All of it, or, when something fails, nothing: rows and objects are then as
+--- they were, and the transaction goes on.
+function Session:flush()
+  check(self, "flush")
+  if self.flushing then
+    errors.raise("InvalidRequestError", "session:flush(): this session is flushing already (called from one of its hooks?)")
+  elseif core.is_clean(self[1]) then
+    return
+  end
+  rawset(self, "flushing", true)
+  local ok, err = pcall(flush_once, self)
+  rawset(self, "flushing", false)
+  if not ok then
+    error(err, 0)
+  end
+end
+
+--- Flushes where autoflush is on: what a query, or a lazy load, does first.
+function Session:autoflush_now()
+  if self.autoflush and self.quiet == 0 and not self.flushing and not core.is_clean(self[1]) then
+    self:flush()
+  end
+end
+
+--- Runs fn() with autoflush off and returns what it returns.
+---@param fn function
+function Session:no_autoflush(fn)
+  check(self, "no_autoflush")
+  rawset(self, "quiet", self.quiet + 1)
+  local function finish(ok, ...)
+    rawset(self, "quiet", self.quiet - 1)
+    if not ok then
+      error((...), 0)
+    end
+    return ...
+  end
+  return finish(pcall(fn, self))
+end
+
+-- ---- transactions ----
+
+local function flush_all(self)
+  for _ = 1, MAX_ROUNDS do
+    self:flush()
+    if core.is_settled(self[1]) then
+      return
+    end
+  end
+  errors.raise("FlushError", "session:commit(): hooks have made new work in %d flushes; one of them changes objects every time",
+    MAX_ROUNDS)
+end
+
+local function end_transaction(self, method)
+  local conn = rawget(self, "conn")
+  if conn and not conn.closed then
+    conn[method](conn)
+  end
+end
+
+--- Flushes and commits. Objects are expired afterwards unless the session was made with expire_on_commit = false.
+function Session:commit()
+  check(self, "commit")
+  event.fire(self.dispatch, "before_commit", self)
+  flush_all(self)
+  local ok, err = pcall(end_transaction, self, "commit")
+  if not ok then
+    pcall(self.rollback, self)
+    error(err, 0)
+  end
+  core.committed(self[1], self.expire_on_commit)
+  release(self)
+  event.fire(self.dispatch, "after_commit", self)
+end
+
+--- Rolls back. New objects are transient again, deleted ones back, and every other one reads what the database holds.
+function Session:rollback()
+  check(self, "rollback")
+  local ok, err = pcall(end_transaction, self, "rollback")
+  core.rolled_back(self[1])
+  release(self)
+  event.fire(self.dispatch, "after_rollback", self)
+  if not ok then
+    error(err, 0)
+  end
+end
+
+--- Rolls back what is not committed and lets go of all objects. The session can be used again.
+function Session:close()
+  errors.check_self(self, getmetatable(self) == MARK, "session:close")
+  local ok, err = pcall(release, self)
+  core.close(self[1])
+  if not ok then
+    error(err, 0)
+  end
+end
+metatable.__close = Session.close
+
+local function run_block(self, fn, options)
+  if self:in_transaction() then
+    errors.raise("InvalidRequestError", "session:begin(): a transaction is open already; commit or roll back first")
+  end
+  self:connection():ensure_begun(options.mode ~= "read")
+  return transaction.run(function() self:commit() end, function() self:rollback() end, fn, self)
+end
+
+--- begin() opens a transaction; begin(fn [, options]) runs fn(session) in one, commits, and returns what fn returns, or
+--- rolls back and raises fn's error again.
+---@param ... any fn, { mode = "read" | "write", retry = n }
+function Session:begin(...)
+  check(self, "begin")
+  local fn, options = transaction.block_arguments("session:begin()", ...)
+  if not fn then
+    if self:in_transaction() then
+      errors.raise("InvalidRequestError", "session:begin(): a transaction is open already; commit or roll back first")
+    end
+    self:connection():ensure_begun(false)
+    return nil
+  end
+  return transaction.retrying(options.retry or 0, function() return run_block(self, fn, options) end)
+end
+
+-- ---- queries ----
+
+-- Objects of an expired session would hide what an UPDATE or DELETE statement has done.
+local function after_statement(self, compiled)
+  if compiled.kind == "update" or compiled.kind == "delete" or (compiled.kind == "text" and not compiled.readonly) then
+    core.expire_all(self[1])
+  end
+end
+
+local function is_select(stmt)
+  return type(stmt) == "table" and (stmt.visit == "select" or stmt.visit == "compound")
+end
+
+-- Rows, or objects where `scalars` and the statement selects one class.
+local function run_select(self, stmt, params, scalars)
+  local connection = self:connection()
+  local compiled, values = connection:compile(stmt, params)
+  if not loading.has_entities(compiled) then
+    return nil
+  end
+  local plan = loading.plan_of(compiled)
+  local options = stmt.options_set or {}
+  local out = loading.run(self, compiled, values, scalars, options.populate_existing)
+  if scalars and plan.single then
+    return result.from_array(out, plan.names, true)
+  end
+  return result.from_array(out, plan.row_metatable)
+end
+
+--- What a legacy query gives: objects where the statement selects one class (then also true), rows otherwise.
+---@param self table session
+---@param stmt table
+function session.objects_or_rows(self, stmt)
+  self:autoflush_now()
+  local found = run_select(self, stmt, nil, true)
+  return found or self:connection():execute(stmt), found ~= nil and #found:keys() == 1
+end
+
+--- Runs a statement, flushing first. Selects of classes give rows of objects.
+---@param stmt table select, insert, update, delete or text
+---@param params? table values of named parameters, or an array of such sets
+---@param options? table
+---@return table result
+function Session:execute(stmt, params, options)
+  check(self, "execute")
+  self:autoflush_now()
+  local found = is_select(stmt) and run_select(self, stmt, params, false)
+  if found then
+    return found
+  end
+  local connection = self:connection()
+  local outcome = connection:execute(stmt, params, options)
+  if type(stmt) == "table" and stmt.visit ~= "select" then
+    after_statement(self, { kind = stmt.visit, readonly = outcome.returns_rows })
+  end
+  return outcome
+end
+
+--- The first item of each row: the objects of select(Class). NULL is orm.null.
+---@param stmt table
+---@param params? table
+function Session:scalars(stmt, params)
+  check(self, "scalars")
+  self:autoflush_now()
+  local found = is_select(stmt) and run_select(self, stmt, params, true)
+  if found then
+    return found:scalars()
+  end
+  return self:connection():execute(stmt, params):scalars()
+end
+
+--- The first item of the first row, or nil.
+---@param stmt table
+---@param params? table
+function Session:scalar(stmt, params)
+  check(self, "scalar")
+  return self:scalars(stmt, params):first()
+end
+
+-- ---- by primary key ----
+
+local function key_value(mapper, key, column, position)
+  local value = key[position]
+  if value == nil then
+    value = key[mapper.key_names[position]]
+  end
+  if value == nil or value == core.null then
+    errors.raise("ArgumentError", "session:get(%s): the key lacks '%s'", mapper.name, column.name)
+  end
+  return value
+end
+
+-- The key as an array in the order of the primary key's columns.
+local function key_array(mapper, key)
+  local columns = mapper.table.primary_key
+  if key == nil or key == core.null then
+    errors.raise("ArgumentError", "session:get(%s): the key is nil; a row's key is never NULL", mapper.name)
+  elseif type(key) ~= "table" then
+    key = { key }
+  end
+  if #key > #columns or (#key > 0 and #key < #columns) then
+    errors.raise("ArgumentError", "session:get(%s): the primary key has %d column(s), got %d value(s)", mapper.name, #columns,
+      #key)
+  end
+  mapper.key_names = mapper.key_names or writing.key_names(mapper)
+  local values = {}
+  for position, column in ipairs(columns) do
+    values[position] = key_value(mapper, key, column, position)
+  end
+  return values
+end
+
+local GET_OPTIONS = { populate_existing = true }
+
+local function find(self, mapper, values)
+  local object, expired = core.find(self[1], mapper.class, (table.unpack or unpack)(values))
+  if not object then
+    return nil
+  elseif core.is_deleting(object) then
+    return nil, true
+  elseif expired then
+    local ok, err = pcall(loading.refresh, self, mapper, object)
+    if not ok then
+      if errors.is_error(err, "ObjectDeletedError") then
+        return nil, true
+      end
+      error(err, 0)
+    end
+  end
+  return object
+end
+
+function get_slow(self, class, key, options)
+  check(self, "get")
+  local mapper = mapper_module.of(class, "session:get()")
+  mapper:configure()
+  options = errors.check_options(options, GET_OPTIONS, "session:get()")
+  local values = key_array(mapper, key)
+  if not options.populate_existing then
+    local object, gone = find(self, mapper, values)
+    if object or gone then
+      return object
+    end
+  end
+  return loading.by_key(self, mapper, values, options.populate_existing)
+end
+session.getter = core.getter(get_slow)
+
+--- The object with a primary key, from the session or the database; nil where there is none.
+---@param class userdata
+---@param key any the value, or an array (or table by name) for a composite key
+---@param options? { populate_existing: boolean }
+function Session.get(self, class, key, options)
+  return session.getter(self, class, key, options)
+end
+
+--- The same; NoResultFound where there is none.
+---@param class userdata
+---@param key any
+---@param options? table
+function Session:get_one(class, key, options)
+  local object = session.getter(self, class, key, options)
+  if object == nil then
+    errors.raise("NoResultFound", "session:get_one(%s): no row has the key %s", mapper_module.of(class).name,
+      type(key) == "table" and "given" or errors.show(key))
+  end
+  return object
+end
+
+session.methods = Session
+
+return session

@@ -1,0 +1,714 @@
+--- statement: select, and unions of selects, as immutable objects: every method returns a changed copy. Says what is
+-- asked for; insert, update and delete are in change.lua, and SQL is the compiler's.
+local import = ...
+local errors = import "errors"
+local types = import "types"
+local expression = import "expression"
+local functions = import "functions"
+local joining = import "joining"
+local selectable = import "selectable"
+
+local statement = {}
+local PARTS, new = expression.PARTS, expression.new
+local setmetatable, type, select = setmetatable, type, select
+
+PARTS.select = {
+  atoms = { "unique", "lock" },
+  nodes = { "limited", "skipped" },
+  lists = { "items", "roots", "joins", "wheres", "groups", "havings", "orders", "correlated" },
+}
+PARTS.compound = {
+  atoms = { "operator" },
+  nodes = { "limited", "skipped" },
+  lists = { "members", "orders" },
+}
+PARTS.join_step = { atoms = { "kind" }, nodes = { "target", "on" } }
+
+-- ---- what all statements share ----
+
+local common = { is_statement = true }
+statement.common = common
+
+--- A copy of a statement, to be changed before anyone sees it.
+---@param self table
+---@return table
+local function copy_of(self)
+  -- room for the usual fields, which else would grow one by one
+  local copy = { visit = nil, items = nil, wheres = nil, orders = nil, limited = nil, skipped = nil, joins = nil,
+    sources = nil }
+  for field, value in next, self do
+    copy[field] = value
+  end
+  return setmetatable(copy, statement.metatables[self.visit])
+end
+statement.copy_of = copy_of
+
+statement.metatables = {}
+
+-- The metatable of a kind of statement with its methods. A statement counts as a value where one is expected.
+local function define(visit, methods)
+  local mark = {
+    __name = "orrery.statement",
+    __clause = function(self) return self end,
+    __operand = methods.scalar_subquery,
+  }
+  for name, method in pairs(common) do
+    methods[name] = methods[name] or method
+  end
+  local metatable = { __index = methods, __metatable = mark }
+  metatable.__tostring = expression.tostring
+  statement.metatables[visit] = metatable
+  return metatable
+end
+statement.define = define
+
+local function check_statement(self, call)
+  if type(self) ~= "table" or not self.is_statement then
+    errors.check_self(self, false, call)
+  end
+end
+statement.check = check_statement
+
+-- `list` with the conditions in the arguments of `call` behind; orm.all adds none.
+local function with_conditions(list, call, ...)
+  local copy, count = {}, list and #list or 0
+  for position = 1, count do
+    copy[position] = list[position]
+  end
+  local given = select("#", ...)
+  if given == 0 then
+    errors.raise("ArgumentError", "%s needs a condition", call)
+  end
+  for position = 1, given do
+    local node = expression.expect_operand((select(position, ...)), call, position)
+    if node ~= expression.all then
+      count = count + 1
+      copy[count] = node
+    end
+  end
+  return copy
+end
+statement.with_conditions = with_conditions
+
+--- Options of the ORM's loading; kept for those who execute the statement.
+function common:options(...)
+  check_statement(self, "select:options")
+  local copy, list = copy_of(self), {}
+  for position, option in ipairs(self.loader_options or {}) do
+    list[position] = option
+  end
+  for position = 1, select("#", ...) do
+    local option = (select(position, ...))
+    if type(option) ~= "table" and type(option) ~= "userdata" then
+      errors.raise("ArgumentError", "options(): argument %d must be a loader option such as selectinload(...), got %s",
+        position, type(option))
+    end
+    list[#list + 1] = option
+  end
+  copy.loader_options = list
+  return copy
+end
+
+--- Options of the execution, such as { yield_per = 100 }; kept for those who execute the statement.
+function common:execution_options(options)
+  check_statement(self, "select:execution_options")
+  if type(options) ~= "table" then
+    errors.raise("ArgumentError", "execution_options{ name = value }: a table expected, got %s", type(options))
+  end
+  local copy, merged = copy_of(self), {}
+  for _, source in ipairs({ self.execution or {}, options }) do
+    for name, value in pairs(source) do
+      merged[name] = value
+    end
+  end
+  copy.execution = merged
+  return copy
+end
+
+-- ---- names of columns ----
+
+local NAMED_WITHIN = { cast = true, coerced = true, collation = true }
+
+-- The name that a column of the result has, and whether SQL must say it (AS).
+local function name_of(node, counters)
+  if node.visit == "column" then
+    return node.name, false, node.key or node.name
+  elseif node.visit == "label" then
+    return node.name, true
+  elseif NAMED_WITHIN[node.visit] and node.element.visit == "column" then
+    return name_of(node.element, counters), true
+  end
+  local stem = node.visit == "function" and node.name or "anon"
+  counters[stem] = (counters[stem] or 0) + 1
+  return ("%s_%d"):format(stem, counters[stem]), true
+end
+
+local function add_entry(entries, node, counters, entity, index)
+  local name, said, key = name_of(node, counters)
+  entries[#entries + 1] = { node = node, type = node.type, name = name, key = key or name, said = said, entity = entity,
+    index = index }
+end
+
+--- The columns of a result, in order: { node, type, name (in SQL), key (in rows), said (whether SQL needs AS), entity,
+--- index (in the entity) }, and the items they belong to.
+---@param items table[]
+---@return table[] entries
+---@return table[] raw
+function statement.entries(items)
+  local entries, raw, counters = {}, {}, {}
+  for position, item in ipairs(items) do
+    local first = #entries + 1
+    if item.columns then
+      local entity = item.visit == "entity" and item or nil
+      for index, column in ipairs(item.columns) do
+        add_entry(entries, column, counters, entity, index)
+      end
+      raw[position] = { entity = entity, table = not entity and item or nil, first = first, count = #entries - first + 1 }
+    else
+      add_entry(entries, item, counters)
+      raw[position] = { column = first, name = entries[first].key, type = item.type }
+    end
+  end
+  return entries, raw
+end
+
+local function free_name(name, taken)
+  local free, number = name, 0
+  while taken[free] do
+    number = number + 1
+    free = ("%s_%d"):format(name, number)
+  end
+  taken[free] = true
+  return free
+end
+
+--- The columns as a subquery shows them: no name twice.
+---@return table[] entries as of statement.entries
+function common:exported()
+  local entries, taken, keys = statement.entries(self:result_items()), {}, {}
+  for _, entry in ipairs(entries) do
+    local name = free_name(entry.name, taken)
+    entry.said = entry.said or name ~= entry.name
+    entry.name, entry.key = name, free_name(entry.key, keys)
+  end
+  return entries
+end
+
+-- ---- ordering and limits, of selects and unions ----
+
+local function check_count(value, call)
+  local number = type(value) == "number" and value
+  if number and number % 1 == 0 and number >= 0 and number < 2 ^ 53 then
+    return new{ visit = "bind", value = math.tointeger and math.tointeger(number) or number, type = types.Integer }
+  end
+  local node = expression.clause(value)
+  if not node or node.visit == "column" then
+    errors.raise("ArgumentError", "%s: a whole number from 0 expected, got %s", call,
+      value == nil and "nil" or errors.show(value))
+  end
+  return node
+end
+
+local ordered = {}
+
+--- At most `count` rows.
+---@param count integer
+function ordered:limit(count)
+  check_statement(self, "select:limit")
+  local node = check_count(count, "limit()")
+  local copy = copy_of(self)
+  copy.limited = node
+  return copy
+end
+
+--- Without the first `count` rows.
+---@param count integer
+function ordered:offset(count)
+  check_statement(self, "select:offset")
+  local node = check_count(count, "offset()")
+  local copy = copy_of(self)
+  copy.skipped = node
+  return copy
+end
+
+-- The column that a name in order_by() or group_by() means: a label, or a mapped name.
+local function find_name(self, name, call)
+  local found, names, seen = nil, {}, {}
+  for _, entry in ipairs(statement.entries(self:named_items())) do
+    names[#names + 1] = entry.key
+    if entry.key == name and not seen[entry.node] then
+      seen[entry.node] = true
+      if found then
+        errors.raise("AmbiguousColumnError", "%s: '%s' is a column of both %s and %s; give the column itself", call, name,
+          expression.describe(found), expression.describe(entry.node))
+      end
+      found = entry.node
+    end
+  end
+  return found or errors.raise("ArgumentError", "%s: '%s' is no column or label of this statement%s (SQL is written "
+    .. "text(...))", call, name, errors.hint(name, names))
+end
+
+local function with_columns(self, field, call, ...)
+  local list = {}
+  for position, node in ipairs(self[field] or {}) do
+    list[position] = node
+  end
+  if select("#", ...) == 0 then
+    errors.raise("ArgumentError", "%s needs a column", call)
+  end
+  for position = 1, select("#", ...) do
+    local value = (select(position, ...))
+    list[#list + 1] = type(value) == "string" and find_name(self, value, call)
+      or expression.expect_operand(value, call, position)
+  end
+  local copy = copy_of(self)
+  copy[field] = list
+  return copy
+end
+
+--- Sorted by columns or expressions, or by names of columns and labels.
+function ordered:order_by(...)
+  check_statement(self, "select:order_by")
+  return with_columns(self, "orders", "order_by()", ...)
+end
+
+-- ---- selects as parts of other statements ----
+
+--- As a table in FROM.
+---@param name? string
+function ordered:subquery(name)
+  check_statement(self, "select:subquery")
+  return selectable.subquery(self, name)
+end
+ordered.alias = ordered.subquery
+
+--- As a table in FROM that sees the tables before it.
+---@param name? string
+function ordered:lateral(name)
+  check_statement(self, "select:lateral")
+  return selectable.subquery(self, name, true)
+end
+
+local CTE_OPTIONS = { recursive = true }
+
+--- As a named part in WITH: cte("tree", { recursive = true }) can be extended by union_all.
+---@param name? string
+---@param options? { recursive?: boolean }
+function ordered:cte(name, options)
+  check_statement(self, "select:cte")
+  return selectable.cte(self, name, errors.check_options(options, CTE_OPTIONS, "cte()").recursive)
+end
+
+--- As a value: its one column in its one row.
+function ordered:scalar_subquery()
+  check_statement(self, "select:scalar_subquery")
+  local entries = statement.entries(self:result_items())
+  if #entries ~= 1 then
+    errors.raise("ArgumentError", "a select used as a value has one column, this one has %d", #entries)
+  end
+  return new{ visit = "scalar", statement = self, type = entries[1].type }
+end
+
+--- Whether it has a row.
+function ordered:exists()
+  return functions.exists(self)
+end
+
+-- ---- unions ----
+
+local compound = {}
+for name, method in pairs(ordered) do
+  compound[name] = method
+end
+
+function compound:result_items()
+  return self.members[1]:result_items()
+end
+compound.named_items = compound.result_items
+
+define("compound", compound)
+
+local function combine(operator, call, first, ...)
+  local members = { first }
+  for position = 1, select("#", ...) do
+    local member = expression.expect((select(position, ...)), call, position)
+    if member.visit ~= "select" and member.visit ~= "compound" then
+      errors.raise("ArgumentError", "%s: argument %d must be a select, got a %s", call, position, member.visit)
+    end
+    members[#members + 1] = member
+  end
+  if #members < 2 then
+    errors.raise("ArgumentError", "%s needs another select", call)
+  end
+  return setmetatable({ visit = "compound", operator = operator, members = members }, statement.metatables.compound)
+end
+
+local COMPOUNDS = { union = "UNION", union_all = "UNION ALL", intersect = "INTERSECT", intersect_all = "INTERSECT ALL",
+  except_ = "EXCEPT", except_all = "EXCEPT ALL" }
+for name, words in pairs(COMPOUNDS) do
+  ordered[name] = function(self, ...)
+    check_statement(self, "select:" .. name)
+    return combine(words, name .. "()", self, ...)
+  end
+  compound[name] = ordered[name]
+  statement[name] = function(first, ...)
+    local node = expression.expect(first, name .. "()", 1)
+    check_statement(node, name)
+    return ordered[name](node, ...)
+  end
+end
+ordered.except, compound.except, statement.except = ordered.except_, ordered.except_, statement.except_
+
+-- ---- select ----
+
+---@class orrery.Select
+local Select = {}
+for name, method in pairs(ordered) do
+  Select[name] = method
+end
+local select_metatable = define("select", Select)
+
+function Select:result_items()
+  return self.items
+end
+
+-- Names may be labels and columns of what is selected, and of what is joined.
+function Select:named_items()
+  local items = {}
+  for _, list in ipairs({ self.items, self.sources or {} }) do
+    for _, item in ipairs(list) do
+      items[#items + 1] = item
+    end
+  end
+  return items
+end
+
+local function read_items(call, ...)
+  local items = {}
+  local count = select("#", ...)
+  if count == 0 then
+    errors.raise("ArgumentError", "%s needs something to select: a class, columns or expressions", call)
+  end
+  for position = 1, count do
+    local value = (select(position, ...))
+    local node = expression.expect(value, call, position)
+    items[position] = node.is_statement and node:scalar_subquery() or node
+  end
+  return items
+end
+statement.read_items = read_items
+
+--- A query: of mapped classes, columns, tables, expressions.
+---@return orrery.Select
+function statement.select(...)
+  return setmetatable({ visit = "select", items = read_items("select()", ...) }, select_metatable)
+end
+
+--- Only rows for which all of the conditions hold.
+function Select:where(...)
+  check_statement(self, "select:where")
+  local wheres = with_conditions(self.wheres, "where()", ...)
+  local copy = copy_of(self)
+  copy.wheres = wheres
+  return copy
+end
+Select.filter = Select.where
+
+--- Only groups for which all of the conditions hold.
+function Select:having(...)
+  check_statement(self, "select:having")
+  local havings = with_conditions(self.havings, "having()", ...)
+  local copy = copy_of(self)
+  copy.havings = havings
+  return copy
+end
+
+--- One row for each group of equal values.
+function Select:group_by(...)
+  check_statement(self, "select:group_by")
+  return with_columns(self, "groups", "group_by()", ...)
+end
+
+--- No row twice.
+function Select:distinct(...)
+  check_statement(self, "select:distinct")
+  if select("#", ...) > 0 then
+    errors.raise("ArgumentError", "distinct() takes no columns; write func.count(column:distinct()) or group_by(column)")
+  end
+  local copy = copy_of(self)
+  copy.unique = true
+  return copy
+end
+
+--- Selects these too.
+function Select:add_columns(...)
+  check_statement(self, "select:add_columns")
+  local copy = copy_of(self)
+  copy.items = {}
+  for _, list in ipairs({ self.items, read_items("add_columns()", ...) }) do
+    for _, item in ipairs(list) do
+      copy.items[#copy.items + 1] = item
+    end
+  end
+  return copy
+end
+
+--- Selects these instead; what was selected before no longer counts as a table to read.
+function Select:with_only_columns(...)
+  check_statement(self, "select:with_only_columns")
+  local copy = copy_of(self)
+  copy.items = read_items("with_only_columns()", ...)
+  return copy
+end
+
+local LOCK_OPTIONS = { nowait = true, skip_locked = true, read = true }
+
+--- Locks the rows, where the database can.
+---@param options? { nowait?: boolean, skip_locked?: boolean, read?: boolean }
+function Select:with_for_update(options)
+  check_statement(self, "select:with_for_update")
+  options = errors.check_options(options, LOCK_OPTIONS, "with_for_update()")
+  local copy = copy_of(self)
+  copy.lock = (options.read and "FOR SHARE" or "FOR UPDATE") .. (options.nowait and " NOWAIT" or "")
+    .. (options.skip_locked and " SKIP LOCKED" or "")
+  return copy
+end
+
+-- ---- FROM ----
+
+local function add_root(copy, source, value)
+  local roots, sources = {}, {}
+  for position, root in ipairs(copy.roots or {}) do
+    roots[position] = root
+  end
+  for position, old in ipairs(copy.sources or {}) do
+    sources[position] = old
+  end
+  roots[#roots + 1], sources[#sources + 1] = source, expression.clause(value)
+  copy.roots, copy.sources = roots, sources
+end
+
+--- What to read from, where the selected columns do not say it or in another order.
+function Select:select_from(...)
+  check_statement(self, "select:select_from")
+  local copy = copy_of(self)
+  for position = 1, select("#", ...) do
+    local value = (select(position, ...))
+    add_root(copy, selectable.expect(value, "select_from()", position), value)
+  end
+  return copy
+end
+
+--- The tables of the enclosing statement that this one refers to, and does not read itself.
+function Select:correlate(...)
+  check_statement(self, "select:correlate")
+  local copy = copy_of(self)
+  copy.correlated = {}
+  for position = 1, select("#", ...) do
+    copy.correlated[position] = selectable.expect((select(position, ...)), "correlate()", position)
+  end
+  return copy
+end
+
+local function relationship_mark(value)
+  local mark = getmetatable(value)
+  return type(mark) == "table" and mark.__relationship and mark or nil
+end
+
+local function refuse_self_join(self, target, on)
+  local tables = joining.tables_of(on)
+  for _, item in ipairs(self.items) do
+    if (item.table or item) == target and not (#tables > 1 or (tables[1] and tables[1] ~= target)) then
+      errors.raise("InvalidRequestError", "join(): '%s' cannot be joined with itself under one name; use "
+        .. "orm.aliased(...)", joining.describe(target))
+    end
+  end
+end
+
+-- The steps of a join: along a relationship, on a condition, or by a foreign key.
+local function read_join(self, target, condition, kind)
+  local relationship = relationship_mark(target) and target or relationship_mark(condition) and condition
+  if relationship then
+    local alias = relationship == condition and expression.expect(target, "join()", 1) or nil
+    local steps = relationship_mark(relationship).__join(relationship, alias)
+    for position, step in ipairs(steps) do
+      steps[position] = { visit = "join_step", kind = kind, target = step.table, on = step.on }
+    end
+    return steps, alias or relationship
+  end
+  local right = selectable.expect(target, "join()", 1)
+  local on = condition == nil and joining.infer(self, right) or expression.expect_operand(condition, "join()", 2)
+  return { { visit = "join_step", kind = kind, target = right, on = on } }, target
+end
+
+local function add_steps(self, steps, source)
+  local copy, joins = copy_of(self), {}
+  for position, step in ipairs(self.joins or {}) do
+    joins[position] = step
+  end
+  for _, step in ipairs(steps) do
+    for _, joined in ipairs(joins) do
+      if joined.target == step.target then
+        errors.raise("InvalidRequestError", "join(): '%s' is joined already; use orm.aliased(...) to join it twice",
+          joining.describe(step.target))
+      end
+    end
+    refuse_self_join(self, step.target, step.on)
+    joins[#joins + 1] = step
+  end
+  copy.joins, copy.sources = joins, {}
+  for position, old in ipairs(self.sources or {}) do
+    copy.sources[position] = old
+  end
+  copy.sources[#copy.sources + 1] = source
+  return copy
+end
+
+-- join(target), join(target, condition), join(target, options), join(target, condition, options)
+local function split_join(condition, options)
+  if options == nil and type(condition) == "table" and not getmetatable(condition) then
+    return nil, condition
+  elseif type(condition) == "boolean" then
+    expression.expect(condition, "join()", 2)
+  end
+  return condition, options
+end
+
+local function check_target(target)
+  if target == nil or type(target) == "string" then
+    errors.raise("ArgumentError", "join(): a relationship (User.posts), a class or a table expected, got %s",
+      target == nil and "nil" or "the string " .. errors.show(target))
+  end
+end
+
+local function do_join(self, target, condition, options)
+  check_target(target)
+  condition, options = split_join(condition, options)
+  local steps, source = read_join(self, target, condition, selectable.join_kind(options, "join()"))
+  local node = expression.clause(source)
+  return add_steps(self, steps, node and node.columns and node or steps[#steps].target)
+end
+
+--- Joins along a relationship (join(User.posts)), to a class or table by the foreign key between them, or on a
+--- condition (join(Post, Post.user_id:eq(User.id))). `options`: isouter, full.
+function Select:join(target, condition, options)
+  check_statement(self, "select:join")
+  return do_join(self, target, condition, options)
+end
+
+--- The same, keeping rows that have no partner.
+function Select:outerjoin(target, condition, options)
+  check_statement(self, "select:outerjoin")
+  condition, options = split_join(condition, options)
+  options = options or {}
+  return do_join(self, target, condition, { isouter = true, full = options.full })
+end
+
+--- The same with the left side named.
+function Select:join_from(left, target, condition, options)
+  check_statement(self, "select:join_from")
+  local root = selectable.expect(left, "join_from()", 1)
+  local copy = copy_of(self)
+  add_root(copy, root, left)
+  condition, options = split_join(condition, options)
+  if condition == nil and not relationship_mark(target) then
+    condition = joining.condition(root, selectable.expect(target, "join_from()", 2))
+  end
+  return do_join(copy, target, condition, options)
+end
+
+-- ---- filter_by ----
+
+-- What names in filter_by() belong to: what was joined last, or what is selected first.
+local function named_source(self)
+  local sources = self.sources
+  if sources and #sources > 0 then
+    return sources[#sources]
+  end
+  local first = self.items[1]
+  if first.columns then
+    return first
+  end
+  return joining.tables_of(first)[1] or errors.raise("InvalidRequestError",
+    "filter_by(): nothing is selected that has columns; use where()")
+end
+
+--- The column or relationship of an entity or table by its name in a script.
+---@param source table
+---@param name string
+---@param call string
+---@return table
+function statement.attribute(source, name, call)
+  local names = {}
+  for position, column in ipairs(source.columns) do
+    local key = column.key or column.name
+    names[position] = key
+    if key == name then
+      return column
+    end
+  end
+  local found = source.attribute and source:attribute(name)
+  if not found then
+    errors.raise("ArgumentError", "%s: '%s' has no attribute '%s'%s", call, source.name or joining.describe(
+      source.table or source), tostring(name), errors.hint(name, names))
+  end
+  return found
+end
+
+local function pairs_form(...)
+  local count, list = select("#", ...), {}
+  if count % 2 ~= 0 then
+    errors.raise("ArgumentError", "filter_by(name, value): '%s' has no value (NULL is orm.null)",
+      tostring((select(count, ...))))
+  end
+  for position = 1, count, 2 do
+    local name, value = select(position, ...)
+    if type(name) ~= "string" or value == nil then
+      errors.raise("ArgumentError", "filter_by(): the value of '%s' is nil; NULL is orm.null", tostring(name))
+    end
+    list[#list + 1] = { name, value }
+  end
+  return list
+end
+
+local function table_form(values)
+  local list = {}
+  for _, name in ipairs(errors.sorted_keys(values)) do
+    list[#list + 1] = { name, values[name] }
+  end
+  return list
+end
+
+local function read_filters(count, ...)
+  local first = ...
+  if count == 0 or (type(first) == "table" and next(first) == nil) then
+    errors.raise("ArgumentError", "filter_by{} has no condition (a value that is nil leaves none); leave it out to "
+      .. "take every row")
+  elseif type(first) == "string" then
+    return pairs_form(...)
+  elseif type(first) ~= "table" or count > 1 or getmetatable(first) then
+    errors.raise("ArgumentError", "filter_by{ name = value } or filter_by(name, value) expected, got %s", type(first))
+  end
+  return table_form(first)
+end
+
+--- The equality conditions that filter_by's arguments stand for, for attributes of `source`.
+---@param source table
+---@return table[]
+function statement.equalities(source, ...)
+  local conditions = {}
+  for position, pair in ipairs(read_filters(select("#", ...), ...)) do
+    conditions[position] = statement.attribute(source, pair[1], "filter_by()"):eq(pair[2])
+  end
+  return conditions
+end
+
+--- where() with equality: filter_by{ name = "sandy" }, or filter_by("name", value), which refuses nil.
+function Select:filter_by(...)
+  check_statement(self, "select:filter_by")
+  local conditions = statement.equalities(named_source(self), ...)
+  return self:where((unpack or table.unpack)(conditions))
+end
+
+return statement

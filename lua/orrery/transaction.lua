@@ -1,0 +1,270 @@
+--- transaction: when a connection's transaction begins and ends, and its savepoints. Runs BEGIN, COMMIT, ROLLBACK and
+-- SAVEPOINT and nothing else.
+--
+-- A transaction belongs to a slot of the pool, and connections are its members. With a file every connection has a
+-- slot of its own. All connections to a memory database share one, so that their work ends together: a member that has
+-- only read leaves without ending it, one that has written ends it for all. Whoever has written in a transaction
+-- that was rolled back under it is told at its next step, and must roll back itself before it goes on.
+local import = ...
+local errors = import "errors"
+local event = import "event"
+
+local transaction = {}
+
+local WEAK_KEYS = { __mode = "k" }
+
+-- ---- what listeners and echo see ----
+
+local function announce(self, name, sql, ...)
+  local engine = self.engine
+  if engine.echo then
+    engine:log(sql)
+  end
+  if engine.dispatch[name] then
+    event.fire(engine.dispatch, name, self, ...)
+  end
+end
+
+-- ---- members ----
+
+local function is_alone(self, current)
+  for member in pairs(current.members) do
+    if member ~= self then
+      return false
+    end
+  end
+  return true
+end
+
+local function join(self, current)
+  current.members[self] = true
+  self.transaction = current
+end
+
+-- Afterwards the connection is in no transaction, and its savepoints mean nothing.
+local function leave(self)
+  if self.transaction then
+    self.transaction.members[self] = nil
+  end
+  self.transaction, self.wrote = nil, false
+  for _, savepoint in ipairs(self.savepoints) do
+    savepoint.is_active = false
+  end
+  self.savepoints = {}
+  if self.explicit then
+    self.explicit.is_active = false
+    self.explicit = nil
+  end
+end
+
+-- Ends the cursors of this connection, or of all that share its slot.
+local function end_cursors(self, all)
+  self.epoch = self.epoch + 1
+  if all then
+    self.slot.epoch = (self.slot.epoch or 0) + 1
+    self.dbc:reset_all()
+  else
+    for cursor in pairs(self.cursors) do
+      cursor:reset()
+    end
+  end
+  self.cursors = setmetatable({}, WEAK_KEYS)
+end
+
+local function close_current(self, outcome)
+  local current = self.slot.transaction
+  if current then
+    current.is_open, current.outcome = false, outcome
+    self.slot.transaction = nil
+  end
+end
+
+--- Notices a transaction that the database has ended itself, as it does after some errors.
+---@param self table connection
+function transaction.resync(self)
+  if self.slot.transaction and self.dbc:is_open() and not self.dbc:in_transaction() then
+    close_current(self, "rollback")
+  end
+end
+
+local function raise_lost(call)
+  errors.raise("PendingRollbackError", "%s: the transaction with this connection's changes was rolled back already, by "
+    .. "the database after an error or by another connection to the same memory database; call rollback() first", call)
+end
+
+local function check_lost(self, call)
+  local current = self.transaction
+  if current and not current.is_open and self.wrote and current.outcome == "rollback" then
+    raise_lost(call)
+  end
+end
+
+-- ---- begin ----
+
+local function begin(self, write)
+  local sql = write and not self.engine.readonly and "BEGIN IMMEDIATE" or "BEGIN DEFERRED"
+  self.dbc:exec(sql)
+  local current = { is_open = true, members = setmetatable({}, WEAK_KEYS), savepoints = 0 }
+  self.slot.transaction = current
+  announce(self, "begin", sql)
+  return current
+end
+
+--- Makes sure that a transaction is open: IMMEDIATE where the first statement writes, so that two writers wait for
+-- each other at its beginning instead of failing in its middle.
+---@param self table connection
+---@param write boolean
+function transaction.ensure_begun(self, write)
+  local current = self.transaction
+  if not current or not current.is_open then
+    check_lost(self, "execute()")
+    join(self, self.slot.transaction or begin(self, write))
+  end
+  if write then
+    self.wrote = true
+  end
+end
+
+-- ---- commit and rollback ----
+
+-- A COMMIT that fails leaves the transaction open where it can be tried again.
+local function run_commit(self)
+  announce(self, "commit", "COMMIT")
+  end_cursors(self, is_alone(self, self.transaction))
+  local ok, err = pcall(self.dbc.exec, self.dbc, "COMMIT")
+  if not ok then
+    transaction.resync(self)
+    error(err, 0)
+  end
+  close_current(self, "commit")
+end
+
+--- Commits what this connection has done.
+---@param self table connection
+function transaction.commit(self)
+  check_lost(self, "commit()")
+  local current = self.transaction
+  if current and current.is_open and (self.wrote or is_alone(self, current)) then
+    run_commit(self)
+  else
+    end_cursors(self, false)
+  end
+  leave(self)
+end
+
+local function run_rollback(self)
+  announce(self, "rollback", "ROLLBACK")
+  end_cursors(self, true)
+  if self.dbc:in_transaction() then
+    self.dbc:exec("ROLLBACK")
+  end
+  close_current(self, "rollback")
+end
+
+--- Takes back what this connection has done.
+---@param self table connection
+function transaction.rollback(self)
+  local current = self.transaction
+  if current and current.is_open and (self.wrote or is_alone(self, current)) then
+    run_rollback(self)
+  else
+    end_cursors(self, false)
+  end
+  leave(self)
+end
+
+-- ---- savepoints ----
+
+local function run_savepoint(self, event_name, sql, name)
+  announce(self, event_name, sql .. name, name)
+  self.dbc:exec(sql .. name)
+end
+
+--- Sets a savepoint; the name is an identifier that needs no quotes.
+---@param self table connection
+---@param name string
+function transaction.savepoint(self, name)
+  transaction.ensure_begun(self, true)
+  run_savepoint(self, "savepoint", "SAVEPOINT ", name)
+end
+
+--- Keeps what was done since the savepoint, and forgets it.
+---@param self table connection
+---@param name string
+function transaction.release(self, name)
+  check_lost(self, "release()")
+  run_savepoint(self, "release_savepoint", "RELEASE SAVEPOINT ", name)
+end
+
+--- Takes back what was done since the savepoint, which stays.
+---@param self table connection
+---@param name string
+function transaction.rollback_to(self, name)
+  check_lost(self, "rollback_to()")
+  run_savepoint(self, "rollback_savepoint", "ROLLBACK TO SAVEPOINT ", name)
+end
+
+-- ---- blocks ----
+
+--- Runs fn(...) between begin and commit: commits and returns what it returns, or calls rollback and raises again.
+---@param commit function
+---@param rollback function
+---@param fn function
+function transaction.run(commit, rollback, fn, ...)
+  local function finish(ok, ...)
+    if not ok then
+      local err = ...
+      pcall(rollback)
+      error(err, 0)
+    end
+    local committed, err = pcall(commit)
+    if not committed then
+      pcall(rollback)
+      error(err, 0)
+    end
+    return ...
+  end
+  return finish(pcall(fn, ...))
+end
+
+--- Runs a block again while it fails by what may succeed another time.
+---@param retries integer
+---@param attempt function
+function transaction.retrying(retries, attempt)
+  local function finish(ok, ...)
+    if ok then
+      return ...
+    end
+    local err = ...
+    if retries > 0 and errors.is_error(err) and err.retryable then
+      return transaction.retrying(retries - 1, attempt)
+    end
+    error(err, 0)
+  end
+  return finish(pcall(attempt))
+end
+
+local BLOCK_OPTIONS = { mode = true, retry = true }
+
+--- Reads the arguments of a begin(fn, options) call: nothing, or a function and options.
+---@param call string
+---@return function? fn
+---@return table options
+function transaction.block_arguments(call, ...)
+  if select("#", ...) == 0 then
+    return nil, {}
+  end
+  local fn, options = ...
+  if type(fn) ~= "function" then
+    errors.raise("ArgumentError", "%s takes a function to run, or nothing; got %s", call, errors.show(fn))
+  end
+  options = errors.check_options(options, BLOCK_OPTIONS, call)
+  if options.mode ~= nil and options.mode ~= "read" and options.mode ~= "write" then
+    errors.raise("ArgumentError", "%s: mode is \"read\" or \"write\", got %s", call, errors.show(options.mode))
+  elseif options.retry ~= nil and (type(options.retry) ~= "number" or options.retry < 0) then
+    errors.raise("ArgumentError", "%s: retry is how often to run again, got %s", call, errors.show(options.retry))
+  end
+  return fn, options
+end
+
+return transaction

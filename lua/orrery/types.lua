@@ -1,0 +1,537 @@
+--- types: column types as a script names them. A type says its DDL name and how Lua values become database values and
+-- back; the checks themselves are the core's (typelib.c), and types with Lua functions wrap them. Knows no column.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local json = import "json"
+local moment = import "moment"
+
+---@class orrery.Type
+---@field name string "String"
+---@field kind integer one of core.kinds
+---@field handle userdata the core's type
+---@field key string equal for types that behave alike, and begins with its length: part of a cached statement's key
+---@field bind_key string the key of a value bound with this type
+---@field length? integer
+---@field precision? integer
+---@field scale? integer
+---@field as? string
+---@field mutable? boolean whether values can change in place
+---@field bind? fun(self, value): any
+---@field result? fun(self, stored): any
+local Type = {}
+
+local types = {}
+local kinds, null = core.kinds, core.null
+
+-- Also what getmetatable gives for a type: scripts reach no further.
+local MARK = { __name = "orrery.type" }
+local metatable = { __index = Type, __metatable = MARK }
+
+--- Whether `value` is a type.
+---@param value any
+---@return boolean
+local function is_type(value)
+  return type(value) == "table" and getmetatable(value) == MARK
+end
+types.is_type = is_type
+
+-- ---- making types ----
+
+-- A definition: kind, ddl (name or function), parameters (positional ones, in order), options (further names),
+-- setup (finishes a new type's fields), read (takes a call's arguments in place of parameters).
+
+local function key_of(self)
+  local parts = { self.name, self.length or "", self.precision or "", self.scale or "", self.as or "",
+    self.timezone and "z" or "" }
+  return table.concat(parts, ",")
+end
+
+local function make(definition, fields)
+  local self = fields
+  self.name, self.kind, self.definition = definition.name, definition.kind, definition
+  self.bind, self.result, self.mutable = definition.bind, definition.result, definition.mutable
+  local stored_as = self.as == "string" and "string" or nil
+  self.handle = core.type(self.kind, self.length, self.precision, self.scale, stored_as)
+  self.key = key_of(self)
+  if definition.setup then
+    definition.setup(self)
+  end
+  self.key = ("%d:%s"):format(#self.key, self.key)
+  self.bind_key = "?" .. self.key
+  return setmetatable(self, metatable)
+end
+
+local function check_number(value, name, call)
+  if type(value) ~= "number" or value % 1 ~= 0 or value < 0 or value > 2147483647 then
+    errors.raise("ArgumentError", "%s: %s must be a whole number from 0, got %s", call, name, errors.show(value))
+  end
+end
+
+local NUMBERS = { length = true, precision = true, scale = true }
+local WORDS = {
+  as = function(definition, value)
+    return definition.as and definition.as[value], "as must be " .. table.concat(definition.as_names or {}, " or ")
+  end,
+  timezone = function(_, value)
+    return type(value) == "boolean", "timezone must be true or false"
+  end,
+}
+
+local function check_field(definition, name, value, call)
+  if NUMBERS[name] then
+    return check_number(value, name, call)
+  end
+  local ok, wanted = WORDS[name](definition, value)
+  if not ok then
+    errors.raise("ArgumentError", "%s: %s, got %s", call, wanted, errors.show(value))
+  end
+end
+
+-- The trailing options table of a call, and how many arguments stand before it.
+local function split_options(allowed, call, count, ...)
+  local last = count > 0 and (select(count, ...)) or nil
+  if type(last) ~= "table" then
+    return {}, count
+  end
+  local fields = {}
+  for name, value in pairs(errors.check_options(last, allowed, call)) do
+    fields[name] = value
+  end
+  return fields, count - 1
+end
+
+local function read_parameters(definition, ...)
+  local call = definition.name .. "()"
+  local fields, count = split_options(definition.allowed, call, select("#", ...), ...)
+  local parameters = definition.parameters
+  if count > #parameters then
+    errors.raise("ArgumentError", "%s takes %s, got %d arguments", call,
+      #parameters == 0 and "no arguments" or table.concat(parameters, ", "), count)
+  end
+  for position = 1, count do
+    fields[parameters[position]] = (select(position, ...))
+    check_number((select(position, ...)), parameters[position], call)
+  end
+  for name, value in pairs(fields) do
+    check_field(definition, name, value, call)
+  end
+  return fields
+end
+
+function metatable.__call(self, ...)
+  local definition = self.definition
+  if self ~= definition.bare then
+    errors.raise("ArgumentError", "%s is a type already and cannot be called again", tostring(self))
+  end
+  return make(definition, (definition.read or read_parameters)(definition, ...))
+end
+
+local function set_of(names)
+  local set = {}
+  for _, name in ipairs(names) do
+    set[name] = true
+  end
+  return set
+end
+
+local function define(name, definition)
+  definition.name = name
+  definition.parameters = definition.parameters or {}
+  definition.allowed = set_of(definition.parameters)
+  for _, option in ipairs(definition.options or {}) do
+    definition.allowed[option] = true
+  end
+  if definition.as then
+    definition.as_names, definition.as = definition.as, set_of(definition.as)
+  end
+  definition.bare = make(definition, {})
+  types[name] = definition.bare
+end
+
+-- ---- what every type does ----
+
+--- The value as the database stores it; nil and orm.null give orm.null. Raises where it does not fit.
+---@param value any
+---@return any
+function Type:to_db(value)
+  if value == nil or value == null then
+    return null
+  elseif self.bind then
+    value = self:bind(value)
+  end
+  return core.take(self.handle, value)
+end
+
+--- The Lua value that a stored value reads as; NULL reads as nil.
+---@param stored any
+---@return any
+function Type:from_db(stored)
+  if stored == nil or stored == null then
+    return nil
+  end
+  local value = core.show(self.handle, stored)
+  if self.result then
+    return self:result(value)
+  end
+  return value
+end
+
+--- The type's name in DDL: the dialect's own where it has one, else SQLite's.
+---@param dialect? table
+---@return string
+function Type:ddl(dialect)
+  local own = dialect and dialect.types and dialect.types[self.name]
+  local name = own or self.definition.ddl
+  return type(name) == "function" and name(self, dialect) or name
+end
+
+function metatable.__tostring(self)
+  local arguments = {}
+  for _, name in ipairs(self.definition.parameters) do
+    arguments[#arguments + 1] = self[name]
+  end
+  if self.as then
+    arguments[#arguments + 1] = ("{ as = %q }"):format(self.as)
+  end
+  return #arguments == 0 and self.name or ("%s(%s)"):format(self.name, table.concat(arguments, ", "))
+end
+
+--- The type that `value` names; raises with advice where it is none.
+---@param value any
+---@param where string what needs the type: "Column 'name'"
+---@return orrery.Type
+function types.coerce(value, where)
+  if is_type(value) then
+    if value == types.Enum then
+      errors.raise("ArgumentError", "%s: Enum needs its values: Enum(\"draft\", \"sent\")", where)
+    end
+    return value
+  elseif type(value) == "string" then
+    errors.raise("ArgumentError", "%s: types are objects such as orm.String(30), got the string %s%s", where,
+      errors.show(value), errors.hint(value, types.names))
+  end
+  errors.raise("ArgumentError", "%s: a type such as orm.Integer expected, got %s", where,
+    value == nil and "nil (is the type's name misspelt?)" or type(value))
+end
+
+-- ---- numbers ----
+
+local function integer(name, ddl)
+  define(name, { kind = kinds.INTEGER, ddl = ddl, options = { "as" }, as = { "string" } })
+end
+integer("Integer", "INTEGER")
+integer("SmallInteger", "SMALLINT")
+integer("BigInteger", "BIGINT")
+
+define("Float", { kind = kinds.FLOAT, ddl = "FLOAT" })
+define("Double", { kind = kinds.FLOAT, ddl = "DOUBLE" })
+
+-- SQLite would turn digits in a NUMERIC column into a double; a name with TEXT in it has them kept as they are.
+local function numeric_ddl(self, dialect)
+  local name = self.as == "string" and not (dialect and dialect.exact_numeric) and "DECIMAL_TEXT" or "NUMERIC"
+  if not self.precision then
+    return name
+  end
+  return self.scale and ("%s(%d, %d)"):format(name, self.precision, self.scale)
+    or ("%s(%d)"):format(name, self.precision)
+end
+
+define("Numeric", {
+  kind = kinds.NUMERIC,
+  ddl = numeric_ddl,
+  parameters = { "precision", "scale" },
+  options = { "as" },
+  as = { "string" },
+})
+
+-- ---- text and bytes ----
+
+define("String", {
+  kind = kinds.TEXT,
+  parameters = { "length" },
+  ddl = function(self)
+    return self.length and ("VARCHAR(%d)"):format(self.length) or "VARCHAR"
+  end,
+})
+
+define("Text", { kind = kinds.TEXT, ddl = "TEXT", parameters = { "length" } })
+define("Boolean", { kind = kinds.BOOLEAN, ddl = "BOOLEAN" })
+define("LargeBinary", { kind = kinds.BLOB, ddl = "BLOB", parameters = { "length" } })
+
+--- What a value without a column is bound and read as: whatever Lua says that it is.
+define("NullType", { kind = kinds.ANY, ddl = "NULL" })
+
+-- ---- dates ----
+
+local DATETIME = core.type(kinds.DATETIME)
+
+-- Zones are allowed only where timezone = true, and are moved to UTC; the core refuses them elsewhere.
+local function without_zone(value)
+  local plain, offset = moment.split_zone(value)
+  if not plain then
+    return value
+  end
+  local utc = moment.to_utc(core.take(DATETIME, plain), offset)
+  return utc or value
+end
+
+local function text_of_epoch(self, seconds)
+  local text = seconds == seconds and moment.from_epoch(seconds)
+  if not text then
+    errors.raise("ArgumentError", "%s as = \"epoch\": %s is outside the years 1 to 9999", self.name, tostring(seconds))
+  elseif self.kind ~= kinds.DATE then
+    return text
+  elseif seconds % 86400 ~= 0 then
+    errors.raise("ArgumentError", "Date as = \"epoch\": %s is not the beginning of a day", tostring(seconds))
+  end
+  return text:sub(1, 10)
+end
+
+local function bind_moment(self, value)
+  if type(value) == "number" and self.as == "epoch" then
+    return text_of_epoch(self, value)
+  elseif type(value) == "string" and self.timezone then
+    return without_zone(value)
+  end
+  return value
+end
+
+-- Stored text that is no date reads as it is stored.
+local function read_moment(self, stored)
+  if type(stored) ~= "string" then
+    return stored
+  elseif self.as == "table" then
+    return moment.to_table(stored) or stored
+  elseif self.as == "epoch" then
+    return moment.to_epoch(stored) or stored
+  end
+  return self.timezone and moment.to_table(stored) and stored .. "Z" or stored
+end
+
+local function moment_type(name, kind, ddl, as, options)
+  define(name, {
+    kind = kind,
+    ddl = ddl,
+    options = options,
+    as = as,
+    setup = function(self)
+      self.bind = (self.as == "epoch" or self.timezone) and bind_moment or nil
+      self.result = (self.as or self.timezone) and read_moment or nil
+    end,
+  })
+end
+moment_type("Date", kinds.DATE, "DATE", { "table", "epoch" }, { "as" })
+moment_type("Time", kinds.TIME, "TIME", { "table" }, { "as" })
+moment_type("DateTime", kinds.DATETIME, "DATETIME", { "table", "epoch" }, { "as", "timezone" })
+
+-- ---- JSON ----
+
+-- The JSON document `null`, which is not the absence of a document (NULL, nil).
+local JSON_NULL = setmetatable({}, { __tostring = function() return "JSON.NULL" end, __newindex = function() end })
+
+define("JSON", {
+  kind = kinds.TEXT,
+  ddl = "JSON",
+  mutable = true,
+  bind = function(_, value)
+    return json.encode(value == JSON_NULL and null or value)
+  end,
+  result = function(_, stored)
+    if type(stored) ~= "string" then
+      return stored -- a bare number: the NUMERIC affinity of a column named JSON made it one
+    end
+    local value = json.decode(stored)
+    return value == null and JSON_NULL or value
+  end,
+})
+types.JSON.NULL = JSON_NULL
+
+-- ---- checked text ----
+
+local function enum_values(list)
+  local set, longest = {}, 0
+  for position, value in ipairs(list) do
+    if type(value) ~= "string" or set[value] then
+      errors.raise("ArgumentError", "Enum(): value %d must be a string of its own, got %s", position, errors.show(value))
+    end
+    set[value], longest = true, math.max(longest, #value)
+  end
+  if #list == 0 then
+    errors.raise("ArgumentError", "Enum() needs its values: Enum(\"draft\", \"sent\")")
+  end
+  return set, longest
+end
+
+-- Enum("a", "b", options) or Enum({ "a", "b" }, options).
+local function read_enum(definition, ...)
+  local given = { ... }
+  local count = select("#", ...)
+  if type(given[1]) == "table" and given[1][1] ~= nil then
+    local fields = split_options(definition.allowed, "Enum()", count - 1, select(2, ...))
+    fields.enum_name, fields.name = fields.name, nil
+    fields.values = { (unpack or table.unpack)(given[1]) }
+    return fields
+  end
+  local fields, values = split_options(definition.allowed, "Enum()", count, ...)
+  fields.enum_name, fields.name = fields.name, nil
+  fields.values = { (unpack or table.unpack)(given, 1, values) }
+  return fields
+end
+
+define("Enum", {
+  kind = kinds.TEXT,
+  options = { "name", "create_constraint" },
+  ddl = function(self)
+    return ("VARCHAR(%d)"):format(self.longest)
+  end,
+  read = read_enum,
+  setup = function(self)
+    self.set, self.longest = {}, 0
+    if self.values then
+      self.set, self.longest = enum_values(self.values)
+      self.key = self.key .. "," .. table.concat(self.values, "\0")
+    end
+  end,
+  bind = function(self, value)
+    if not self.set[value] then
+      errors.raise("ArgumentError", "one of %s expected, got %s%s", table.concat(self.values, ", "), errors.show(value),
+        type(value) == "string" and errors.nearest(value, self.values)
+          and ("; did you mean '%s'?"):format(errors.nearest(value, self.values)) or "")
+    end
+    return value
+  end,
+})
+
+-- Stored as 32 digits, which is how SQLAlchemy stores it where the database has no such type.
+define("Uuid", {
+  kind = kinds.TEXT,
+  ddl = "CHAR(32)",
+  bind = function(_, value)
+    local digits = type(value) == "string" and value:lower():gsub("^(%x+)%-(%x%x%x%x)%-(%x%x%x%x)%-(%x%x%x%x)%-(%x+)$",
+      "%1%2%3%4%5")
+    if not digits or #digits ~= 32 or digits:find("%X") or (#value ~= 36 and #value ~= 32) then
+      errors.raise("ArgumentError", "a UUID such as 'f47ac10b-58cc-4372-a567-0e02b2c3d479' expected, got %s",
+        errors.show(value))
+    end
+    return digits
+  end,
+  result = function(_, stored)
+    if type(stored) ~= "string" or #stored ~= 32 or stored:find("%X") then
+      return stored
+    end
+    local text = ("%s-%s-%s-%s-%s"):format(stored:sub(1, 8), stored:sub(9, 12), stored:sub(13, 16), stored:sub(17, 20),
+      stored:sub(21))
+    return text:lower()
+  end,
+})
+
+-- ---- types of a script's own ----
+
+local function wrap_bind(impl, process)
+  if not process then
+    return impl.bind and function(_, value) return impl:bind(value) end
+  end
+  return function(self, value)
+    value = process(self, value)
+    if value == nil or value == null or not impl.bind then
+      return value
+    end
+    return impl:bind(value)
+  end
+end
+
+local function wrap_result(impl, process)
+  local inner = impl.result and function(_, stored) return impl:result(stored) end
+  if not process then
+    return inner
+  end
+  return function(self, stored)
+    if inner then
+      stored = inner(self, stored)
+    end
+    return process(self, stored)
+  end
+end
+
+local DECORATOR_OPTIONS = { impl = 1, process_bind_param = 1, process_result_value = 1, mutable = 1 }
+local decorators = 0
+
+--- A type of the script's own: stored as `impl`, with functions around it. They see no NULL.
+---@param name string
+---@param options { impl: orrery.Type, process_bind_param?: (fun(self, value): any), process_result_value?: (fun(self, value): any), mutable?: boolean }
+---@return orrery.Type
+function types.TypeDecorator(name, options)
+  if type(name) ~= "string" then
+    errors.raise("ArgumentError", "TypeDecorator(name, { impl = type, ... }): a name expected, got %s", type(name))
+  end
+  options = errors.check_options(options, DECORATOR_OPTIONS, "TypeDecorator()")
+  local impl = types.coerce(options.impl, ("TypeDecorator '%s': impl"):format(name))
+  local self = {}
+  for field, value in pairs(impl) do
+    self[field] = value
+  end
+  decorators = decorators + 1
+  self.name, self.impl, self.key = name, impl, ("%d:%d"):format(#tostring(decorators), decorators)
+  self.bind_key = "?" .. self.key
+  self.bind = wrap_bind(impl, options.process_bind_param)
+  self.result = wrap_result(impl, options.process_result_value)
+  self.mutable = options.mutable == nil and impl.mutable or options.mutable or nil
+  return setmetatable(self, metatable)
+end
+
+--- Mapped(Optional(T)): the column may be NULL.
+---@param inner orrery.Type
+---@return { optional: true, type: orrery.Type }
+function types.Optional(inner)
+  return { optional = true, type = types.coerce(inner, "Optional()") }
+end
+
+-- ---- types of values that have no column ----
+
+local integers = math.type
+local NATURAL = { string = types.Text, boolean = types.Boolean }
+
+--- The type of a Lua value by itself.
+---@param value any
+---@return orrery.Type
+function types.of_value(value)
+  if type(value) == "number" then
+    local is_integer
+    if integers then
+      is_integer = integers(value) == "integer"
+    else
+      is_integer = value % 1 == 0
+    end
+    return is_integer and types.Integer or types.Float
+  end
+  return NATURAL[type(value)] or types.NullType
+end
+
+-- Numbers may be compared with any number, and text with text of any length: a question that no row fits is still
+-- a question, while the same value assigned would be a mistake.
+local NUMERIC = { [kinds.INTEGER] = true, [kinds.FLOAT] = true, [kinds.NUMERIC] = true }
+
+--- The type that `value` is bound as where it meets something of type `other`.
+---@param other orrery.Type
+---@param value any
+---@return orrery.Type
+function types.compared(other, value)
+  local kind = type(value)
+  if kind == "number" and NUMERIC[other.kind] and not other.as and not other.bind then
+    return types.NullType
+  elseif kind == "string" and other.kind == kinds.TEXT and not other.bind then
+    return types.Text
+  end
+  return other
+end
+
+types.names = {}
+for name, value in pairs(types) do
+  if is_type(value) then
+    types.names[#types.names + 1] = name
+  end
+end
+table.sort(types.names)
+
+return types

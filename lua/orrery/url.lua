@@ -1,0 +1,120 @@
+--- url: database URLs, taken apart and put together. Knows the form, not what a dialect makes of the parts.
+--
+--     dialect://user:password@host:port/database?option=value
+local import = ...
+local errors = import "errors"
+
+local url = {}
+
+---@class orrery.URL
+---@field drivername string
+---@field username? string
+---@field password? string
+---@field host? string
+---@field port? integer
+---@field database? string
+---@field query table<string, string>
+local URL = {}
+
+local metatable = { __index = URL, __name = "orrery.URL" }
+
+local function decode(text)
+  return (text:gsub("%%(%x%x)", function(digits)
+    return string.char(tonumber(digits, 16))
+  end))
+end
+
+local function encode(text)
+  return (text:gsub("[^%w%-._~]", function(char)
+    return ("%%%02X"):format(char:byte())
+  end))
+end
+
+local function malformed(text)
+  errors.raise("ArgumentError",
+    "'%s' is not a database URL; it looks like 'sqlite:///file.db' or 'sqlite://' (in memory)", text)
+end
+
+local function parse_query(text)
+  local query = {}
+  for pair in text:gmatch("[^&]+") do
+    local name, value = pair:match("^([^=]*)=(.*)$")
+    query[decode(name or pair)] = decode(value or "")
+  end
+  return query
+end
+
+-- "user:password@host:port"; an IPv6 address stands in brackets.
+local function parse_authority(self, text)
+  local user, place = text:match("^(.*)@(.*)$")
+  place = place or text
+  if user then
+    local name, password = user:match("^([^:]*):(.*)$")
+    self.username, self.password = decode(name or user), password and decode(password)
+  end
+  local host, port = place:match("^(%[.*%]):?(%d*)$")
+  if not host then
+    host, port = place:match("^([^:]*):?(%d*)$")
+  end
+  self.host = host ~= "" and host or nil
+  self.port = tonumber(port)
+  return host ~= nil
+end
+
+--- Takes a URL apart; a URL object is given back as it is.
+---@param text string|orrery.URL
+---@return orrery.URL
+function url.parse(text)
+  if getmetatable(text) == metatable then
+    return text
+  elseif type(text) ~= "string" then
+    errors.raise("ArgumentError", "a database URL such as 'sqlite:///file.db' expected, got %s", errors.show(text))
+  end
+  local scheme, rest = text:match("^([%w+_.-]+)://(.*)$")
+  if not scheme then
+    malformed(text)
+  end
+  local before, query = rest:match("^([^?]*)%?(.*)$")
+  local authority, database = (before or rest):match("^([^/]*)/?(.*)$")
+  local self = setmetatable({ drivername = scheme, query = parse_query(query or "") }, metatable)
+  self.database = database ~= "" and database or nil
+  if not parse_authority(self, authority) then
+    malformed(text:gsub(":[^:@/]*@", ":***@"))
+  end
+  return self
+end
+
+--- The dialect's name: "postgresql" of "postgresql+psycopg".
+---@return string
+function URL:get_backend_name()
+  return self.drivername:match("^[^+]+")
+end
+
+local function render_authority(self, hide)
+  local text = self.username and encode(self.username) or ""
+  if self.password then
+    text = text .. ":" .. (hide and "***" or encode(self.password))
+  end
+  text = text ~= "" and text .. "@" or ""
+  return text .. (self.host or "") .. (self.port and ":" .. self.port or "")
+end
+
+--- The URL as text.
+---@param options? { hide_password: boolean } true unless given
+---@return string
+function URL:render_as_string(options)
+  options = errors.check_options(options, { hide_password = true }, "url:render_as_string()")
+  local text = self.drivername .. "://" .. render_authority(self, options.hide_password ~= false)
+  local pairs_of_query = {}
+  for _, name in ipairs(errors.sorted_keys(self.query)) do
+    pairs_of_query[#pairs_of_query + 1] = encode(name) .. "=" .. encode(self.query[name])
+  end
+  return text .. (self.database and "/" .. self.database or "")
+    .. (pairs_of_query[1] and "?" .. table.concat(pairs_of_query, "&") or "")
+end
+
+function metatable.__tostring(self)
+  return self:render_as_string()
+end
+
+return url

@@ -1,0 +1,375 @@
+--- writing: the Lua side of a flush: what must be known before the core collects (documents changed in place, orphans,
+-- collections of deleted objects), the SQL of each shape of statement, and what a failed flush takes back. The order of
+-- statements and the loop over rows are the core's (unit.c, flushlib.c).
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local compiler = import "compiler"
+local mapper_module = import "mapper"
+
+local writing = {}
+
+local ROWS = 32 -- as BATCH_ROWS: more rows in one INSERT gain nothing
+local SAVEPOINT, RELEASE = "SAVEPOINT orrery_flush", "RELEASE SAVEPOINT orrery_flush"
+local UNDO = "ROLLBACK TO SAVEPOINT orrery_flush"
+
+--- The attribute names of a class's primary key, in the order of its columns.
+---@param mapper table
+---@return string[]
+function writing.key_names(mapper)
+  local names = {}
+  for position, column in ipairs(mapper.table.primary_key) do
+    for _, key in ipairs(mapper.column_keys) do
+      if mapper.attributes[key].origin == column then
+        names[position] = key
+      end
+    end
+  end
+  return names
+end
+
+-- ---- before collecting ----
+
+-- A document that was handed out may have changed in place: what it would be stored as now tells.
+local function find_changed_documents(handle)
+  for _, object in ipairs(core.list(handle, "watched")) do
+    local mapper = mapper_module.of_object(object)
+    for number, key in ipairs(mapper.column_keys) do
+      local kind = mapper.attributes[key].origin.type
+      if kind.mutable then
+        local value, loaded = core.peek(object, number)
+        if loaded and value ~= nil then
+          core.replace_raw(object, number, kind:to_db(value))
+        end
+      end
+    end
+  end
+end
+
+local function has_cascade(mapper, name)
+  for _, property in ipairs(mapper.relationships) do
+    if property.cascade[name] then
+      return true
+    end
+  end
+  return false
+end
+
+local function contains(items, item)
+  for _, one in ipairs(items) do
+    if one == item then
+      return true
+    end
+  end
+  return false
+end
+
+-- Items that an object held before and holds no longer.
+local function removed_items(object, property, number)
+  local value = core.peek(object, number)
+  if property.uselist then
+    local before, removed = value and core.collection_old(value) or {}, {}
+    local now = before[1] and value:to_table() or {}
+    for _, item in ipairs(before) do
+      if not contains(now, item) then
+        removed[#removed + 1] = item
+      end
+    end
+    return removed
+  end
+  local before = core.old(object, number)
+  return before and before ~= value and { before } or {}
+end
+
+local function has_parent(property, item)
+  return property.reverse ~= nil and item[property.reverse.key] ~= nil
+end
+
+local function delete_orphans_of(session, object)
+  local mapper = mapper_module.of_object(object)
+  for position, property in ipairs(mapper.relationships) do
+    if property.cascade["delete-orphan"] then
+      for _, item in ipairs(removed_items(object, property, #mapper.column_keys + position)) do
+        local state = core.state(item)
+        if not has_parent(property, item) and core.session_of(item) == session then
+          if state == "pending" then
+            session:expunge(item)
+          elseif state == "persistent" then
+            session:delete(item)
+          end
+        end
+      end
+    end
+  end
+end
+
+local function delete_orphans(session, handle)
+  for _, object in ipairs(core.list(handle, "dirty")) do
+    local mapper = mapper_module.of_object(object)
+    if mapper.has_orphans == nil then
+      mapper.has_orphans = has_cascade(mapper, "delete-orphan")
+    end
+    if mapper.has_orphans and not core.is_deleting(object) then
+      delete_orphans_of(session, object)
+    end
+  end
+end
+
+-- The children of a deleted object lose their foreign key, its link rows go: both must be known.
+local function load_for_delete(handle)
+  for _, object in ipairs(core.list(handle, "deleted")) do
+    for _, property in ipairs(mapper_module.of_object(object).relationships) do
+      if property.direction ~= "manytoone" and not property.options.viewonly and not property.options.passive_deletes then
+        local _ = object[property.key]
+      end
+    end
+  end
+end
+
+local function value_of(default, object)
+  if type(default) == "function" then
+    return default(object)
+  end
+  return default
+end
+
+local function apply_onupdate(handle)
+  for _, object in ipairs(core.list(handle, "dirty")) do
+    local mapper = mapper_module.of_object(object)
+    if mapper.onupdate == nil then
+      mapper.onupdate = {}
+      for number, key in ipairs(mapper.column_keys) do
+        if mapper.attributes[key].origin.onupdate ~= nil then
+          mapper.onupdate[#mapper.onupdate + 1] = { key = key, number = number,
+            value = mapper.attributes[key].origin.onupdate }
+        end
+      end
+    end
+    if mapper.onupdate[1] and writing.is_modified(object) then
+      for _, one in ipairs(mapper.onupdate) do
+        if core.old(object, one.number) == nil then
+          object[one.key] = value_of(one.value, object)
+        end
+      end
+    end
+  end
+end
+
+--- Whether an object's columns or relationships differ from what was loaded.
+---@param object userdata
+---@return boolean
+function writing.is_modified(object)
+  local mapper = mapper_module.of_object(object)
+  for number in ipairs(mapper.column_keys) do
+    local old = core.old(object, number)
+    if old == core.null then
+      old = nil
+      if core.stored(object, number) ~= nil then
+        return true
+      end
+    elseif old ~= nil and old ~= core.stored(object, number) then
+      return true
+    end
+  end
+  for position, property in ipairs(mapper.relationships) do
+    if removed_items(object, property, #mapper.column_keys + position)[1] ~= nil then
+      return true
+    end
+    local value = core.peek(object, #mapper.column_keys + position)
+    if property.uselist and value and core.collection_old(value) then
+      local before, now = core.collection_old(value), value:to_table()
+      for _, item in ipairs(now) do
+        if not contains(before, item) then
+          return true
+        end
+      end
+    elseif not property.uselist and core.old(object, #mapper.column_keys + position) == false and value ~= nil then
+      return true
+    end
+  end
+  return false
+end
+
+-- ---- SQL by shape ----
+
+local LEFT_OUT, WRITTEN, RETURNED = ("0"):byte(), ("1"):byte(), ("2"):byte()
+
+local function columns_of(mapper, shape, mark)
+  local columns = {}
+  for number, key in ipairs(mapper.column_keys) do
+    if shape:byte(number) == mark then
+      columns[#columns + 1] = mapper.attributes[key].origin
+    end
+  end
+  return columns
+end
+
+local function link_columns(mapper, number)
+  local property, columns = mapper.relationships[number - #mapper.column_keys], {}
+  for _, list in ipairs({ property.answer.secondary_pairs, property.answer.target_pairs }) do
+    for _, pair in ipairs(list) do
+      columns[#columns + 1] = property.secondary.columns[pair[2]]
+    end
+  end
+  return property.secondary, columns
+end
+
+local SQL = {
+  insert = function(mapper, _, shape, rows, dialect)
+    return compiler.insert_sql(mapper.table, columns_of(mapper, shape, WRITTEN), rows, dialect,
+      columns_of(mapper, shape, RETURNED))
+  end,
+  update = function(mapper, _, shape, _, dialect)
+    return compiler.update_sql(mapper.table, columns_of(mapper, shape, WRITTEN), mapper.table.primary_key, dialect)
+  end,
+  delete = function(mapper, _, _, rows, dialect)
+    return compiler.delete_sql(mapper.table, mapper.table.primary_key, rows, dialect)
+  end,
+  link = function(mapper, number, _, rows, dialect)
+    local tbl, columns = link_columns(mapper, number)
+    return compiler.insert_sql(tbl, columns, rows, dialect)
+  end,
+  unlink = function(mapper, number, _, _, dialect)
+    local tbl, columns = link_columns(mapper, number)
+    return compiler.delete_sql(tbl, columns, 1, dialect)
+  end,
+}
+
+-- Bounded by the shapes that a script makes: classes times sets of assigned columns times rows.
+local function cached_sql(mapper, dialect, kind, number, shape, rows)
+  local by_dialect = mapper.sql_cache
+  if not by_dialect or by_dialect.dialect ~= dialect then
+    by_dialect = { dialect = dialect }
+    mapper.sql_cache = by_dialect
+  end
+  local key = kind .. number .. "/" .. rows .. shape
+  local sql = by_dialect[key]
+  if not sql then
+    sql = SQL[kind](mapper, number, shape, rows, dialect)
+    by_dialect[key] = sql
+  end
+  return sql
+end
+
+-- Keys that the database made are told apart by counting back from the last one. That holds for a table whose rows
+-- nothing else inserts into meanwhile: no trigger on it, and no view in its place.
+local function is_plain_table(connection, tbl)
+  return connection.dialect.plain_table == nil or connection.dialect.plain_table(connection, tbl)
+end
+
+local function batch_rows(mapper, connection, shape, rows)
+  local columns = 0
+  for number = 1, #shape do
+    local mark = shape:byte(number)
+    if mark == RETURNED then
+      return 1
+    elseif mark == LEFT_OUT and not is_plain_table(connection, mapper.table) then
+      return 1
+    end
+    columns = columns + (mark == WRITTEN and 1 or 0)
+  end
+  if columns == 0 then
+    return 1
+  end
+  return math.max(1, math.min(rows, math.floor(connection.dialect.max_parameters / columns)))
+end
+
+local function provider_for(connection)
+  local plain = {}
+  return function(kind, class, number, shape, rows)
+    local mapper = mapper_module.of(class)
+    if kind ~= "batch" then
+      return cached_sql(mapper, connection.dialect, kind, number, shape, rows)
+    end
+    local key = plain[mapper] and plain[mapper][shape]
+    if not key then
+      key = batch_rows(mapper, connection, shape, ROWS)
+      plain[mapper] = plain[mapper] or {}
+      plain[mapper][shape] = key
+    end
+    return key
+  end
+end
+
+-- ---- what the core reports ----
+
+local function quoted_table(mapper)
+  return "'" .. mapper.table.name .. "'"
+end
+
+core.hook("not_in_session", function(class, number, item)
+  local mapper = mapper_module.of(class)
+  local property = mapper.relationships[number - #mapper.column_keys]
+  errors.warn("%s holds an object of class '%s' that is not in the session; it is not saved along (session:add it)",
+    property:describe(), mapper_module.of_object(item).name)
+end)
+
+core.hook("stale", function(kind, class, expected, matched)
+  errors.raise("StaleDataError", "%s on table %s was to change %d row and found %d; the row was deleted, or its key changed, "
+    .. "since this session loaded it", kind, quoted_table(mapper_module.of(class)), expected, matched)
+end)
+
+core.hook("delete_missed", function(class, expected, matched)
+  errors.warn("DELETE on table %s was to delete %d row(s) and found %d; the others were gone already",
+    quoted_table(mapper_module.of(class)), expected, matched)
+end)
+
+core.hook("stale_link", function(class, number, matched)
+  local mapper = mapper_module.of(class)
+  local property = mapper.relationships[number - #mapper.column_keys]
+  errors.raise("StaleDataError", "%s: DELETE on the link table '%s' was to delete 1 row and found %d; %s", property:describe(),
+    property.secondary.name, matched, matched == 0 and "it was deleted since this session loaded it"
+    or "the same link stands there more than once, so that one alone cannot be removed")
+end)
+
+-- ---- the flush ----
+
+local function name_cycle(err, handle)
+  if errors.is_error(err, "CircularDependencyError") then
+    local names = {}
+    for _, object in ipairs(core.flush_cycle(handle)) do
+      names[#names + 1] = tostring(object)
+    end
+    err.message = ("these objects refer to each other in a circle, so that none can be inserted first: %s; save one of them "
+      .. "without the reference, flush, and set it then"):format(table.concat(names, ", "))
+  end
+  return err
+end
+
+local function run(flush, connection)
+  core.collect(flush)
+  core.run(flush, connection.dbc, provider_for(connection), connection:trace())
+end
+
+--- Writes what a session holds; false where there was nothing. Rows and objects are unchanged when it raises.
+---@param session table
+---@param handle userdata
+---@return boolean
+function writing.write(session, handle)
+  find_changed_documents(handle)
+  delete_orphans(session, handle)
+  load_for_delete(handle)
+  apply_onupdate(handle)
+  if core.is_settled(handle) then
+    return false
+  end
+  local connection = session:connection()
+  connection:ensure_begun(true)
+  connection.dbc:exec(SAVEPOINT)
+  local flush = core.flush(handle)
+  local ok, err = pcall(run, flush, connection)
+  if not ok then
+    err = name_cycle(err, flush)
+    core.undo(flush)
+    if connection.dbc:in_transaction() then
+      connection.dbc:exec(UNDO)
+      connection.dbc:exec(RELEASE)
+    end
+    connection:failed(err)
+  end
+  connection.dbc:exec(RELEASE)
+  core.done(flush)
+  return true
+end
+
+return writing

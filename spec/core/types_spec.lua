@@ -1,0 +1,309 @@
+-- Values through column types: exact both ways, or a clear error.
+local orm = require "orrery"
+
+local function refused(column_type, value, words)
+  local ok, err = pcall(column_type.to_db, column_type, value)
+  assert.is_false(ok)
+  assert.is_true(orm.is_error(err, "ArgumentError"))
+  assert.truthy(err.message:find(words, 1, true), err.message)
+end
+
+local function kept(column_type, value, stored, shown)
+  assert.equal(stored, column_type:to_db(value))
+  if shown ~= nil then
+    assert.equal(shown, column_type:from_db(stored))
+  end
+end
+
+-- Lua versions without 64-bit integers.
+local DOUBLES = 2 ^ 53 == 2 ^ 53 + 1 and not (math.type and math.type(1) == "integer")
+
+describe("every type", function()
+  it("takes nil and null as NULL, and reads NULL as nil", function()
+    for _, name in ipairs{ "Integer", "Float", "Numeric", "String", "Boolean", "Date", "DateTime", "LargeBinary" } do
+      assert.equal(orm.null, orm[name]:to_db(nil))
+      assert.equal(orm.null, orm[name]:to_db(orm.null))
+      assert.is_nil(orm[name]:from_db(orm.null))
+    end
+  end)
+
+  it("shows in errors what it got, without control bytes and not at full length", function()
+    refused(orm.Integer, "a\nb\0'c", "an integer expected, got 'a\\010b\\000\\'c'")
+    refused(orm.Integer, ("x"):rep(1000), ("x"):rep(60) .. "...'")
+    refused(orm.Integer, {}, "got a table")
+    refused(orm.Integer, print, "got a function")
+  end)
+
+  it("cuts what it shows between characters", function()
+    local _, err = pcall(orm.Integer.to_db, orm.Integer, ("x"):rep(59) .. "\195\164\195\164")
+    assert.truthy(err.message:find(("x"):rep(59) .. "...'", 1, true))
+  end)
+end)
+
+describe("Integer", function()
+  it("keeps whole numbers, however Lua writes them", function()
+    kept(orm.Integer, 0, 0, 0)
+    kept(orm.Integer, -5, -5, -5)
+    kept(orm.Integer, 127.0, 127, 127)
+    kept(orm.Integer, 4294967296, 4294967296, 4294967296)
+    kept(orm.Integer, 9007199254740991, 9007199254740991, 9007199254740991)
+  end)
+
+  it("refuses fractions, infinities, NaN and what is out of range", function()
+    refused(orm.Integer, 1.5, "an integer expected, got 1.5")
+    refused(orm.Integer, 1 / 0, "an integer")
+    refused(orm.Integer, 0 / 0, "an integer")
+    refused(orm.Integer, 1e300, "an integer within 64 bits")
+  end)
+
+  it("refuses strings and booleans", function()
+    refused(orm.Integer, "7", "got '7'")
+    refused(orm.Integer, "0x10", "got '0x10'")
+    refused(orm.Integer, true, "got true")
+  end)
+
+  it("is exact beyond 2^53, or refuses where numbers are doubles", function()
+    if DOUBLES then
+      refused(orm.BigInteger, 2 ^ 53, "that this Lua holds exactly")
+      refused(orm.BigInteger, -2 ^ 63, "that this Lua holds exactly")
+    else
+      local largest, smallest = math.maxinteger, math.mininteger
+      kept(orm.BigInteger, largest, largest, largest)
+      kept(orm.BigInteger, smallest, smallest, smallest)
+      kept(orm.BigInteger, 2.0 ^ 53 + 1, 9007199254740992)
+      refused(orm.BigInteger, 2.0 ^ 63, "within 64 bits")
+    end
+  end)
+
+  it("reads a value that does not fit as it is stored", function()
+    assert.equal("seven", orm.Integer:from_db("seven"))
+    assert.equal(1.5, orm.Integer:from_db(1.5))
+  end)
+
+  it("as = \"string\" takes and gives decimal digits on every Lua", function()
+    local big = orm.BigInteger{ as = "string" }
+    assert.equal("9223372036854775807", big:from_db(big:to_db("9223372036854775807")))
+    assert.equal("-9223372036854775808", big:from_db(big:to_db("-9223372036854775808")))
+    assert.equal("7", big:from_db(big:to_db(7)))
+    for _, text in ipairs{ "9223372036854775808", "-9223372036854775809", "007", "+1", "-0", "1.0", "12x", "" } do
+      refused(big, text, "an integer in decimal digits")
+    end
+  end)
+end)
+
+describe("Float", function()
+  it("keeps numbers, infinities too", function()
+    kept(orm.Float, 1.5, 1.5, 1.5)
+    kept(orm.Float, 1, 1, 1)
+    kept(orm.Float, 1.7976931348623157e308, 1.7976931348623157e308, 1.7976931348623157e308)
+    kept(orm.Float, 2.2250738585072014e-308, 2.2250738585072014e-308)
+    kept(orm.Float, 1 / 0, 1 / 0, 1 / 0)
+    kept(orm.Float, -1 / 0, -1 / 0, -1 / 0)
+  end)
+
+  it("refuses NaN and strings", function()
+    refused(orm.Float, 0 / 0, "not NaN")
+    refused(orm.Float, "1.5", "a number expected")
+  end)
+
+  it("refuses an integer that a double does not hold", function()
+    if not DOUBLES then
+      refused(orm.Float, math.maxinteger, "that a double holds exactly")
+    end
+  end)
+end)
+
+describe("Numeric", function()
+  local money = orm.Numeric(5, 2)
+
+  it("keeps what fits its digits and decimals", function()
+    for _, value in ipairs{ 0, 1, 1.25, 100, 999.99, -999.99, 0.1, -0.01, 123.45 } do
+      kept(money, value, value, value)
+    end
+  end)
+
+  it("refuses more decimals or more digits", function()
+    refused(money, 1.255, "a number of at most 5 digits, 2 of them decimals, expected, got 1.255")
+    refused(money, 0.1 + 0.2, "got 0.30000000000000004")
+    refused(money, 1000, "at most 5 digits")
+    refused(money, 999.995, "2 of them decimals")
+  end)
+
+  it("refuses what is not finite, and strings", function()
+    refused(money, 1 / 0, "a finite number")
+    refused(money, 0 / 0, "a finite number")
+    refused(money, "7", "a number expected")
+  end)
+
+  it("without arguments keeps any finite number", function()
+    kept(orm.Numeric, 0.1, 0.1, 0.1)
+    kept(orm.Numeric, 1e300, 1e300, 1e300)
+  end)
+
+  it("holds many decimals when the double is their nearest", function()
+    local fine = orm.Numeric(30, 25)
+    kept(fine, 0.1, 0.1)
+    refused(fine, 1e-26, "25 of them decimals")
+    refused(orm.Numeric(20, 10), 12345678901, "at most 20 digits")
+  end)
+
+  it("as = \"string\" keeps every digit, in one form", function()
+    local exact = orm.Numeric(30, 4, { as = "string" })
+    kept(exact, "12345678901234567890.1234", "12345678901234567890.1234", "12345678901234567890.1234")
+    kept(exact, "1.25", "1.2500", "1.2500")
+    kept(exact, "007", "7.0000")
+    kept(exact, "-0.0", "0.0000")
+    kept(exact, 7, "7.0000")
+    refused(exact, 1.5, "a decimal as a string")
+    refused(exact, "1.23456", "4 of them decimals")
+    for _, text in ipairs{ "1e5", "+1", ".5", "5.", "0x10", "1,5", "" } do
+      refused(exact, text, "a decimal like")
+    end
+  end)
+
+  it("as = \"string\" reads what others have stored as numbers", function()
+    local exact = orm.Numeric(10, 2, { as = "string" })
+    assert.equal("12.50", exact:from_db(12.5))
+    assert.equal("3.00", exact:from_db(3))
+    assert.equal(0.001, exact:from_db(0.001))
+    assert.equal("x", exact:from_db("x"))
+  end)
+end)
+
+describe("String", function()
+  it("counts characters, not bytes", function()
+    local short = orm.String(3)
+    kept(short, "abc", "abc", "abc")
+    kept(short, "\195\164\195\182\195\188", "\195\164\195\182\195\188")
+    refused(short, "abcd", "at most 3 characters")
+  end)
+
+  it("keeps NUL and long text", function()
+    kept(orm.Text, "a\0b", "a\0b", "a\0b")
+    local long = ("\195\164x"):rep(100000)
+    kept(orm.Text, long, long, long)
+  end)
+
+  it("takes well-formed UTF-8 only", function()
+    kept(orm.Text, "\244\143\191\191", "\244\143\191\191") -- U+10FFFF
+    for _, bytes in ipairs{ "\255", "\128", "\195", "\192\128", "\237\160\128", "\224\159\191", "\240\143\191\191",
+      "\244\144\128\128", "12345678\255", "\226\130" } do
+      refused(orm.Text, bytes, "LargeBinary")
+    end
+  end)
+
+  it("refuses numbers", function()
+    refused(orm.Text, 5, "a string expected, got 5")
+  end)
+
+  it("reads bytes that are no text as they are", function()
+    assert.equal("\255", orm.Text:from_db("\255"))
+  end)
+end)
+
+describe("Boolean", function()
+  it("is true or false, stored as 1 and 0", function()
+    kept(orm.Boolean, true, 1, true)
+    kept(orm.Boolean, false, 0, false)
+  end)
+
+  it("refuses everything else", function()
+    refused(orm.Boolean, 1, "true or false expected")
+    refused(orm.Boolean, "true", "true or false expected")
+  end)
+
+  it("reads other stored values as they are", function()
+    assert.equal(2, orm.Boolean:from_db(2))
+    assert.equal("yes", orm.Boolean:from_db("yes"))
+  end)
+end)
+
+describe("LargeBinary", function()
+  it("keeps any bytes", function()
+    local bytes = {}
+    for byte = 0, 255 do
+      bytes[#bytes + 1] = string.char(byte)
+    end
+    bytes = table.concat(bytes)
+    kept(orm.LargeBinary, bytes, bytes, bytes)
+    kept(orm.LargeBinary, "", "", "")
+  end)
+end)
+
+describe("Date, Time and DateTime", function()
+  it("keep ISO-8601 as SQLite's own functions write it, and read ISO-8601", function()
+    kept(orm.DateTime, "2024-02-29T12:00:00", "2024-02-29 12:00:00", "2024-02-29T12:00:00")
+    kept(orm.DateTime, "2024-02-29 12:00", "2024-02-29 12:00:00", "2024-02-29T12:00:00")
+    kept(orm.DateTime, "2024-02-29", "2024-02-29 00:00:00", "2024-02-29T00:00:00")
+    kept(orm.DateTime, "2024-02-29T12:00:00.5", "2024-02-29 12:00:00.500000", "2024-02-29T12:00:00.500000")
+    kept(orm.DateTime, "2024-02-29T12:00:00.000000", "2024-02-29 12:00:00", "2024-02-29T12:00:00")
+    kept(orm.Date, "2024-02-29", "2024-02-29", "2024-02-29")
+    kept(orm.Time, "12:30", "12:30:00", "12:30:00")
+    kept(orm.Time, "23:59:59.000001", "23:59:59.000001", "23:59:59.000001")
+  end)
+
+  it("refuse days that no calendar has", function()
+    for _, text in ipairs{ "2023-02-29", "1900-02-29", "2024-04-31", "2024-13-01", "2024-00-01", "2024-01-00",
+      "0000-01-01", "10000-01-01", "2024-1-1", "24-01-01", "20240101" } do
+      refused(orm.Date, text, "a date like '2024-02-29'")
+    end
+    kept(orm.Date, "2000-02-29", "2000-02-29")
+  end)
+
+  it("refuse times that no clock shows", function()
+    for _, text in ipairs{ "24:00", "12:60", "12:00:60", "1:00", "12", "12:00:00.", "12:00:00.1234567" } do
+      refused(orm.Time, text, "a time like '12:30:00'")
+    end
+  end)
+
+  it("refuse everything that is not quite a date and time", function()
+    for _, text in ipairs{ "1e9", "'; DROP TABLE canary;--", "2024-01-01T", "2024-01-01  12:00", "12:00",
+      "2024-01-01T12:00:00x", " 2024-01-01", "2024-01-01\0" } do
+      refused(orm.DateTime, text, "a date and time like")
+    end
+    refused(orm.DateTime, 1e9, "a date and time like")
+    refused(orm.Date, "2024-01-01T12:00", "a date like")
+  end)
+
+  it("refuse a zone, which the column would lose", function()
+    for _, zone in ipairs{ "Z", "+05:30", "-0800", "+01" } do
+      refused(orm.DateTime, "2024-06-01T12:00:00" .. zone, "without a zone")
+    end
+  end)
+
+  it("take tables as os.date makes them", function()
+    local moment = { year = 2024, month = 2, day = 29, hour = 12, min = 30, sec = 5 }
+    kept(orm.DateTime, moment, "2024-02-29 12:30:05")
+    kept(orm.Date, moment, "2024-02-29")
+    kept(orm.Time, moment, "12:30:05")
+    kept(orm.DateTime, { year = 2024, month = 1, day = 1 }, "2024-01-01 00:00:00")
+    kept(orm.DateTime, { year = 2024, month = 1, day = 1, usec = 250000 }, "2024-01-01 00:00:00.250000")
+    kept(orm.DateTime, os.date("!*t", 0), "1970-01-01 00:00:00")
+    refused(orm.Date, { year = 2023, month = 2, day = 29 }, "a date like")
+    refused(orm.Date, { year = 2024, month = 2 }, "a date like")
+    refused(orm.DateTime, { year = 2024, month = 2, day = 1.5 }, "a date and time like")
+  end)
+
+  it("read a date without a time as midnight, and what is no date as it is stored", function()
+    assert.equal("2024-01-01T00:00:00", orm.DateTime:from_db("2024-01-01"))
+    assert.equal("2024-01-01T10:00:00", orm.DateTime:from_db("2024-01-01T10:00"))
+    assert.equal("2024-01-01 10:00:00+02:00", orm.DateTime:from_db("2024-01-01 10:00:00+02:00"))
+    assert.equal("soon", orm.DateTime:from_db("soon"))
+    assert.equal(1700000000, orm.DateTime:from_db(1700000000))
+    assert.equal("2024-01-01 10:00:00", orm.Date:from_db("2024-01-01 10:00:00"))
+  end)
+end)
+
+describe("a value without a type", function()
+  local untyped = orm.NullType
+
+  it("is what Lua says", function()
+    kept(untyped, 1, 1, 1)
+    kept(untyped, 1.5, 1.5, 1.5)
+    kept(untyped, "x", "x", "x")
+    assert.equal(1, untyped:to_db(true))
+    refused(untyped, {}, "a number, string, boolean or null")
+    refused(untyped, "\255", "LargeBinary")
+    refused(untyped, 0 / 0, "not NaN")
+  end)
+end)

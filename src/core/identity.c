@@ -1,0 +1,240 @@
+#include "identity.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { FIRST_INDEX = 16 };
+
+void orr_identity_init(orr_identity *map, orr_alloc alloc) {
+  memset(map, 0, sizeof *map);
+  map->alloc = alloc;
+}
+
+static void free_bytes(orr_identity *map, orr_slot *slot) {
+  if (slot->class_id && slot->len)
+    orr_alloc_free(&map->alloc, slot->as.bytes, slot->len, 1);
+}
+
+void orr_identity_clear(orr_identity *map) {
+  for (uint32_t i = 1; i <= map->used; i++)
+    free_bytes(map, &map->slots[i]);
+  orr_alloc_free(&map->alloc, map->slots, map->capacity, sizeof *map->slots);
+  orr_alloc_free(&map->alloc, map->index, map->index_size, sizeof *map->index);
+  orr_identity_init(map, map->alloc);
+}
+
+/* ---- keys ---- */
+
+static uint32_t mix(uint64_t x) {
+  x *= UINT64_C(0x9E3779B97F4A7C15);
+  return (uint32_t)(x >> 32);
+}
+
+/* FNV-1a over the bytes, spread once more at the end. */
+static uint32_t hash_bytes(uint32_t class_id, const char *bytes, uint32_t len) {
+  uint64_t hash = UINT64_C(14695981039346656037) ^ class_id;
+  for (uint32_t i = 0; i < len; i++)
+    hash = (hash ^ (unsigned char)bytes[i]) * UINT64_C(1099511628211);
+  return mix(hash);
+}
+
+static uint32_t hash_number(uint32_t class_id, int64_t number) {
+  return mix((uint64_t)number + ((uint64_t)class_id << 48));
+}
+
+static bool is_integer(const orr_value *value, int64_t *out) {
+  if (value->tag == ORR_INT) {
+    *out = value->as.i;
+    return true;
+  }
+  if (value->tag != ORR_REAL || value->as.r != floor(value->as.r) || !(fabs(value->as.r) < 9223372036854775808.0))
+    return false;
+  *out = (int64_t)value->as.r;
+  return true;
+}
+
+size_t orr_key_size(const orr_value *values, int count) {
+  int64_t number;
+  if (count == 1 && is_integer(values, &number))
+    return 0;
+  size_t size = 0;
+  for (int i = 0; i < count; i++)
+    size += 1 + sizeof(int64_t) + values[i].len;
+  return size;
+}
+
+/* One value: a tag, then eight bytes (number, or length of what follows), then text or blob. */
+static char *put(char *at, const orr_value *value) {
+  int64_t number = 0;
+  char tag = (char)value->tag;
+  if (is_integer(value, &number))
+    tag = (char)ORR_INT;
+  else if (value->tag == ORR_REAL)
+    memcpy(&number, &value->as.r, sizeof number);
+  else if (value->tag != ORR_NULL)
+    number = (int64_t)value->len;
+  *at++ = tag;
+  memcpy(at, &number, sizeof number);
+  at += sizeof number;
+  if (value->len)
+    memcpy(at, value->as.s, value->len);
+  return at + value->len;
+}
+
+void orr_key_integer(orr_key *key, uint32_t class_id, int64_t number) {
+  key->class_id = class_id;
+  key->number = number;
+  key->bytes = NULL;
+  key->len = 0;
+  key->hash = hash_number(class_id, number);
+}
+
+void orr_key_make(orr_key *key, uint32_t class_id, const orr_value *values, int count, char *bytes) {
+  int64_t number;
+  if (count == 1 && is_integer(values, &number)) {
+    orr_key_integer(key, class_id, number);
+    return;
+  }
+  char *end = bytes;
+  for (int i = 0; i < count; i++)
+    end = put(end, &values[i]);
+  key->class_id = class_id;
+  key->number = 0;
+  key->bytes = bytes;
+  key->len = (uint32_t)(end - bytes);
+  key->hash = hash_bytes(class_id, bytes, key->len);
+}
+
+/* ---- the map ---- */
+
+static bool same(const orr_slot *slot, const orr_key *key) {
+  if (slot->class_id != key->class_id || slot->len != key->len)
+    return false;
+  return key->bytes ? memcmp(slot->as.bytes, key->bytes, key->len) == 0 : slot->as.number == key->number;
+}
+
+static uint32_t hash_slot(const orr_slot *slot) {
+  return slot->len ? hash_bytes(slot->class_id, slot->as.bytes, slot->len)
+                   : hash_number(slot->class_id, slot->as.number);
+}
+
+uint32_t orr_identity_find(const orr_identity *map, const orr_key *key) {
+  if (map->index_size == 0)
+    return 0;
+  uint32_t mask = map->index_size - 1;
+  for (uint32_t i = key->hash & mask; map->index[i]; i = (i + 1) & mask)
+    if (same(&map->slots[map->index[i]], key))
+      return map->index[i];
+  return 0;
+}
+
+static void place(orr_identity *map, uint32_t slot, uint32_t hash) {
+  uint32_t mask = map->index_size - 1, i = hash & mask;
+  while (map->index[i])
+    i = (i + 1) & mask;
+  map->index[i] = slot;
+}
+
+static void rebuild(orr_identity *map) {
+  memset(map->index, 0, map->index_size * sizeof *map->index);
+  for (uint32_t slot = 1; slot <= map->used; slot++)
+    if (map->slots[slot].class_id)
+      place(map, slot, hash_slot(&map->slots[slot]));
+}
+
+static void release(orr_identity *map, uint32_t slot) {
+  free_bytes(map, &map->slots[slot]);
+  map->slots[slot].class_id = 0;
+  map->slots[slot].as.next_free = map->free;
+  map->free = slot;
+  map->live--;
+}
+
+static void sweep(orr_identity *map, orr_slot_alive alive, void *ud) {
+  for (uint32_t slot = 1; slot <= map->used; slot++)
+    if (map->slots[slot].class_id && !alive(ud, slot))
+      release(map, slot);
+}
+
+/* Keeps the index at most three quarters full; sweeping first, so that it grows with living objects only. */
+static bool make_room(orr_identity *map, orr_slot_alive alive, void *ud) {
+  if (map->live + 1 <= map->index_size / 4 * 3)
+    return true;
+  uint32_t before = map->live;
+  sweep(map, alive, ud);
+  uint32_t size = map->index_size;
+  if (map->live > before / 2 || size == 0) {
+    if (size > UINT32_MAX / 2)
+      return false;
+    size = size ? size * 2 : FIRST_INDEX;
+    uint32_t *index = orr_alloc_array(&map->alloc, size, sizeof *index);
+    if (!index)
+      return false;
+    orr_alloc_free(&map->alloc, map->index, map->index_size, sizeof *map->index);
+    map->index = index;
+    map->index_size = size;
+  }
+  rebuild(map);
+  return true;
+}
+
+static uint32_t take_slot(orr_identity *map) {
+  uint32_t slot = map->free;
+  if (slot) {
+    map->free = map->slots[slot].as.next_free;
+    return slot;
+  }
+  if (map->used == UINT32_MAX - 1)
+    return 0;
+  orr_slot *slots = orr_alloc_grow(&map->alloc, map->slots, &map->capacity, (size_t)map->used + 2, sizeof *slots);
+  if (!slots)
+    return 0;
+  map->slots = slots;
+  return ++map->used;
+}
+
+uint32_t orr_identity_insert(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud) {
+  if (!make_room(map, alive, ud))
+    return 0;
+  char *bytes = NULL;
+  if (key->bytes && !(bytes = map->alloc.resize(map->alloc.ud, NULL, 0, key->len)))
+    return 0;
+  uint32_t number = take_slot(map);
+  if (!number) {
+    orr_alloc_free(&map->alloc, bytes, key->len, 1);
+    return 0;
+  }
+  orr_slot *slot = &map->slots[number];
+  slot->class_id = key->class_id;
+  slot->len = key->len;
+  if (bytes)
+    slot->as.bytes = memcpy(bytes, key->bytes, key->len);
+  else
+    slot->as.number = key->number;
+  map->live++;
+  place(map, number, key->hash);
+  return number;
+}
+
+/* Closes the gap that a removed entry leaves in its probe sequence (Knuth 6.4, algorithm R). */
+static void close_gap(orr_identity *map, uint32_t gap) {
+  uint32_t mask = map->index_size - 1;
+  for (uint32_t i = (gap + 1) & mask; map->index[i]; i = (i + 1) & mask) {
+    uint32_t home = hash_slot(&map->slots[map->index[i]]) & mask;
+    if (((i - home) & mask) >= ((i - gap) & mask)) {
+      map->index[gap] = map->index[i];
+      gap = i;
+    }
+  }
+  map->index[gap] = 0;
+}
+
+void orr_identity_remove(orr_identity *map, uint32_t slot) {
+  if (slot == 0 || slot > map->used || !map->slots[slot].class_id)
+    return;
+  uint32_t mask = map->index_size - 1, i = hash_slot(&map->slots[slot]) & mask;
+  while (map->index[i] != slot)
+    i = (i + 1) & mask;
+  close_gap(map, i);
+  release(map, slot);
+}

@@ -1,0 +1,58 @@
+/* driver: the contract between the engine and a database. One const orr_driver per database; nothing above
+   it includes a database's header. Every function that can fail returns 0 or a positive result, or -1 with
+   `error` filled, message and all. Handles are opaque and belong to the caller, who closes them. */
+#ifndef ORR_DRIVER_H
+#define ORR_DRIVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../core/error.h"
+#include "../core/value.h"
+
+enum { ORR_STEP_DONE = 0, ORR_STEP_ROW = 1 };
+
+typedef struct orr_open_options {
+  bool readonly;
+  bool create;         /* make the database where there is none */
+  bool uri;            /* the target is the database's own URI form */
+  double busy_timeout; /* seconds to wait for a lock */
+} orr_open_options;
+
+typedef struct orr_driver {
+  const char *name; /* the dialect's name: "sqlite" */
+
+  int (*open)(const char *target, const orr_open_options *options, void **db, orr_error *error);
+  void (*close)(void *db); /* never fails; statements still open are finished with it */
+
+  /* Prepares the first statement of `sql`; `*used` is the number of bytes it took, `*stmt` NULL where these
+     held only blanks and comments. */
+  int (*prepare)(void *db, const char *sql, size_t len, void **stmt, size_t *used, orr_error *error);
+  void (*finalize)(void *stmt);
+
+  /* Binds parameter `index` (from 1). The bytes of text and blobs must live until reset or the next bind of
+     that index, unless `copy` is set. */
+  int (*bind)(void *stmt, int index, const orr_value *value, bool copy, orr_error *error);
+  int (*step)(void *stmt, orr_error *error); /* ORR_STEP_ROW, ORR_STEP_DONE or -1 */
+  /* The current row, at most `count` columns; its bytes live until the next step or reset. -1 where there was no
+     memory to read it. */
+  int (*row)(void *stmt, orr_value *out, int count);
+  void (*reset)(void *stmt); /* ends execution and forgets the bindings */
+
+  int (*column_count)(void *stmt);
+  const char *(*column_name)(void *stmt, int column); /* from 0; lives as long as the statement */
+  int (*parameter_count)(void *stmt);
+  bool (*readonly)(void *stmt); /* true where running it cannot change the database */
+
+  /* Runs statements without parameters or rows: transaction control and settings. */
+  int (*exec)(void *db, const char *sql, orr_error *error);
+  bool (*in_transaction)(void *db);
+  int64_t (*changes)(void *db);        /* rows changed by the last INSERT, UPDATE or DELETE itself */
+  int64_t (*last_insert_id)(void *db); /* key made by the last single-row INSERT */
+  void (*interrupt)(void *db);         /* from any thread: the running statement fails soon */
+} orr_driver;
+
+extern const orr_driver orr_driver_sqlite;
+
+#endif

@@ -1,0 +1,303 @@
+/* sqlite: the driver contract on SQLite 3. The one file that includes sqlite3.h; decides nothing about pools,
+   transactions or types. A connection is used by one thread at a time, so it is opened without a mutex. */
+#include <limits.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "driver.h"
+
+/* ---- errors ---- */
+
+static const char *constraint_of(int code) {
+  switch (code) {
+  case SQLITE_CONSTRAINT_UNIQUE:
+    return "unique";
+  case SQLITE_CONSTRAINT_PRIMARYKEY:
+  case SQLITE_CONSTRAINT_ROWID:
+    return "primary key";
+  case SQLITE_CONSTRAINT_NOTNULL:
+    return "not null";
+  case SQLITE_CONSTRAINT_FOREIGNKEY:
+    return "foreign key";
+  case SQLITE_CONSTRAINT_CHECK:
+    return "check";
+  default:
+    return NULL;
+  }
+}
+
+static const char *kind_of(int code) {
+  switch (code & 0xFF) {
+  case SQLITE_CONSTRAINT:
+  case SQLITE_MISMATCH:
+    return "IntegrityError";
+  case SQLITE_TOOBIG:
+    return "DataError";
+  case SQLITE_MISUSE:
+  case SQLITE_RANGE:
+    return "ProgrammingError";
+  case SQLITE_CORRUPT:
+  case SQLITE_NOTADB:
+  case SQLITE_INTERNAL:
+  case SQLITE_FORMAT:
+    return "DatabaseError";
+  default:
+    return "OperationalError";
+  }
+}
+
+static void append(char *to, size_t room, const char *text, size_t len) {
+  size_t used = strlen(to);
+  if (used + len < room) {
+    memcpy(to + used, text, len);
+    to[used + len] = '\0';
+  }
+}
+
+/* Where the table's name ends in "table.column": at the point that leaves names which exist, since both may
+   hold points themselves; else at the first. */
+static size_t table_length(sqlite3 *db, const char *item, size_t len) {
+  char table[sizeof((orr_error *)0)->table], column[sizeof((orr_error *)0)->columns];
+  for (const char *dot = memchr(item, '.', len); dot;
+       dot = memchr(dot + 1, '.', len - (size_t)(dot + 1 - item))) {
+    snprintf(table, sizeof table, "%.*s", (int)(dot - item), item);
+    snprintf(column, sizeof column, "%.*s", (int)(len - (size_t)(dot + 1 - item)), dot + 1);
+    if (sqlite3_table_column_metadata(db, NULL, table, column, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK)
+      return (size_t)(dot - item);
+  }
+  return strcspn(item, ".");
+}
+
+/* "UNIQUE constraint failed: t.a, t.b" and "NOT NULL constraint failed: t.a" name table and columns. */
+static void name_columns(sqlite3 *db, orr_error *error) {
+  const char *item = strstr(error->message, " constraint failed: ");
+  if (!item || !error->constraint || strcmp(error->constraint, "check") == 0)
+    return;
+  item += strlen(" constraint failed: ");
+  if (strncmp(item, "index '", 7) == 0) /* of expressions, which have no columns */
+    return;
+  size_t len = strcspn(item, ","), name = table_length(db, item, len);
+  if (item[name] != '.' || name >= sizeof error->table)
+    return;
+  memcpy(error->table, item, name);
+  while (strncmp(item, error->table, name) == 0 && item[name] == '.') {
+    len = strcspn(item, ",");
+    if (error->columns[0])
+      append(error->columns, sizeof error->columns, ",", 1);
+    append(error->columns, sizeof error->columns, item + name + 1, len - name - 1);
+    item += len + strspn(item + len, ", ");
+  }
+}
+
+/* Records what `db` reports about its last call; NULL: there was no memory for a handle. */
+static int fail(sqlite3 *db, orr_error *error) {
+  int code = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
+  int primary = code & 0xFF;
+  orr_error_clear(error);
+  error->code = code;
+  error->retryable = primary == SQLITE_BUSY || primary == SQLITE_LOCKED || primary == SQLITE_PROTOCOL;
+  error->constraint = constraint_of(code);
+  orr_error_set(error, kind_of(code), "%s", db ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+  name_columns(db, error);
+  return -1;
+}
+
+/* ---- connections ---- */
+
+/* A plain path is never read as a URI, however SQLite was built. */
+static char *plain_path(const char *target) {
+  return sqlite3_mprintf(strncmp(target, "file:", 5) == 0 ? "./%s" : "%s", target);
+}
+
+static int open_flags(const orr_open_options *options) {
+  int flags = options->readonly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+  if (options->create && !options->readonly)
+    flags |= SQLITE_OPEN_CREATE;
+  if (options->uri)
+    flags |= SQLITE_OPEN_URI;
+  return flags | SQLITE_OPEN_NOMUTEX;
+}
+
+static int busy_milliseconds(double seconds) {
+  double milliseconds = seconds * 1000;
+  return milliseconds < INT_MAX ? (int)milliseconds : INT_MAX;
+}
+
+static int configure(sqlite3 *db, const orr_open_options *options) {
+  static const struct {
+    int option, on;
+  } defaults[] = {{SQLITE_DBCONFIG_ENABLE_FKEY, 1},
+                  {SQLITE_DBCONFIG_DQS_DML, 0},
+                  {SQLITE_DBCONFIG_DQS_DDL, 0},
+                  {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+                  {SQLITE_DBCONFIG_DEFENSIVE, 1}};
+  for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+    if (sqlite3_db_config(db, defaults[i].option, defaults[i].on, (int *)NULL) != SQLITE_OK)
+      return -1;
+  /* Fails where SQLite was built without extensions, which is as good. */
+  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, (int *)NULL);
+  sqlite3_extended_result_codes(db, 1);
+  return sqlite3_busy_timeout(db, busy_milliseconds(options->busy_timeout)) == SQLITE_OK ? 0 : -1;
+}
+
+static int connection_open(const char *target, const orr_open_options *options, void **out,
+                           orr_error *error) {
+  sqlite3 *db = NULL;
+  char *path = options->uri ? sqlite3_mprintf("%s", target) : plain_path(target);
+  int code = path ? sqlite3_open_v2(path, &db, open_flags(options), NULL) : SQLITE_NOMEM;
+  sqlite3_free(path);
+  if (code == SQLITE_OK && configure(db, options) == 0) {
+    *out = db;
+    return 0;
+  }
+  fail(db, error);
+  append(error->message, sizeof error->message, ": ", 2);
+  append(error->message, sizeof error->message, target, strlen(target));
+  sqlite3_close_v2(db);
+  return -1;
+}
+
+static void connection_close(void *db) { sqlite3_close_v2(db); }
+
+static int connection_exec(void *db, const char *sql, orr_error *error) {
+  return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(db, error);
+}
+
+static bool connection_in_transaction(void *db) { return !sqlite3_get_autocommit(db); }
+
+static int64_t connection_changes(void *db) {
+#if SQLITE_VERSION_NUMBER >= 3037000
+  return sqlite3_changes64(db);
+#else
+  return sqlite3_changes(db);
+#endif
+}
+
+static int64_t connection_last_insert_id(void *db) { return sqlite3_last_insert_rowid(db); }
+
+static void connection_interrupt(void *db) { sqlite3_interrupt(db); }
+
+/* ---- statements ---- */
+
+static int statement_prepare(void *db, const char *sql, size_t len, void **out, size_t *used,
+                             orr_error *error) {
+  const char *tail = NULL;
+  sqlite3_stmt *statement = NULL;
+  if (len > INT_MAX)
+    return orr_error_set(error, "DataError", "a statement of %zu bytes is too long", len);
+  if (sqlite3_prepare_v3(db, sql, (int)len, SQLITE_PREPARE_PERSISTENT, &statement, &tail) != SQLITE_OK)
+    return fail(db, error);
+  *out = statement;
+  *used = (size_t)(tail - sql);
+  return 0;
+}
+
+static void statement_finalize(void *statement) { sqlite3_finalize(statement); }
+
+static int bind_value(sqlite3_stmt *statement, int index, const orr_value *value,
+                      sqlite3_destructor_type keep) {
+  /* A NULL pointer would bind NULL, not an empty string. */
+  const char *bytes = value->len ? value->as.s : "";
+  switch (value->tag) {
+  case ORR_INT:
+    return sqlite3_bind_int64(statement, index, value->as.i);
+  case ORR_REAL:
+    return sqlite3_bind_double(statement, index, value->as.r);
+  case ORR_TEXT:
+    return sqlite3_bind_text64(statement, index, bytes, value->len, keep, SQLITE_UTF8);
+  case ORR_BLOB:
+    return sqlite3_bind_blob64(statement, index, bytes, value->len, keep);
+  default:
+    return sqlite3_bind_null(statement, index);
+  }
+}
+
+static int statement_bind(void *statement, int index, const orr_value *value, bool copy, orr_error *error) {
+  if (bind_value(statement, index, value, copy ? SQLITE_TRANSIENT : SQLITE_STATIC) == SQLITE_OK)
+    return 0;
+  return fail(sqlite3_db_handle(statement), error);
+}
+
+static int statement_step(void *statement, orr_error *error) {
+  switch (sqlite3_step(statement)) {
+  case SQLITE_ROW:
+    return ORR_STEP_ROW;
+  case SQLITE_DONE:
+    return ORR_STEP_DONE;
+  default:
+    return fail(sqlite3_db_handle(statement), error);
+  }
+}
+
+static int take_bytes(orr_value *out, orr_tag tag, const void *bytes, sqlite3_value *value) {
+  out->tag = tag;
+  out->len = (size_t)sqlite3_value_bytes(value);
+  out->as.s = bytes ? bytes : "";
+  /* No bytes are an empty blob, but never an empty text. */
+  return bytes || (tag == ORR_BLOB && out->len == 0) ? 0 : -1;
+}
+
+static int take_value(sqlite3_value *value, orr_value *out) {
+  out->len = 0;
+  switch (sqlite3_value_type(value)) {
+  case SQLITE_INTEGER:
+    out->tag = ORR_INT;
+    out->as.i = sqlite3_value_int64(value);
+    return 0;
+  case SQLITE_FLOAT:
+    out->tag = ORR_REAL;
+    out->as.r = sqlite3_value_double(value);
+    return 0;
+  case SQLITE_TEXT:
+    return take_bytes(out, ORR_TEXT, sqlite3_value_text(value), value);
+  case SQLITE_BLOB:
+    return take_bytes(out, ORR_BLOB, sqlite3_value_blob(value), value);
+  default:
+    out->tag = ORR_NULL;
+    return 0;
+  }
+}
+
+static int statement_row(void *statement, orr_value *out, int count) {
+  int result = 0;
+  for (int i = 0; i < count; i++)
+    result |= take_value(sqlite3_column_value(statement, i), &out[i]);
+  return result;
+}
+
+static void statement_reset(void *statement) {
+  sqlite3_reset(statement);
+  sqlite3_clear_bindings(statement);
+}
+
+static int statement_column_count(void *statement) { return sqlite3_column_count(statement); }
+
+static const char *statement_column_name(void *statement, int column) {
+  return sqlite3_column_name(statement, column);
+}
+
+static int statement_parameter_count(void *statement) { return sqlite3_bind_parameter_count(statement); }
+
+static bool statement_readonly(void *statement) { return sqlite3_stmt_readonly(statement); }
+
+const orr_driver orr_driver_sqlite = {
+    "sqlite",
+    connection_open,
+    connection_close,
+    statement_prepare,
+    statement_finalize,
+    statement_bind,
+    statement_step,
+    statement_row,
+    statement_reset,
+    statement_column_count,
+    statement_column_name,
+    statement_parameter_count,
+    statement_readonly,
+    connection_exec,
+    connection_in_transaction,
+    connection_changes,
+    connection_last_insert_id,
+    connection_interrupt,
+};

@@ -1,0 +1,458 @@
+/* classlib: mapped classes as C sees them, and the per-state world that they live in. A class is born unconfigured
+   (so that scripts can name it in relationships) and gets its columns and relations once, by core.configure. */
+#include <stdint.h>
+#include <string.h>
+
+#include "libs.h"
+#include "mapped.h"
+
+static const char WORLD = 0, CLASSES = 0, HOOKS = 0, CLASS_OF = 0; /* addresses are registry keys */
+
+/* ---- the world ---- */
+
+static void close_world(void *block) {
+  orr_world *world = block;
+  orr_alloc_free(&world->alloc, world->sessions, world->session_room, sizeof *world->sessions);
+  orr_alloc_free(&world->alloc, world->ranks, world->rank_room, sizeof *world->ranks);
+  orr_alloc_free(&world->alloc, world->cyclic, world->cyclic_room, sizeof *world->cyclic);
+  world->sessions = NULL;
+  world->ranks = NULL;
+  world->cyclic = NULL;
+  world->rank_room = world->cyclic_room = 0;
+  world->session_room = world->session_count = 0;
+}
+
+static const orr_box_kind world_kind = {"orrery.world", close_world};
+
+orr_world *orr_world_get(lua_State *L) {
+  orr_rawgetp(L, LUA_REGISTRYINDEX, &WORLD);
+  orr_world *world = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return world;
+}
+
+void orr_push_hook(lua_State *L, const char *name) {
+  orr_rawgetp(L, LUA_REGISTRYINDEX, &HOOKS);
+  lua_getfield(L, -1, name);
+  lua_remove(L, -2);
+  if (lua_isnil(L, -1))
+    luaL_error(L, "orrery: hook '%s' is missing", name);
+}
+
+/* core.hook(name, fn): the few Lua functions that C calls back. */
+static int hook(lua_State *L) {
+  orr_rawgetp(L, LUA_REGISTRYINDEX, &HOOKS);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_rawset(L, -3);
+  return 0;
+}
+
+/* ---- life of a class ---- */
+
+static void close_class(void *block) {
+  orr_class *class = block;
+  orr_alloc_free(&class->alloc, class->columns, (size_t)class->column_count, sizeof *class->columns);
+  orr_alloc_free(&class->alloc, class->relations, (size_t)class->relation_count, sizeof *class->relations);
+  orr_alloc_free(&class->alloc, class->pairs, class->pair_count, sizeof *class->pairs);
+  orr_alloc_free(&class->alloc, class->keys, (size_t)class->key_count, sizeof *class->keys);
+  orr_alloc_free(&class->alloc, class->names, class->name_room, sizeof *class->names);
+  memset(class, 0, sizeof *class);
+}
+
+/* Not made by orr_box_define: every class has a metatable of its own. */
+static const orr_box_kind class_kind = {"class", close_class};
+
+static int collect_class(lua_State *L) {
+  orr_class *class = orr_class_test(L, 1);
+  if (class)
+    close_class(class);
+  return 0;
+}
+
+orr_class *orr_class_test(lua_State *L, int index) {
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
+    return NULL;
+  orr_rawgetp(L, -1, &class_kind);
+  bool is_class = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  return is_class ? lua_touserdata(L, index) : NULL;
+}
+
+orr_class *orr_class_check(lua_State *L, int index) {
+  orr_class *class = orr_class_test(L, index);
+  if (!class)
+    orr_raisef(L, "ArgumentError", "mapped class expected as argument %d, got %s", index, luaL_typename(L, index));
+  if (!class->world) {
+    index = orr_absindex(L, index);
+    orr_push_hook(L, "configure");
+    lua_pushvalue(L, index);
+    lua_call(L, 1, 0);
+  }
+  return class;
+}
+
+/* core.class(metatable) -> class: a new unconfigured class that owns the given metatable. */
+static int new_class(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  orr_class *class = orr_newuserdata(L, sizeof *class);
+  memset(class, 0, sizeof *class);
+  class->alloc = orr_allocator(L);
+  lua_pushboolean(L, 1);
+  orr_rawsetp(L, 1, &class_kind);
+  lua_pushcfunction(L, collect_class);
+  lua_setfield(L, 1, "__gc");
+  lua_pushvalue(L, 1);
+  lua_setmetatable(L, -2);
+  lua_newtable(L);
+  orr_setuservalue(L, -2);
+  orr_rawgetp(L, LUA_REGISTRYINDEX, &CLASSES);
+  lua_pushvalue(L, -2);
+  orr_rawsetp(L, -2, class);
+  lua_pop(L, 1);
+  return 1;
+}
+
+void orr_class_push(lua_State *L, const orr_class *class) {
+  orr_rawgetp(L, LUA_REGISTRYINDEX, &CLASSES);
+  orr_rawgetp(L, -1, class);
+  lua_remove(L, -2);
+}
+
+void orr_class_field(lua_State *L, int index, int field) {
+  orr_getuservalue(L, index);
+  lua_rawgeti(L, -1, field);
+  lua_remove(L, -2);
+}
+
+void orr_class_pushname(lua_State *L, const orr_class *class) {
+  orr_class_push(L, class);
+  orr_class_field(L, -1, ORR_CLASS_NAME);
+  lua_remove(L, -2);
+}
+
+int orr_attribute_error(lua_State *L, const orr_class *class, int attribute, const char *kind, const char *message) {
+  orr_class_push(L, class);
+  orr_class_field(L, -1, ORR_CLASS_NAME);
+  orr_class_field(L, -2, ORR_CLASS_NAMES);
+  lua_rawgeti(L, -1, attribute + 1);
+  return orr_raisef(L, kind, "%s.%s: %s", lua_tostring(L, -3), lua_tostring(L, -1), message);
+}
+
+/* ---- names ---- */
+
+static uint32_t hash_address(const char *text) {
+  return (uint32_t)(((uint64_t)(uintptr_t)text * UINT64_C(0x9E3779B97F4A7C15)) >> 40);
+}
+
+int orr_class_attribute(const orr_class *class, lua_State *L, int index) {
+  if (lua_type(L, index) != LUA_TSTRING)
+    return -1;
+  const char *text = lua_tostring(L, index);
+  uint32_t mask = class->name_room - 1;
+  for (uint32_t i = hash_address(text) & mask; class->names[i].text; i = (i + 1) & mask)
+    if (class->names[i].text == text)
+      return class->names[i].attribute;
+  /* A long string may stand at another address than its equal. */
+  orr_class_push(L, class);
+  orr_class_field(L, -1, ORR_CLASS_NAMES);
+  lua_pushvalue(L, index > 0 ? index : index - 2);
+  lua_rawget(L, -2);
+  int attribute = (int)lua_tointeger(L, -1) - 1;
+  lua_pop(L, 3);
+  return attribute;
+}
+
+static void place_name(orr_class *class, const char *text, int attribute) {
+  uint32_t mask = class->name_room - 1, i = hash_address(text) & mask;
+  while (class->names[i].text)
+    i = (i + 1) & mask;
+  class->names[i].text = text;
+  class->names[i].attribute = attribute;
+}
+
+/* ---- configuration ---- */
+
+static void *need(lua_State *L, orr_class *class, size_t count, size_t size) {
+  if (count == 0)
+    return NULL;
+  void *block = orr_alloc_array(&class->alloc, count, size);
+  if (!block)
+    luaL_error(L, "not enough memory");
+  return block;
+}
+
+static bool flag(lua_State *L, const char *field) {
+  lua_getfield(L, -1, field);
+  bool set = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return set;
+}
+
+static int integer(lua_State *L, const char *field, int otherwise) {
+  lua_getfield(L, -1, field);
+  int value = lua_isnil(L, -1) ? otherwise : (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+static unsigned flags(lua_State *L, const char *const *names, const unsigned *bits) {
+  unsigned set = 0;
+  for (int i = 0; names[i]; i++)
+    set |= flag(L, names[i]) ? bits[i] : 0;
+  return set;
+}
+
+static void read_column(lua_State *L, orr_attribute *column) {
+  static const char *const names[] = {"key",  "autokey", "default", "server_default",
+                                      "bind", "result",  "mutable", "onupdate", NULL};
+  static const unsigned bits[] = {ORR_COLUMN_KEY,  ORR_COLUMN_AUTOKEY, ORR_COLUMN_DEFAULT, ORR_COLUMN_SERVER_DEFAULT,
+                                  ORR_COLUMN_BIND, ORR_COLUMN_RESULT,  ORR_COLUMN_MUTABLE, ORR_COLUMN_ONUPDATE};
+  column->flags = flags(L, names, bits);
+  lua_getfield(L, -1, "handle");
+  column->type = *orr_type_check(L, -1);
+  lua_pop(L, 1);
+}
+
+static void read_columns(lua_State *L, orr_class *class) {
+  lua_getfield(L, 2, "columns");
+  int count = (int)orr_rawlen(L, -1);
+  class->columns = need(L, class, (size_t)count, sizeof *class->columns);
+  class->column_count = count;
+  for (int i = 0; i < count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    read_column(L, &class->columns[i]);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+static void read_keys(lua_State *L, orr_class *class) {
+  lua_getfield(L, 2, "keys");
+  int count = (int)orr_rawlen(L, -1);
+  class->keys = need(L, class, (size_t)count, sizeof *class->keys);
+  class->key_count = count;
+  for (int i = 0; i < count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    class->keys[i] = (int)lua_tointeger(L, -1) - 1;
+    lua_pop(L, 1);
+  }
+  class->simple_key = count == 1 && class->columns[class->keys[0]].type.kind == ORR_KIND_INTEGER;
+  lua_pop(L, 1);
+}
+
+/* core.group(rank, cyclic) -> number of a new group of rows (a table) in the order of flushes */
+static int group(lua_State *L) {
+  orr_world *world = orr_world_get(L);
+  size_t need_room = (size_t)world->group_count + 1;
+  uint32_t *ranks = orr_alloc_grow(&world->alloc, world->ranks, &world->rank_room, need_room, sizeof *ranks);
+  if (ranks)
+    world->ranks = ranks;
+  bool *cyclic = ranks ? orr_alloc_grow(&world->alloc, world->cyclic, &world->cyclic_room, need_room, sizeof *cyclic) : NULL;
+  if (!cyclic)
+    return luaL_error(L, "not enough memory");
+  world->cyclic = cyclic;
+  ranks[world->group_count] = (uint32_t)luaL_checkinteger(L, 1);
+  cyclic[world->group_count] = lua_toboolean(L, 2);
+  lua_pushinteger(L, world->group_count++);
+  return 1;
+}
+
+static int count_pairs(lua_State *L) {
+  lua_getfield(L, -1, "pairs");
+  int count = (int)orr_rawlen(L, -1);
+  lua_pop(L, 1);
+  return count;
+}
+
+static void read_pairs(lua_State *L, orr_relationship *relation, orr_pair *pairs) {
+  lua_getfield(L, -1, "pairs");
+  relation->pairs = pairs;
+  relation->pair_count = (int)orr_rawlen(L, -1);
+  for (int i = 0; i < relation->pair_count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    lua_rawgeti(L, -1, 1);
+    lua_rawgeti(L, -2, 2);
+    pairs[i].near = (int)lua_tointeger(L, -2) - 1;
+    pairs[i].far = (int)lua_tointeger(L, -1) - 1;
+    lua_pop(L, 3);
+  }
+  lua_pop(L, 1);
+}
+
+static void read_relation(lua_State *L, orr_relationship *relation, orr_pair *pairs) {
+  static const char *const names[] = {"list", "save_update", "viewonly", "load_old", NULL};
+  static const unsigned bits[] = {ORR_RELATION_LIST, ORR_RELATION_SAVE_UPDATE, ORR_RELATION_VIEWONLY,
+                                  ORR_RELATION_LOAD_OLD};
+  relation->flags = flags(L, names, bits);
+  relation->direction = (orr_direction)integer(L, "direction", 0);
+  relation->reverse = integer(L, "reverse", 0) - 1;
+  relation->id = integer(L, "id", 0);
+  relation->second = flag(L, "second");
+  relation->group = (uint32_t)integer(L, "group", 0);
+  lua_getfield(L, -1, "target");
+  relation->target = orr_class_test(L, -1);
+  lua_pop(L, 1);
+  read_pairs(L, relation, pairs);
+  relation->target_count = relation->pair_count - integer(L, "own", relation->pair_count);
+  relation->pair_count -= relation->target_count;
+}
+
+static void read_relations(lua_State *L, orr_class *class) {
+  lua_getfield(L, 2, "relations");
+  int count = (int)orr_rawlen(L, -1);
+  size_t pairs = 0;
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, -1, i);
+    pairs += (size_t)count_pairs(L);
+    lua_pop(L, 1);
+  }
+  class->relations = need(L, class, (size_t)count, sizeof *class->relations);
+  class->relation_count = count;
+  class->pairs = need(L, class, pairs, sizeof *class->pairs);
+  class->pair_count = pairs;
+  orr_pair *at = class->pairs;
+  for (int i = 0; i < count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    read_relation(L, &class->relations[i], at);
+    at += class->relations[i].pair_count + class->relations[i].target_count;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* The names table, given as an array, also gets [name] = number. */
+static void read_names(lua_State *L, orr_class *class) {
+  int count = class->column_count + class->relation_count;
+  uint32_t room = 8;
+  while (room < (uint32_t)count * 2)
+    room *= 2;
+  class->names = need(L, class, room, sizeof *class->names);
+  class->name_room = room;
+  lua_getfield(L, 2, "names");
+  for (int i = 0; i < count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    place_name(class, lua_tostring(L, -1), i);
+    lua_pushinteger(L, i + 1);
+    lua_rawset(L, -3);
+  }
+  lua_pop(L, 1);
+}
+
+static void keep_fields(lua_State *L) {
+  static const struct {
+    const char *name;
+    int field;
+  } fields[] = {{"meta", ORR_CLASS_META},       {"names", ORR_CLASS_NAMES},       {"types", ORR_CLASS_TYPES},
+                {"defaults", ORR_CLASS_DEFAULTS}, {"targets", ORR_CLASS_TARGETS}, {"members", ORR_CLASS_MEMBERS},
+                {"name", ORR_CLASS_NAME},       {"init", ORR_CLASS_INIT}};
+  orr_getuservalue(L, 1);
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+    lua_getfield(L, 2, fields[i].name);
+    lua_rawseti(L, -2, fields[i].field);
+  }
+  lua_pop(L, 1);
+}
+
+int orr_instance_read(lua_State *L);
+int orr_instance_write(lua_State *L);
+
+/* __index and __newindex of instances: upvalues are the class, its names and its members. */
+static void add_accessor(lua_State *L, const char *event, lua_CFunction function) {
+  lua_pushvalue(L, 1);
+  lua_getfield(L, 2, "names");
+  lua_getfield(L, 2, "members");
+  lua_pushcclosure(L, function, 3);
+  lua_setfield(L, -2, event);
+}
+
+static void complete_meta(lua_State *L) {
+  lua_getfield(L, 2, "meta");
+  lua_pushvalue(L, 1);
+  orr_rawsetp(L, -2, &CLASS_OF);
+  add_accessor(L, "__index", orr_instance_read);
+  add_accessor(L, "__newindex", orr_instance_write);
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  lua_pop(L, 1);
+}
+
+/* core.configure(class, spec), once. spec: name, names (columns, then relations), columns, keys, relations, types,
+   defaults, targets, members, meta, init, base (the class whose identity keys it shares). */
+static int configure(lua_State *L) {
+  orr_class *class = orr_class_test(L, 1);
+  luaL_argcheck(L, class && !class->world, 1, "unconfigured class expected");
+  luaL_checktype(L, 2, LUA_TTABLE);
+  read_columns(L, class);
+  read_keys(L, class);
+  read_relations(L, class);
+  read_names(L, class);
+  keep_fields(L);
+  complete_meta(L);
+  orr_world *world = orr_world_get(L);
+  lua_getfield(L, 2, "base");
+  orr_class *base = orr_class_test(L, -1);
+  class->id = base ? base->id : ++world->last_class;
+  lua_getfield(L, 2, "group");
+  class->group = (uint32_t)lua_tointeger(L, -1);
+  class->world = world;
+  return 0;
+}
+
+/* ---- instances by class ---- */
+
+orr_instance *orr_instance_test(lua_State *L, int index) {
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
+    return NULL;
+  orr_rawgetp(L, -1, &CLASS_OF);
+  bool is_instance = !lua_isnil(L, -1);
+  lua_pop(L, 2);
+  return is_instance ? lua_touserdata(L, index) : NULL;
+}
+
+orr_instance *orr_instance_check(lua_State *L, int index) {
+  orr_instance *object = orr_instance_test(L, index);
+  if (!object)
+    orr_raisef(L, "UnmappedInstanceError", "a mapped object expected, got %s", luaL_typename(L, index));
+  return object;
+}
+
+/* core.class_of(object) -> class or nil */
+static int class_of(lua_State *L) {
+  orr_instance *object = orr_instance_test(L, 1);
+  if (!object)
+    return 0;
+  orr_class_push(L, object->class);
+  return 1;
+}
+
+/* core.is_class(value) */
+static int is_class(lua_State *L) {
+  lua_pushboolean(L, orr_class_test(L, 1) != NULL);
+  return 1;
+}
+
+static void weak_table(lua_State *L, const char *mode, const void *key) {
+  lua_newtable(L);
+  lua_newtable(L);
+  lua_pushstring(L, mode);
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  orr_rawsetp(L, LUA_REGISTRYINDEX, key);
+}
+
+void orr_class_open(lua_State *L) {
+  static const luaL_Reg functions[] = {{"class", new_class}, {"configure", configure}, {"class_of", class_of},
+                                       {"is_class", is_class}, {"hook", hook},         {"group", group},         {NULL, NULL}};
+  orr_setfuncs(L, functions);
+  orr_box_define(L, &world_kind, NULL, NULL);
+  lua_pop(L, 1);
+  orr_world *world = orr_box_new(L, &world_kind, sizeof *world);
+  world->alloc = orr_allocator(L);
+  orr_rawsetp(L, LUA_REGISTRYINDEX, &WORLD);
+  weak_table(L, "v", &CLASSES);
+  lua_newtable(L);
+  orr_rawsetp(L, LUA_REGISTRYINDEX, &HOOKS);
+  orr_instance_open(L);
+  orr_collection_open(L);
+}

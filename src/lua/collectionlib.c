@@ -1,0 +1,594 @@
+/* collectionlib: the list that a to-many relationship reads as. Every change fires linklib's events, so that the
+   other side follows; items count by occurrence, so that moving them about within the list changes nothing. */
+#include "mapped.h"
+
+const orr_box_kind orr_collection_kind = {"collection", NULL};
+
+/* Where METHODS were stored: the address is the registry key. */
+static const char METHODS = 0;
+
+orr_collection *orr_collection_new(lua_State *L, int owner, int relation) {
+  owner = orr_absindex(L, owner);
+  orr_collection *list = orr_box_new(L, &orr_collection_kind, sizeof *list);
+  list->relation = relation;
+  lua_newtable(L);
+  lua_pushvalue(L, owner);
+  lua_rawseti(L, -2, ORR_COLLECTION_OWNER);
+  orr_setuservalue(L, -2);
+  return list;
+}
+
+static void push_field(lua_State *L, int index, int key) {
+  orr_getuservalue(L, index);
+  lua_rawgeti(L, -1, key);
+  lua_remove(L, -2);
+}
+
+static void clear_field(lua_State *L, int index, int key) {
+  orr_getuservalue(L, index);
+  lua_pushnil(L);
+  lua_rawseti(L, -2, key);
+  lua_pop(L, 1);
+}
+
+/* ---- items without events ---- */
+
+void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int item) {
+  item = orr_absindex(L, item);
+  orr_getuservalue(L, index);
+  lua_pushvalue(L, item);
+  lua_rawseti(L, -2, (int)list->count + 1);
+  list->count++;
+  lua_pushnil(L);
+  lua_rawseti(L, -2, ORR_COLLECTION_COUNTS);
+  lua_pop(L, 1);
+}
+
+/* First position of the item from 1, or 0. */
+static uint32_t position(lua_State *L, orr_collection *list, int index, int item) {
+  uint32_t found = 0;
+  item = orr_absindex(L, item);
+  orr_getuservalue(L, index);
+  for (uint32_t i = 1; i <= list->count && !found; i++) {
+    lua_rawgeti(L, -1, (int)i);
+    if (lua_rawequal(L, -1, item))
+      found = i;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return found;
+}
+
+/* Moves the items from `at` on by one place, up (+1, opening a hole) or down (-1, closing one). */
+static void shift(lua_State *L, orr_collection *list, int index, uint32_t at, int by) {
+  orr_getuservalue(L, index);
+  if (by > 0)
+    for (uint32_t i = list->count; i >= at; i--) {
+      lua_rawgeti(L, -1, (int)i);
+      lua_rawseti(L, -2, (int)i + 1);
+    }
+  else
+    for (uint32_t i = at; i <= list->count; i++) {
+      lua_rawgeti(L, -1, (int)i + 1);
+      lua_rawseti(L, -2, (int)i);
+    }
+  lua_pushnil(L);
+  lua_rawseti(L, -2, ORR_COLLECTION_COUNTS);
+  lua_pop(L, 1);
+}
+
+static void take_at(lua_State *L, orr_collection *list, int index, uint32_t at) {
+  shift(L, list, index, at, -1);
+  list->count--;
+}
+
+bool orr_collection_take_item(lua_State *L, orr_collection *list, int index, int item) {
+  uint32_t at = position(L, list, index, item);
+  if (at)
+    take_at(L, list, orr_absindex(L, index), at);
+  return at != 0;
+}
+
+/* Pushes a plain array of the items. */
+static void push_copy(lua_State *L, const orr_collection *list, int index) {
+  orr_getuservalue(L, index);
+  lua_createtable(L, (int)list->count, 0);
+  for (uint32_t i = 1; i <= list->count; i++) {
+    lua_rawgeti(L, -2, (int)i);
+    lua_rawseti(L, -2, (int)i);
+  }
+  lua_remove(L, -2);
+}
+
+void orr_collection_keep(lua_State *L, orr_collection *list, int index) {
+  if (list->kept)
+    return;
+  index = orr_absindex(L, index);
+  orr_getuservalue(L, index);
+  lua_rawgeti(L, -1, ORR_COLLECTION_OWNER);
+  orr_instance *owner = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (owner->state == ORR_PERSISTENT) {
+    push_copy(L, list, index);
+    lua_rawseti(L, -2, ORR_COLLECTION_OLD);
+    owner->flags |= ORR_HAS_OLD;
+    list->kept = true;
+  }
+  lua_pop(L, 1);
+}
+
+void orr_collection_settle(lua_State *L, orr_collection *list, int index) {
+  if (list->kept)
+    clear_field(L, index, ORR_COLLECTION_OLD);
+  list->kept = false;
+}
+
+/* ---- changes by a script: the collection is at 1, its owner is pushed on entry ---- */
+
+/* Pushes the owner and makes sure that this list is still what the owner shows. */
+static orr_instance *begin(lua_State *L, orr_collection *list) {
+  push_field(L, 1, ORR_COLLECTION_OWNER);
+  orr_instance *owner = lua_touserdata(L, -1);
+  orr_session *session = orr_instance_session(owner);
+  orr_instance_getuser(L, owner, -1, orr_user_relation(owner->class, list->relation));
+  bool current = lua_rawequal(L, -1, 1) && !(session && owner->state == ORR_PERSISTENT && owner->epoch != session->epoch);
+  lua_pop(L, 1);
+  if (!current)
+    orr_attribute_error(L, owner->class, owner->class->column_count + list->relation, "InvalidRequestError",
+                        "this collection was expired or replaced; read it from its object again");
+  orr_collection_keep(L, list, 1);
+  return owner;
+}
+
+static void added(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item) {
+  orr_relationship_added(L, owner, owner_index, list->relation, item);
+}
+
+static void removed(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item) {
+  orr_relationship_removed(L, owner, owner_index, list->relation, item);
+}
+
+static orr_collection *check(lua_State *L) { return orr_box_check(L, 1, &orr_collection_kind); }
+
+static int refuse(lua_State *L, orr_collection *list, const char *message) {
+  push_field(L, 1, ORR_COLLECTION_OWNER);
+  orr_instance *owner = lua_touserdata(L, -1);
+  return orr_attribute_error(L, owner->class, owner->class->column_count + list->relation, "ArgumentError", message);
+}
+
+static void append_value(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item) {
+  item = orr_absindex(L, item);
+  orr_relationship_accept(L, owner, list->relation, item);
+  orr_collection_push_item(L, list, 1, item);
+  added(L, list, owner, owner_index, item);
+}
+
+/* list:append(object) */
+static int append(lua_State *L) {
+  orr_collection *list = check(L);
+  luaL_checkany(L, 2);
+  orr_instance *owner = begin(L, list);
+  append_value(L, list, owner, lua_gettop(L), 2);
+  return 0;
+}
+
+/* list:extend{ objects } also takes another collection. */
+static int extend(lua_State *L) {
+  orr_collection *list = check(L);
+  orr_collection *other = orr_box_test(L, 2, &orr_collection_kind);
+  if (!other && lua_type(L, 2) != LUA_TTABLE)
+    return refuse(L, list, "extend takes an array of objects");
+  lua_settop(L, 2);
+  int count = other ? (int)other->count : (int)orr_rawlen(L, 2);
+  if (other)
+    orr_getuservalue(L, 2);
+  else
+    lua_pushvalue(L, 2);
+  orr_instance *owner = begin(L, list);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, 3, i);
+    append_value(L, list, owner, 4, 5);
+    lua_settop(L, 4);
+  }
+  return 0;
+}
+
+/* Removes the item at a position and tells the other side, unless the item stands elsewhere in the list too. */
+static void remove_at(lua_State *L, orr_collection *list, uint32_t at) {
+  orr_instance *owner = begin(L, list);
+  int owner_index = lua_gettop(L);
+  push_field(L, 1, (int)at);
+  take_at(L, list, 1, at);
+  if (!position(L, list, 1, owner_index + 1))
+    removed(L, list, owner, owner_index, owner_index + 1);
+}
+
+/* list:remove(object) */
+static int remove_item(lua_State *L) {
+  orr_collection *list = check(L);
+  luaL_checkany(L, 2);
+  uint32_t at = position(L, list, 1, 2);
+  if (!at)
+    return refuse(L, list, "remove: the object is not in this collection");
+  remove_at(L, list, at);
+  return 0;
+}
+
+/* list:pop([position]) -> the removed object; the last one by default. nil where the list is empty. */
+static int pop(lua_State *L) {
+  orr_collection *list = check(L);
+  if (list->count == 0 && lua_isnoneornil(L, 2))
+    return 0;
+  lua_Integer at = luaL_optinteger(L, 2, (lua_Integer)list->count);
+  if (at < 1 || at > (lua_Integer)list->count)
+    return refuse(L, list, "pop: no such position");
+  push_field(L, 1, (int)at);
+  lua_insert(L, 2);
+  remove_at(L, list, (uint32_t)at);
+  lua_settop(L, 2);
+  return 1;
+}
+
+/* list:insert(position, object) */
+static int insert(lua_State *L) {
+  orr_collection *list = check(L);
+  int64_t at;
+  if (!orr_toint64(L, 2, &at) || at < 1 || at > (int64_t)list->count + 1)
+    return refuse(L, list, "insert(position, object): the position must be an integer from 1 to one beyond the last");
+  orr_instance *owner = begin(L, list);
+  int owner_index = lua_gettop(L);
+  orr_relationship_accept(L, owner, list->relation, 3);
+  shift(L, list, 1, (uint32_t)at, 1);
+  orr_getuservalue(L, 1);
+  lua_pushvalue(L, 3);
+  lua_rawseti(L, -2, (int)at);
+  list->count++;
+  added(L, list, owner, owner_index, 3);
+  return 0;
+}
+
+/* list:clear() */
+static int clear(lua_State *L) {
+  orr_collection *list = check(L);
+  lua_settop(L, 1);
+  lua_newtable(L);
+  orr_collection_replace(L, list, 1, 2);
+  return 0;
+}
+
+/* list:contains(object) -> boolean */
+static int contains(lua_State *L) {
+  orr_collection *list = check(L);
+  luaL_checkany(L, 2);
+  lua_pushboolean(L, position(L, list, 1, 2) != 0);
+  return 1;
+}
+
+/* list:index(object) -> its first position, or nil */
+static int find_index(lua_State *L) {
+  orr_collection *list = check(L);
+  luaL_checkany(L, 2);
+  uint32_t at = position(L, list, 1, 2);
+  if (!at)
+    return 0;
+  lua_pushinteger(L, (lua_Integer)at);
+  return 1;
+}
+
+/* list:to_table() -> plain array of the objects */
+static int to_table(lua_State *L) {
+  push_copy(L, check(L), 1);
+  return 1;
+}
+
+/* list:each(fn) calls fn(object, position) for each; list:each() gives the iterator of `for i, object in ...`. */
+static int each(lua_State *L) {
+  orr_collection *list = check(L);
+  if (lua_isnoneornil(L, 2)) {
+    lua_settop(L, 1);
+    return 1;
+  }
+  for (uint32_t i = 1; i <= list->count; i++) {
+    lua_pushvalue(L, 2);
+    push_field(L, 1, (int)i);
+    lua_pushinteger(L, (lua_Integer)i);
+    lua_call(L, 2, 0);
+  }
+  return 0;
+}
+
+/* ---- whole-list assignment ---- */
+
+/* Pushes a set of the items 1..count of the table at `items`. */
+static void push_set(lua_State *L, int items, uint32_t count) {
+  items = orr_absindex(L, items);
+  lua_newtable(L);
+  for (uint32_t i = 1; i <= count; i++) {
+    lua_rawgeti(L, items, (int)i);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
+  }
+}
+
+static bool in_set(lua_State *L, int set, int item) {
+  item = orr_absindex(L, item);
+  lua_pushvalue(L, item);
+  lua_rawget(L, set);
+  bool found = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return found;
+}
+
+static bool is_array(lua_State *L, int index, size_t count) {
+  size_t fields = 0;
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
+    fields++;
+  return fields == count;
+}
+
+/* Pushes a fresh array of what is assigned and returns its length; everything in it was accepted. */
+static uint32_t push_incoming(lua_State *L, orr_instance *owner, orr_collection *list, int value) {
+  orr_collection *other = orr_box_test(L, value, &orr_collection_kind);
+  int attribute = owner->class->column_count + list->relation;
+  if (!other && (lua_type(L, value) != LUA_TTABLE || lua_getmetatable(L, value)))
+    orr_attribute_error(L, owner->class, attribute, "ArgumentError",
+                        "a plain array of objects expected ({} or :clear() empties the collection)");
+  size_t count = other ? other->count : orr_rawlen(L, value);
+  if (!other && !is_array(L, value, count))
+    orr_attribute_error(L, owner->class, attribute, "ArgumentError", "an array without holes or names expected");
+  if (other)
+    orr_getuservalue(L, value);
+  else
+    lua_pushvalue(L, value);
+  lua_createtable(L, (int)count, 0);
+  for (uint32_t i = 1; i <= count; i++) {
+    lua_rawgeti(L, -2, (int)i);
+    orr_relationship_accept(L, owner, list->relation, lua_gettop(L));
+    lua_rawseti(L, -2, (int)i);
+  }
+  lua_remove(L, -2);
+  return (uint32_t)count;
+}
+
+/* Puts the incoming array in the place of the items and leaves a plain array of the former ones in its place. */
+static uint32_t swap_items(lua_State *L, orr_collection *list, int index, int incoming, uint32_t count) {
+  uint32_t before = list->count, most = before > count ? before : count;
+  orr_getuservalue(L, index);
+  for (uint32_t i = 1; i <= most; i++) {
+    lua_rawgeti(L, incoming, (int)i);
+    lua_rawgeti(L, -2, (int)i);
+    lua_rawseti(L, incoming, (int)i);
+    lua_rawseti(L, -2, (int)i);
+  }
+  list->count = count;
+  lua_pop(L, 1);
+  clear_field(L, index, ORR_COLLECTION_COUNTS);
+  return before;
+}
+
+typedef void (*item_event)(lua_State *L, orr_instance *owner, int owner_index, int relation, int item);
+
+/* Fires for each item 1..count of the array that the set lacks. */
+static void fire(lua_State *L, orr_collection *list, int owner, int items, uint32_t count, int set, item_event event) {
+  for (uint32_t i = 1; i <= count; i++) {
+    lua_rawgeti(L, items, (int)i);
+    if (!lua_isnil(L, -1) && !in_set(L, set, -1))
+      event(L, lua_touserdata(L, owner), owner, list->relation, lua_gettop(L));
+    lua_pop(L, 1);
+  }
+}
+
+void orr_collection_replace(lua_State *L, orr_collection *list, int index, int value) {
+  value = orr_absindex(L, value);
+  if (lua_rawequal(L, index, value))
+    return;
+  lua_pushvalue(L, value);
+  lua_pushvalue(L, index);
+  int base = lua_gettop(L) - 2; /* value at base + 1, collection at base + 2 */
+  luaL_checkstack(L, 40, "collection");
+  push_field(L, base + 2, ORR_COLLECTION_OWNER);
+  orr_instance *owner = lua_touserdata(L, base + 3);
+  uint32_t count = push_incoming(L, owner, list, base + 1);
+  push_set(L, base + 4, count);
+  orr_collection_keep(L, list, base + 2);
+  uint32_t before = swap_items(L, list, base + 2, base + 4, count);
+  push_set(L, base + 4, before);
+  push_copy(L, list, base + 2);
+  fire(L, list, base + 3, base + 4, before, base + 5, orr_relationship_removed);
+  fire(L, list, base + 3, base + 7, count, base + 6, orr_relationship_added);
+  lua_settop(L, base);
+}
+
+/* ---- index assignment ---- */
+
+/* Pushes the table of occurrences by item, counted when it is not there. */
+static void push_counts(lua_State *L, orr_collection *list) {
+  orr_getuservalue(L, 1);
+  lua_rawgeti(L, -1, ORR_COLLECTION_COUNTS);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    for (uint32_t i = 1; i <= list->count; i++) {
+      lua_rawgeti(L, -2, (int)i);
+      lua_pushvalue(L, -1);
+      lua_rawget(L, -3);
+      lua_Integer seen = lua_tointeger(L, -1) + 1;
+      lua_pop(L, 1);
+      lua_pushinteger(L, seen);
+      lua_rawset(L, -3);
+    }
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, ORR_COLLECTION_COUNTS);
+  }
+  lua_remove(L, -2);
+}
+
+/* Changes the number of occurrences of the item at `item` and returns the new one. */
+static lua_Integer recount(lua_State *L, int counts, int item, int by) {
+  lua_pushvalue(L, item);
+  lua_rawget(L, counts);
+  lua_Integer now = lua_tointeger(L, -1) + by;
+  lua_pop(L, 1);
+  lua_pushvalue(L, item);
+  if (now)
+    lua_pushinteger(L, now);
+  else
+    lua_pushnil(L);
+  lua_rawset(L, counts);
+  return now;
+}
+
+/* list[at] = object, for a position that is there: only what comes in or leaves altogether is an event. */
+static void replace_at(lua_State *L, orr_collection *list, uint32_t at) {
+  orr_instance *owner = begin(L, list); /* at 4 */
+  orr_relationship_accept(L, owner, list->relation, 3);
+  push_field(L, 1, (int)at); /* the former item at 5 */
+  push_counts(L, list);      /* at 6 */
+  bool gone = recount(L, 6, 5, -1) == 0;
+  bool came = recount(L, 6, 3, 1) == 1;
+  orr_getuservalue(L, 1);
+  lua_pushvalue(L, 3);
+  lua_rawseti(L, -2, (int)at);
+  if (gone && !lua_rawequal(L, 3, 5))
+    removed(L, list, owner, 4, 5);
+  if (came && !lua_rawequal(L, 3, 5))
+    added(L, list, owner, 4, 3);
+}
+
+static void append_counted(lua_State *L, orr_collection *list) {
+  orr_instance *owner = begin(L, list); /* at 4 */
+  orr_relationship_accept(L, owner, list->relation, 3);
+  push_counts(L, list); /* at 5 */
+  bool came = recount(L, 5, 3, 1) == 1;
+  orr_getuservalue(L, 1);
+  lua_pushvalue(L, 3);
+  lua_rawseti(L, -2, (int)++list->count);
+  if (came)
+    added(L, list, owner, 4, 3);
+}
+
+static void drop_last(lua_State *L, orr_collection *list) {
+  orr_instance *owner = begin(L, list); /* at 4 */
+  push_field(L, 1, (int)list->count);   /* at 5 */
+  push_counts(L, list);                 /* at 6 */
+  bool gone = recount(L, 6, 5, -1) == 0;
+  clear_field(L, 1, (int)list->count--);
+  if (gone)
+    removed(L, list, owner, 4, 5);
+}
+
+static int write(lua_State *L) {
+  orr_collection *list = check(L);
+  int64_t at;
+  lua_settop(L, 3);
+  if (!orr_toint64(L, 2, &at) || at < 1)
+    return refuse(L, list, "a collection has integer positions from 1");
+  if (at > (int64_t)list->count + 1)
+    return refuse(L, list, "this position would leave a gap; the next one is #collection + 1");
+  bool last = at == (int64_t)list->count;
+  if (!lua_isnil(L, 3)) {
+    if (at == (int64_t)list->count + 1)
+      append_counted(L, list);
+    else
+      replace_at(L, list, (uint32_t)at);
+  } else if (last) {
+    drop_last(L, list);
+  } else if (at <= (int64_t)list->count) {
+    return refuse(L, list, "nil in the middle of a collection; use :remove(object) or :pop(position)");
+  }
+  return 0;
+}
+
+/* ---- reading ---- */
+
+static int read(lua_State *L) {
+  orr_collection *list = check(L);
+  if (lua_type(L, 2) == LUA_TNUMBER) {
+    int64_t at;
+    if (!orr_toint64(L, 2, &at) || at < 1 || at > (int64_t)list->count)
+      return 0;
+    push_field(L, 1, (int)at);
+    return 1;
+  }
+  orr_rawgetp(L, LUA_REGISTRYINDEX, &METHODS);
+  lua_pushvalue(L, 2);
+  lua_rawget(L, -2);
+  if (lua_isnil(L, -1) && lua_type(L, 2) == LUA_TSTRING) {
+    lua_pushfstring(L, "a collection has no '%s'; it has append, remove, insert, extend, clear, contains, index, pop, to_table, each",
+                    lua_tostring(L, 2));
+    return refuse(L, list, lua_tostring(L, -1));
+  }
+  return 1;
+}
+
+static int length(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)check(L)->count);
+  return 1;
+}
+
+/* for i, item in collection do: the collection is its own iterator function. */
+static int next(lua_State *L) {
+  orr_collection *list = check(L);
+  lua_Integer at = luaL_optinteger(L, 3, 0) + 1;
+  if (at < 1 || at > (lua_Integer)list->count)
+    return 0;
+  lua_pushinteger(L, at);
+  push_field(L, 1, (int)at);
+  return 2;
+}
+
+static int pairs(lua_State *L) {
+  check(L);
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int text(lua_State *L) {
+  orr_collection *list = check(L);
+  luaL_Buffer buffer;
+  orr_getuservalue(L, 1);
+  lua_getglobal(L, "tostring");
+  luaL_buffinit(L, &buffer);
+  luaL_addchar(&buffer, '[');
+  for (uint32_t i = 1; i <= list->count; i++) {
+    if (i > 1)
+      luaL_addstring(&buffer, ", ");
+    lua_pushvalue(L, 3);
+    lua_rawgeti(L, 2, (int)i);
+    lua_call(L, 1, 1);
+    luaL_addvalue(&buffer);
+  }
+  luaL_addchar(&buffer, ']');
+  luaL_pushresult(&buffer);
+  return 1;
+}
+
+/* core.collection_old(collection) -> array of the items before the first change since the last flush, or nil */
+static int old_items(lua_State *L) {
+  check(L);
+  push_field(L, 1, ORR_COLLECTION_OLD);
+  return 1;
+}
+
+/* core.is_collection(value) */
+static int is_collection(lua_State *L) {
+  lua_pushboolean(L, orr_box_test(L, 1, &orr_collection_kind) != NULL);
+  return 1;
+}
+
+void orr_collection_open(lua_State *L) {
+  static const luaL_Reg methods[] = {
+      {"append", append},     {"remove", remove_item},  {"insert", insert}, {"extend", extend},
+      {"clear", clear},       {"contains", contains},   {"index", find_index}, {"pop", pop},
+      {"to_table", to_table}, {"each", each},           {NULL, NULL}};
+  static const luaL_Reg meta[] = {{"__index", read},   {"__newindex", write}, {"__len", length}, {"__call", next},
+                                  {"__pairs", pairs},  {"__ipairs", pairs},   {"__tostring", text}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"collection_old", old_items}, {"is_collection", is_collection}, {NULL, NULL}};
+  orr_box_define(L, &orr_collection_kind, NULL, meta);
+  lua_pop(L, 1);
+  lua_newtable(L);
+  orr_setfuncs(L, methods);
+  orr_rawsetp(L, LUA_REGISTRYINDEX, &METHODS);
+  orr_setfuncs(L, functions);
+}

@@ -1,0 +1,684 @@
+/* connlib: connections and statements as handles. Owns every driver object; knows no SQL beyond the markers
+   of text(), and nothing of pools or of when a transaction begins.
+
+   A connection lists all its statements, so that closing it finishes them; each statement anchors its
+   connection through the connection's own table (see `anchor`). The list runs from the statement used last to
+   the one used longest ago: its tail is what a full cache gives up. */
+#include "connlib.h"
+
+#include <string.h>
+
+#include "../core/markers.h"
+#include "libs.h"
+
+enum { CACHE_SIZE = 128 };
+
+/* What lies behind an orr_statement. */
+typedef struct statement {
+  orr_statement base; /* first, so that the two pointers are one */
+  struct statement *newer, *older;
+  bool standing; /* on a row that step() has reached and no fetch has read */
+  size_t len;
+  char sql[]; /* len bytes and a NUL */
+} statement;
+
+struct orr_connection {
+  const orr_driver *driver;
+  void *db;             /* NULL: closed, or never opened */
+  int stepping;         /* calls into the driver that may call back right now */
+  int cached, capacity; /* statements in the cache, and how many may be */
+  statement *newest, *oldest;
+};
+
+/* ---- the list of statements ---- */
+
+static void unlink_statement(orr_connection *connection, statement *s) {
+  *(s->newer ? &s->newer->older : &connection->newest) = s->older;
+  *(s->older ? &s->older->newer : &connection->oldest) = s->newer;
+  s->newer = s->older = NULL;
+}
+
+static void link_statement(orr_connection *connection, statement *s) {
+  s->older = connection->newest;
+  *(s->older ? &s->older->newer : &connection->oldest) = s;
+  connection->newest = s;
+}
+
+static void touch(orr_connection *connection, statement *s) {
+  if (connection->newest != s) {
+    unlink_statement(connection, s);
+    link_statement(connection, s);
+  }
+}
+
+/* ---- ending ---- */
+
+static void reset(statement *s) {
+  if (s->base.handle)
+    s->base.driver->reset(s->base.handle);
+  s->base.active = s->standing = false;
+}
+
+static void close_statement(void *block) {
+  statement *s = block;
+  orr_connection *connection = s->base.connection;
+  if (!connection)
+    return;
+  if (s->base.handle)
+    s->base.driver->finalize(s->base.handle);
+  connection->cached -= s->base.cached;
+  unlink_statement(connection, s);
+  s->base.handle = NULL;
+  s->base.connection = NULL;
+  s->base.active = s->base.cached = false;
+}
+
+/* While it steps, a connection cannot be closed: whoever is stepping still holds it. */
+static void close_connection(void *block) {
+  orr_connection *connection = block;
+  if (!connection->db || connection->stepping > 0)
+    return;
+  while (connection->newest)
+    close_statement(connection->newest);
+  connection->driver->close(connection->db);
+  connection->db = NULL;
+}
+
+static const orr_box_kind CONNECTION = {"connection", close_connection};
+static const orr_box_kind STATEMENT = {"statement", close_statement};
+
+/* ---- connections ---- */
+
+orr_connection *orr_connection_check(lua_State *L, int index) {
+  orr_connection *connection = orr_box_check(L, index, &CONNECTION);
+  if (!connection->db)
+    orr_raisef(L, "ResourceClosedError", "this connection is closed");
+  return connection;
+}
+
+const orr_driver *orr_connection_driver(const orr_connection *connection) { return connection->driver; }
+
+void *orr_connection_db(const orr_connection *connection) { return connection->db; }
+
+static const orr_driver *find_driver(lua_State *L, int index) {
+  static const orr_driver *const drivers[] = {&orr_driver_sqlite};
+  const char *name = luaL_checkstring(L, index);
+  for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
+    if (strcmp(drivers[i]->name, name) == 0)
+      return drivers[i];
+  orr_raisef(L, "ArgumentError", "there is no driver '%s'", name);
+  return NULL;
+}
+
+static bool flag(lua_State *L, int options, const char *name, bool fallback) {
+  lua_getfield(L, options, name);
+  bool value = lua_isnil(L, -1) ? fallback : lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+static orr_open_options read_options(lua_State *L, int index) {
+  orr_open_options options;
+  options.readonly = flag(L, index, "readonly", false);
+  options.create = flag(L, index, "create", true);
+  options.uri = flag(L, index, "uri", false);
+  lua_getfield(L, index, "busy_timeout");
+  options.busy_timeout = luaL_optnumber(L, -1, 5);
+  lua_pop(L, 1);
+  if (!(options.busy_timeout >= 0))
+    orr_raisef(L, "ArgumentError", "busy_timeout is a number of seconds from 0");
+  return options;
+}
+
+/* Makes the connection's own table: [1] the connection, [2] its cache, SQL text to statement. The statements
+   have the same table as their user value, and anchor their connection by it. */
+static void anchor(lua_State *L, int index) {
+  index = orr_absindex(L, index);
+  lua_createtable(L, 2, 0);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, 1);
+  lua_newtable(L);
+  lua_rawseti(L, -2, 2);
+  orr_setuservalue(L, index);
+}
+
+/* connect(driver, target, options) */
+static int connect(lua_State *L) {
+  size_t len;
+  orr_error error;
+  const orr_driver *driver = find_driver(L, 1);
+  const char *target = luaL_checklstring(L, 2, &len);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  if (strlen(target) != len)
+    return orr_raisef(L, "ArgumentError", "a database's name cannot hold a NUL byte");
+  orr_open_options options = read_options(L, 3);
+  orr_connection *connection = orr_box_new(L, &CONNECTION, sizeof *connection);
+  anchor(L, -1);
+  connection->driver = driver;
+  lua_getfield(L, 3, "cache_size");
+  connection->capacity = (int)luaL_optinteger(L, -1, CACHE_SIZE);
+  lua_pop(L, 1);
+  orr_error_clear(&error);
+  if (driver->open(target, &options, &connection->db, &error) != 0)
+    return orr_raise(L, &error);
+  return 1;
+}
+
+static int connection_close(lua_State *L) {
+  orr_connection *connection = orr_box_check(L, 1, &CONNECTION);
+  if (connection->stepping > 0)
+    return orr_raisef(L, "InvalidRequestError", "a connection cannot be closed while it runs a statement");
+  close_connection(connection);
+  return 0;
+}
+
+static int connection_is_open(lua_State *L) {
+  orr_connection *connection = orr_box_check(L, 1, &CONNECTION);
+  lua_pushboolean(L, connection->db != NULL);
+  return 1;
+}
+
+/* Adds the SQL text to the error object on top. */
+static void add_statement(lua_State *L, const char *sql, size_t len) {
+  lua_pushlstring(L, sql, len);
+  lua_setfield(L, -2, "statement");
+}
+
+static int connection_exec(lua_State *L) {
+  size_t len;
+  orr_error error;
+  orr_connection *connection = orr_connection_check(L, 1);
+  const char *sql = luaL_checklstring(L, 2, &len);
+  orr_error_clear(&error);
+  connection->stepping++;
+  int code = connection->driver->exec(connection->db, sql, &error);
+  connection->stepping--;
+  if (code == 0)
+    return 0;
+  orr_error_push(L, &error);
+  add_statement(L, sql, len);
+  return lua_error(L);
+}
+
+static int connection_in_transaction(lua_State *L) {
+  orr_connection *connection = orr_connection_check(L, 1);
+  lua_pushboolean(L, connection->driver->in_transaction(connection->db));
+  return 1;
+}
+
+static int connection_changes(lua_State *L) {
+  orr_connection *connection = orr_connection_check(L, 1);
+  lua_pushinteger(L, (lua_Integer)connection->driver->changes(connection->db));
+  return 1;
+}
+
+static int connection_last_insert_id(lua_State *L) {
+  static const orr_type integer = {ORR_KIND_INTEGER, ORR_AS_DEFAULT, 0, 0, 0};
+  orr_connection *connection = orr_connection_check(L, 1);
+  orr_value value = {ORR_INT, 0, {connection->driver->last_insert_id(connection->db)}};
+  orr_type_push(L, &integer, &value);
+  return 1;
+}
+
+static int connection_interrupt(lua_State *L) {
+  orr_connection *connection = orr_connection_check(L, 1);
+  connection->driver->interrupt(connection->db);
+  return 0;
+}
+
+/* reset_all(): ends every cursor that is still open. */
+static int connection_reset_all(lua_State *L) {
+  orr_connection *connection = orr_connection_check(L, 1);
+  for (statement *s = connection->newest; s; s = s->older)
+    if (s->base.active)
+      reset(s);
+  return 0;
+}
+
+/* ---- preparing ---- */
+
+void orr_statement_error(lua_State *L, orr_statement *base, const orr_error *error) {
+  statement *s = (statement *)base;
+  orr_error_push(L, error);
+  add_statement(L, s->sql, s->len);
+}
+
+void orr_statement_hold(orr_statement *base, bool held) {
+  base->connection->stepping += held ? 1 : -1;
+  base->active = base->active || held;
+}
+
+void orr_statement_sql(lua_State *L, const orr_statement *base) {
+  const statement *s = (const statement *)base;
+  lua_pushlstring(L, s->sql, s->len);
+}
+
+void orr_statement_reset(orr_statement *base) { reset((statement *)base); }
+
+static int raise(lua_State *L, statement *s, const orr_error *error) {
+  orr_statement_error(L, &s->base, error);
+  return lua_error(L);
+}
+
+/* Whether nothing but blanks and comments follows the first statement. */
+static bool is_single(const statement *s, size_t used) {
+  orr_error ignored;
+  const orr_connection *connection = s->base.connection;
+  while (used < s->len) {
+    void *next = NULL;
+    size_t more = 0;
+    orr_error_clear(&ignored);
+    if (connection->driver->prepare(connection->db, s->sql + used, s->len - used, &next, &more, &ignored) !=
+        0)
+      return false;
+    if (next)
+      connection->driver->finalize(next);
+    if (next || more == 0)
+      return next == NULL;
+    used += more;
+  }
+  return true;
+}
+
+/* A boxed statement, linked to its connection but not prepared; its table is on top of the stack before, its
+   box afterwards. */
+static statement *new_statement(lua_State *L, orr_connection *connection, const char *sql, size_t len) {
+  statement *s = orr_box_new(L, &STATEMENT, sizeof *s + len + 1);
+  lua_pushvalue(L, -2);
+  orr_setuservalue(L, -2);
+  memcpy(s->sql, sql, len);
+  s->len = len;
+  s->base.driver = connection->driver;
+  s->base.connection = connection;
+  link_statement(connection, s);
+  return s;
+}
+
+static void prepare(lua_State *L, statement *s) {
+  orr_error error;
+  size_t used = 0;
+  orr_connection *connection = s->base.connection;
+  orr_error_clear(&error);
+  if (memchr(s->sql, '\0', s->len))
+    orr_error_set(&error, "ProgrammingError", "a statement cannot hold a NUL byte (values may: bind them)");
+  else if (connection->driver->prepare(connection->db, s->sql, s->len, &s->base.handle, &used, &error) == 0) {
+    if (!s->base.handle)
+      orr_error_set(&error, "ProgrammingError", "there is no statement in this text");
+    else if (!is_single(s, used))
+      orr_error_set(&error, "ProgrammingError", "one statement at a time: this text holds more than one");
+  }
+  if (error.kind)
+    raise(L, s, &error);
+  s->base.columns = connection->driver->column_count(s->base.handle);
+}
+
+/* Takes `s` out of the cache table at `cache` and finishes it. */
+static void evict(lua_State *L, int cache, statement *s) {
+  lua_pushlstring(L, s->sql, s->len);
+  lua_pushnil(L);
+  lua_rawset(L, cache);
+  close_statement(s);
+}
+
+/* Gives up idle statements, longest unused first, until the cache is within its bound. */
+static void shrink(lua_State *L, int cache, orr_connection *connection) {
+  statement *s = connection->oldest;
+  while (s && connection->cached > connection->capacity) {
+    statement *newer = s->newer;
+    if (s->base.cached && !s->base.active && s != connection->newest)
+      evict(L, cache, s);
+    s = newer;
+  }
+}
+
+/* Puts the statement on top of the stack into the cache table. */
+static void remember(lua_State *L, int cache, int sql, statement *s) {
+  lua_pushvalue(L, sql);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, cache);
+  s->base.cached = true;
+  s->base.connection->cached++;
+  shrink(L, cache, s->base.connection);
+}
+
+/* Expects the SQL text at `sql`, leaves the statement on top. */
+static statement *statement_for(lua_State *L, int connection_index, int sql) {
+  size_t len;
+  orr_connection *connection = orr_connection_check(L, connection_index);
+  const char *text = lua_tolstring(L, sql, &len);
+  orr_getuservalue(L, connection_index);
+  lua_rawgeti(L, -1, 2);
+  int cache = lua_gettop(L);
+  lua_pushvalue(L, sql);
+  lua_rawget(L, cache);
+  statement *s = lua_touserdata(L, -1);
+  bool known = s != NULL;
+  if (known && !s->base.active) {
+    touch(connection, s);
+    return s;
+  }
+  lua_pushvalue(L, cache - 1);
+  s = new_statement(L, connection, text, len);
+  prepare(L, s);
+  if (!known)
+    remember(L, cache, sql, s);
+  return s;
+}
+
+orr_statement *orr_statement_push(lua_State *L, int connection_index, const char *sql, size_t len) {
+  luaL_checkstack(L, 16, "statement");
+  connection_index = orr_absindex(L, connection_index);
+  int top = lua_gettop(L);
+  lua_pushlstring(L, sql, len);
+  statement *s = statement_for(L, connection_index, top + 1);
+  lua_replace(L, top + 1);
+  lua_settop(L, top + 1);
+  return &s->base;
+}
+
+orr_statement *orr_statement_check(lua_State *L, int index) {
+  orr_statement *base = orr_box_check(L, index, &STATEMENT);
+  if (!base->handle)
+    orr_raisef(L, "ResourceClosedError", "this statement is closed");
+  return base;
+}
+
+static int connection_prepare(lua_State *L) {
+  luaL_checkstring(L, 2);
+  lua_settop(L, 2);
+  statement_for(L, 1, 2);
+  return 1;
+}
+
+/* ---- running ---- */
+
+/* Runs to the next row; a statement that fails is reset. The first step may find that the tables have changed
+   since it was prepared, and with them the columns of a "SELECT *". */
+static bool step(lua_State *L, statement *s) {
+  orr_error error;
+  bool first = !s->base.active;
+  orr_error_clear(&error);
+  s->base.active = true;
+  s->standing = false;
+  s->base.connection->stepping++;
+  int code = s->base.driver->step(s->base.handle, &error);
+  s->base.connection->stepping--;
+  if (first)
+    s->base.columns = s->base.driver->column_count(s->base.handle);
+  if (code != ORR_STEP_ROW)
+    reset(s);
+  if (code < 0)
+    raise(L, s, &error);
+  return s->base.active;
+}
+
+/* Whether there is a row to read: the one that the statement stands on, or the next. */
+static bool advance(lua_State *L, statement *s) {
+  bool ready = s->standing || step(L, s);
+  s->standing = false;
+  return ready;
+}
+
+static void read_row(lua_State *L, statement *s, orr_value *values, int count) {
+  orr_error error;
+  if (s->base.driver->row(s->base.handle, values, count) == 0)
+    return;
+  reset(s);
+  orr_error_clear(&error);
+  orr_error_set(&error, "OperationalError", "out of memory");
+  raise(L, s, &error);
+}
+
+static const orr_type ANY = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+
+/* The type handle of `list[position]`; ANY where there is no list or no handle. */
+static const orr_type *type_at(lua_State *L, int list, int position) {
+  if (!lua_istable(L, list))
+    return &ANY;
+  lua_rawgeti(L, list, position);
+  const orr_type *type = lua_toboolean(L, -1) ? orr_type_check(L, -1) : &ANY;
+  lua_pop(L, 1);
+  return type;
+}
+
+/* "parameter 'name': ..." where the names at index 5 say one, else by its number. */
+static int raise_parameter(lua_State *L, statement *s, int position, orr_error *error) {
+  orr_error named = *error;
+  const char *name = NULL;
+  if (lua_istable(L, 5)) {
+    lua_rawgeti(L, 5, position);
+    name = lua_tostring(L, -1);
+  }
+  if (name)
+    orr_error_set(&named, error->kind, "parameter '%.200s': %.800s", name, error->message);
+  else
+    orr_error_set(&named, error->kind, "parameter %d: %.800s", position, error->message);
+  return raise(L, s, &named);
+}
+
+static void bind_one(lua_State *L, statement *s, int position) {
+  orr_value value;
+  orr_error error;
+  char scratch[ORR_TYPE_SCRATCH];
+  const orr_type *type = type_at(L, 4, position);
+  orr_error_clear(&error);
+  lua_rawgeti(L, 2, position);
+  if (orr_type_take(L, -1, type, &value, scratch, &error) != 0 ||
+      s->base.driver->bind(s->base.handle, position, &value, true, &error) < 0)
+    raise_parameter(L, s, position, &error);
+  lua_pop(L, 1);
+}
+
+static void check_count(lua_State *L, statement *s, int count) {
+  orr_error error;
+  int wanted = s->base.driver->parameter_count(s->base.handle);
+  if (wanted == count)
+    return;
+  orr_error_clear(&error);
+  orr_error_set(&error, "ProgrammingError", "the statement has %d parameter%s, but %d %s given", wanted,
+                wanted == 1 ? "" : "s", count, count == 1 ? "was" : "were");
+  raise(L, s, &error);
+}
+
+/* stmt:bind(values, n, handles, names): copies n values in. */
+static int statement_bind(lua_State *L) {
+  statement *s = (statement *)orr_statement_check(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  int count = (int)luaL_checkinteger(L, 3);
+  lua_settop(L, 5);
+  reset(s);
+  check_count(L, s, count);
+  for (int position = 1; position <= count; position++)
+    bind_one(L, s, position);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* stmt:step() -> whether it stands on a row, which the next fetch then begins with */
+static int statement_step(lua_State *L) {
+  statement *s = (statement *)orr_statement_check(L, 1);
+  s->standing = step(L, s);
+  lua_pushboolean(L, s->standing);
+  return 1;
+}
+
+/* What the loops below need for each column; a userdata on the stack owns it. */
+typedef struct reader {
+  orr_value *values;
+  const orr_type **types;
+} reader;
+
+static reader new_reader(lua_State *L, int columns) {
+  reader r;
+  size_t count = columns > 0 ? (size_t)columns : 1;
+  r.values = lua_newuserdata(L, count * (sizeof *r.values + sizeof *r.types));
+  r.types = (const orr_type **)(r.values + count);
+  return r;
+}
+
+/* The number of rows to read at most. */
+static int row_limit(lua_State *L, int index) {
+  lua_Number limit = luaL_optnumber(L, index, INT32_MAX);
+  return limit < INT32_MAX ? (int)limit : INT32_MAX;
+}
+
+static void push_row(lua_State *L, const reader *r, int columns, int metatable) {
+  lua_createtable(L, columns, 0);
+  for (int i = 0; i < columns; i++) {
+    if (r->values[i].tag == ORR_NULL)
+      continue;
+    orr_type_push(L, r->types[i], &r->values[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  if (metatable) {
+    lua_pushvalue(L, metatable);
+    lua_setmetatable(L, -2);
+  }
+}
+
+/* stmt:fetch(handles, metatable, max) -> rows, done */
+static int statement_fetch(lua_State *L) {
+  statement *s = (statement *)orr_statement_check(L, 1);
+  int limit = row_limit(L, 4), metatable = lua_istable(L, 3) ? 3 : 0, count = 0;
+  lua_settop(L, 4);
+  bool more = limit > 0 && advance(L, s);
+  reader r = new_reader(L, s->base.columns);
+  for (int i = 0; i < s->base.columns; i++)
+    r.types[i] = type_at(L, 2, i + 1);
+  lua_newtable(L);
+  for (; more; more = count < limit && step(L, s)) {
+    read_row(L, s, r.values, s->base.columns);
+    push_row(L, &r, s->base.columns, metatable);
+    lua_rawseti(L, -2, ++count);
+  }
+  lua_pushboolean(L, !s->base.active);
+  return 2;
+}
+
+static void push_element(lua_State *L, const orr_type *type, const orr_value *value) {
+  if (value->tag == ORR_NULL)
+    lua_pushlightuserdata(L, NULL);
+  else
+    orr_type_push(L, type, value);
+}
+
+/* stmt:fetch_column(column, handle, max) -> values, done */
+static int statement_fetch_column(lua_State *L) {
+  statement *s = (statement *)orr_statement_check(L, 1);
+  int column = (int)luaL_checkinteger(L, 2), limit = row_limit(L, 4), count = 0;
+  const orr_type *type = lua_toboolean(L, 3) ? orr_type_check(L, 3) : &ANY;
+  bool more = limit > 0 && advance(L, s);
+  if (column < 1 || column > s->base.columns)
+    return orr_raisef(L, "ArgumentError", "the statement has no column %d", column);
+  reader r = new_reader(L, column);
+  lua_newtable(L);
+  for (; more; more = count < limit && step(L, s)) {
+    read_row(L, s, r.values, column);
+    push_element(L, type, &r.values[column - 1]);
+    lua_rawseti(L, -2, ++count);
+  }
+  lua_pushboolean(L, !s->base.active);
+  return 2;
+}
+
+static const char *column_name(lua_State *L, const orr_statement *base, int column) {
+  const char *name = base->driver->column_name(base->handle, column);
+  if (!name)
+    orr_raisef(L, "OperationalError", "out of memory");
+  return name;
+}
+
+static bool has_names(lua_State *L, const orr_statement *base, int list) {
+  bool same = lua_istable(L, list) && (int)orr_rawlen(L, list) == base->columns;
+  for (int i = 0; same && i < base->columns; i++) {
+    lua_rawgeti(L, list, i + 1);
+    const char *known = lua_tostring(L, -1);
+    same = known && strcmp(known, column_name(L, base, i)) == 0;
+    lua_pop(L, 1);
+  }
+  return same;
+}
+
+/* stmt:columns(known) -> names: `known` itself where it holds these names */
+static int statement_columns(lua_State *L) {
+  orr_statement *base = orr_statement_check(L, 1);
+  lua_settop(L, 2);
+  if (has_names(L, base, 2))
+    return 1;
+  lua_createtable(L, base->columns, 0);
+  for (int i = 0; i < base->columns; i++) {
+    lua_pushstring(L, column_name(L, base, i));
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+static int statement_readonly(lua_State *L) {
+  orr_statement *base = orr_statement_check(L, 1);
+  lua_pushboolean(L, base->driver->readonly(base->handle));
+  return 1;
+}
+
+/* Accepts a closed statement: ending what has ended is no fault. */
+static int statement_reset(lua_State *L) {
+  reset(orr_box_check(L, 1, &STATEMENT));
+  return 0;
+}
+
+static int statement_sql(lua_State *L) {
+  statement *s = orr_box_check(L, 1, &STATEMENT);
+  lua_pushlstring(L, s->sql, s->len);
+  return 1;
+}
+
+/* split(sql) -> sql with positional markers, names in their order */
+static int split(lua_State *L) {
+  size_t len, name_len;
+  const char *name, *sql = luaL_checklstring(L, 1, &len);
+  if (memchr(sql, '\0', len))
+    return orr_raisef(L, "ArgumentError", "text(): SQL cannot hold a NUL byte (values may: bind them)");
+  char *translated = lua_newuserdata(L, len + 1);
+  orr_markers markers = {sql, sql + len, translated};
+  lua_newtable(L);
+  for (int count = 1; orr_markers_next(&markers, &name, &name_len); count++) {
+    lua_pushlstring(L, name, name_len);
+    lua_rawseti(L, -2, count);
+  }
+  lua_pushlstring(L, translated, (size_t)(markers.out - translated));
+  lua_insert(L, -2);
+  return 2;
+}
+
+static int connection_split(lua_State *L) {
+  orr_connection_check(L, 1);
+  lua_remove(L, 1);
+  return split(L);
+}
+
+void orr_conn_open(lua_State *L) {
+  static const luaL_Reg functions[] = {{"connect", connect}, {"split", split}, {NULL, NULL}};
+  static const luaL_Reg connection[] = {{"prepare", connection_prepare},
+                                        {"exec", connection_exec},
+                                        {"in_transaction", connection_in_transaction},
+                                        {"changes", connection_changes},
+                                        {"last_insert_id", connection_last_insert_id},
+                                        {"interrupt", connection_interrupt},
+                                        {"reset_all", connection_reset_all},
+                                        {"split", connection_split},
+                                        {"is_open", connection_is_open},
+                                        {"close", connection_close},
+                                        {NULL, NULL}};
+  static const luaL_Reg statement[] = {{"bind", statement_bind},
+                                       {"step", statement_step},
+                                       {"fetch", statement_fetch},
+                                       {"fetch_column", statement_fetch_column},
+                                       {"columns", statement_columns},
+                                       {"readonly", statement_readonly},
+                                       {"reset", statement_reset},
+                                       {"sql", statement_sql},
+                                       {NULL, NULL}};
+  orr_box_define(L, &CONNECTION, connection, NULL);
+  orr_box_define(L, &STATEMENT, statement, NULL);
+  lua_pop(L, 2);
+  orr_setfuncs(L, functions);
+}

@@ -1,0 +1,700 @@
+/* instancelib: one mapped object: making it, reading and assigning its attributes, its old values and its key.
+   What its relationships hold is linklib's matter; loading and saving batches is loadlib's and flushlib's. */
+#include <stdint.h>
+#include <string.h>
+
+#include "mapped.h"
+
+enum { SHORT_TEXT = 40 }; /* Lua interns strings up to here: pushing such a text again costs one hash */
+
+/* ---- making ---- */
+
+static size_t base_size(const orr_class *class) {
+  return sizeof(orr_instance) + (size_t)class->column_count * (sizeof(orr_cell) + 1);
+}
+
+orr_instance *orr_instance_new(lua_State *L, orr_class *class, size_t text_size, int meta) {
+  size_t base = base_size(class);
+  if (text_size > UINT32_MAX)
+    luaL_error(L, "row too large");
+  meta = orr_absindex(L, meta);
+  orr_instance *object = orr_newuserdata(L, base + text_size);
+  memset(object, 0, sizeof *object);
+  object->class = class;
+  memset(orr_tags(object), ORR_NULL | ORR_UNLOADED, (size_t)class->column_count);
+  lua_pushvalue(L, meta);
+  lua_setmetatable(L, -2);
+  return object;
+}
+
+/* ---- the user value ---- */
+
+void orr_instance_user(lua_State *L, orr_instance *object, int index) {
+  if (object->flags & ORR_HAS_USER) {
+    orr_getuservalue(L, index);
+    return;
+  }
+  index = orr_absindex(L, index);
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  orr_setuservalue(L, index);
+  object->flags |= ORR_HAS_USER;
+}
+
+void orr_instance_getuser(lua_State *L, orr_instance *object, int index, int key) {
+  if (!(object->flags & ORR_HAS_USER)) {
+    lua_pushnil(L);
+    return;
+  }
+  orr_getuservalue(L, index);
+  lua_rawgeti(L, -1, key);
+  lua_remove(L, -2);
+}
+
+void orr_instance_setuser(lua_State *L, orr_instance *object, int index, int key) {
+  index = orr_absindex(L, index);
+  orr_instance_user(L, object, index);
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, key);
+  lua_pop(L, 1);
+}
+
+/* ---- cells ---- */
+
+void orr_instance_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out) {
+  unsigned tag = orr_tags(object)[column];
+  const orr_cell *cell = &orr_cells(object)[column];
+  out->tag = (orr_tag)(tag & ORR_TAG);
+  out->len = 0;
+  out->as.i = cell->i;
+  if (out->tag < ORR_TEXT)
+    return;
+  if (tag & ORR_OWN) {
+    orr_instance_getuser(L, object, index, column + 1);
+    out->as.s = lua_tolstring(L, -1, &out->len);
+    lua_pop(L, 1); /* anchored by the user value */
+  } else {
+    out->as.s = orr_text(object) + cell->text.at;
+    out->len = cell->text.len;
+  }
+}
+
+void orr_instance_store(orr_instance *object, int column, const orr_value *value) {
+  orr_cell *cell = &orr_cells(object)[column];
+  orr_tags(object)[column] = (unsigned char)value->tag;
+  if (value->tag < ORR_TEXT) {
+    cell->i = value->as.i;
+    return;
+  }
+  cell->text.at = object->text_size;
+  cell->text.len = (uint32_t)value->len;
+  if (value->len)
+    memcpy(orr_text(object) + object->text_size, value->as.s, value->len);
+  object->text_size += (uint32_t)value->len;
+}
+
+static size_t text_room(lua_State *L, orr_instance *object, int index) {
+  return orr_rawlen(L, index) - base_size(object->class) - object->text_size;
+}
+
+void orr_instance_put(lua_State *L, orr_instance *object, int index, int column, const orr_value *value) {
+  if (value->tag < ORR_TEXT || value->len <= text_room(L, object, index)) {
+    orr_instance_store(object, column, value);
+    return;
+  }
+  index = orr_absindex(L, index);
+  lua_pushlstring(L, value->as.s, value->len);
+  orr_instance_setuser(L, object, index, column + 1);
+  orr_tags(object)[column] = (unsigned char)(value->tag | ORR_OWN);
+}
+
+/* ---- state ---- */
+
+orr_session *orr_instance_session(const orr_instance *object) {
+  const orr_world *world = object->class->world;
+  if (!object->session || !world->sessions)
+    return NULL;
+  orr_session *session = world->sessions[object->session & (world->session_room - 1)];
+  return session && session->number == object->session ? session : NULL;
+}
+
+orr_state orr_instance_state(const orr_instance *object) {
+  orr_state state = (orr_state)object->state;
+  if (orr_instance_session(object))
+    return state;
+  return state == ORR_PERSISTENT || state == ORR_DELETED || state == ORR_DETACHED ? ORR_DETACHED : ORR_TRANSIENT;
+}
+
+void orr_instance_forget(lua_State *L, orr_instance *object, int index, uint32_t epoch) {
+  const orr_class *class = object->class;
+  unsigned char *tags = orr_tags(object);
+  for (int i = 0; i < class->column_count; i++) {
+    bool stays = class->columns[i].flags & ORR_COLUMN_KEY;
+    tags[i] = (unsigned char)((stays ? tags[i] & (ORR_TAG | ORR_OWN) : ORR_NULL) | ORR_UNLOADED);
+  }
+  if (object->flags & ORR_HAS_USER) {
+    index = orr_absindex(L, index);
+    orr_getuservalue(L, index);
+    int first = class->column_count + 1, last = 2 * class->column_count + 2 * class->relation_count;
+    for (int i = first; i <= last; i++) {
+      lua_pushnil(L);
+      lua_rawseti(L, -2, i);
+    }
+    lua_pop(L, 1);
+    orr_instance_settle(L, object, index);
+  }
+  object->epoch = epoch;
+}
+
+void orr_instance_freshen(lua_State *L, orr_instance *object, int index, orr_session *session) {
+  if (object->epoch != session->epoch)
+    orr_instance_forget(L, object, index, session->epoch);
+}
+
+/* ---- old values ---- */
+
+void orr_instance_keep_old(lua_State *L, orr_instance *object, int index, int column) {
+  unsigned char *tag = &orr_tags(object)[column];
+  if (*tag & ORR_CHANGED || object->state != ORR_PERSISTENT)
+    return;
+  index = orr_absindex(L, index);
+  orr_value value;
+  orr_instance_value(L, object, index, column, &value);
+  if (*tag & ORR_UNLOADED && !(object->class->columns[column].flags & ORR_COLUMN_KEY))
+    lua_pushboolean(L, 0); /* unknown: it is written whatever it was */
+  else if (value.tag == ORR_NULL)
+    lua_pushlightuserdata(L, NULL);
+  else if (value.tag == ORR_INT)
+    orr_pushint64(L, value.as.i) ? (void)0 : lua_pushboolean(L, 0);
+  else if (value.tag == ORR_REAL)
+    lua_pushnumber(L, value.as.r);
+  else
+    lua_pushlstring(L, value.as.s, value.len);
+  orr_instance_setuser(L, object, index, -(column + 1));
+  *tag |= ORR_CHANGED;
+  object->flags |= ORR_HAS_OLD;
+}
+
+/* Drops what a collection of relation r remembers. */
+static void settle_relation(lua_State *L, const orr_class *class, int user, int r) {
+  lua_pushnil(L);
+  lua_rawseti(L, user, -orr_user_relation(class, r));
+  lua_pushnil(L);
+  lua_rawseti(L, user, orr_user_backlog(class, r));
+  lua_rawgeti(L, user, orr_user_relation(class, r));
+  orr_collection *list = orr_box_test(L, -1, &orr_collection_kind);
+  if (list)
+    orr_collection_settle(L, list, lua_gettop(L));
+  lua_pop(L, 1);
+}
+
+void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
+  const orr_class *class = object->class;
+  unsigned char *tags = orr_tags(object);
+  bool has_user = object->flags & ORR_HAS_USER;
+  if (has_user)
+    orr_getuservalue(L, index);
+  int user = lua_gettop(L);
+  for (int i = 0; i < class->column_count; i++)
+    if (tags[i] & ORR_CHANGED) {
+      tags[i] &= (unsigned char)~ORR_CHANGED;
+      if (has_user) {
+        lua_pushnil(L);
+        lua_rawseti(L, user, -(i + 1));
+      }
+    }
+  if (!has_user)
+    return;
+  for (int r = 0; r < class->relation_count; r++)
+    settle_relation(L, class, user, r);
+  lua_pop(L, 1);
+  object->flags &= (uint16_t)~ORR_HAS_OLD;
+}
+
+static bool old_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out) {
+  orr_instance_getuser(L, object, index, -(column + 1));
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_error error;
+  bool known = !lua_isnil(L, -1) && !lua_isboolean(L, -1) && orr_type_take(L, -1, &any, out, scratch, &error) == 0;
+  lua_pop(L, 1);
+  return known;
+}
+
+bool orr_instance_key(lua_State *L, orr_instance *object, int index, bool stored, orr_value *out) {
+  const orr_class *class = object->class;
+  for (int k = 0; k < class->key_count; k++) {
+    int column = class->keys[k];
+    unsigned tag = orr_tags(object)[column];
+    if (!stored || !(tag & ORR_CHANGED) || !old_value(L, object, index, column, &out[k]))
+      orr_instance_value(L, object, index, column, &out[k]);
+    if (out[k].tag == ORR_NULL)
+      return false;
+  }
+  return true;
+}
+
+/* ---- reading ---- */
+
+/* Runs hook(object, attribute number) so that a column's value is there afterwards. */
+static void load_column(lua_State *L, int index, const char *name, int column) {
+  orr_push_hook(L, name);
+  lua_pushvalue(L, index);
+  lua_pushinteger(L, column + 1);
+  lua_call(L, 2, 0);
+}
+
+static bool is_expired(const orr_instance *object) {
+  const orr_session *session = orr_instance_session(object);
+  return session && object->state == ORR_PERSISTENT && object->epoch != session->epoch;
+}
+
+/* Whether a read must go to the database first. Objects without a stored row have nothing to load. */
+static void ensure_column(lua_State *L, orr_instance *object, int index, int column) {
+  if (object->session && is_expired(object))
+    load_column(L, index, "refresh", column);
+  if (orr_tags(object)[column] & ORR_UNLOADED) {
+    orr_state state = orr_instance_state(object);
+    if (state == ORR_PERSISTENT || state == ORR_DETACHED)
+      load_column(L, index, "load_column", column);
+  }
+}
+
+static void push_raw(lua_State *L, orr_instance *object, int index, int column) {
+  orr_value value;
+  orr_instance_value(L, object, index, column, &value);
+  orr_type_push(L, &object->class->columns[column].type, &value);
+}
+
+/* What the type's result function makes of the stored value, kept for the next read. */
+static void push_result(lua_State *L, orr_instance *object, int index, int column) {
+  const orr_class *class = object->class;
+  if (orr_tags(object)[column] & ORR_CACHED) {
+    orr_instance_getuser(L, object, index, orr_user_cached(class, column));
+    return;
+  }
+  orr_class_push(L, class);
+  orr_class_field(L, -1, ORR_CLASS_TYPES);
+  lua_rawgeti(L, -1, column + 1);
+  lua_getfield(L, -1, "result");
+  lua_pushvalue(L, -2);
+  push_raw(L, object, index, column);
+  if (lua_isnil(L, -1)) {
+    lua_insert(L, -6);
+    lua_pop(L, 5);
+    return;
+  }
+  lua_call(L, 2, 1);
+  lua_insert(L, -4);
+  lua_pop(L, 3);
+  lua_pushvalue(L, -1);
+  orr_instance_setuser(L, object, index, orr_user_cached(class, column));
+  orr_tags(object)[column] |= ORR_CACHED;
+  orr_session *session = orr_instance_session(object);
+  if (session && class->columns[column].flags & ORR_COLUMN_MUTABLE)
+    orr_session_watch(L, session, object, index);
+}
+
+/* A long text becomes a Lua string once; the next read finds that. */
+static void push_long_text(lua_State *L, orr_instance *object, int index, int column) {
+  push_raw(L, object, index, column);
+  if (lua_type(L, -1) != LUA_TSTRING)
+    return;
+  lua_pushvalue(L, -1);
+  orr_instance_setuser(L, object, index, column + 1);
+  orr_tags(object)[column] |= ORR_OWN;
+}
+
+static void push_column(lua_State *L, orr_instance *object, int index, int column) {
+  if (object->session || orr_tags(object)[column] & ORR_UNLOADED)
+    ensure_column(L, object, index, column);
+  const orr_attribute *about = &object->class->columns[column];
+  unsigned tag = orr_tags(object)[column];
+  const orr_cell *cell = &orr_cells(object)[column];
+  if (tag & ORR_UNLOADED)
+    lua_pushnil(L);
+  else if (about->flags & ORR_COLUMN_RESULT)
+    push_result(L, object, index, column);
+  else if ((tag & ORR_TAG) == ORR_REAL)
+    lua_pushnumber(L, cell->r);
+  else if (about->type.kind != ORR_KIND_TEXT || (tag & ORR_TAG) != ORR_TEXT)
+    push_raw(L, object, index, column);
+  else if (tag & ORR_OWN)
+    orr_instance_getuser(L, object, index, column + 1);
+  else if (cell->text.len <= SHORT_TEXT)
+    lua_pushlstring(L, orr_text(object) + cell->text.at, cell->text.len);
+  else
+    push_long_text(L, object, index, column);
+}
+
+static bool is_private(lua_State *L, int index) {
+  return lua_type(L, index) == LUA_TSTRING && *lua_tostring(L, index) == '_';
+}
+
+/* A name that is no attribute: a method, the script's own field, or the hook's matter (hybrids, errors). */
+static int read_other(lua_State *L, orr_instance *object) {
+  lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex(3));
+  if (lua_isfunction(L, -1))
+    return 1;
+  if (lua_isnil(L, -1) && is_private(L, 2)) {
+    if (!(object->flags & ORR_HAS_USER))
+      return 0;
+    orr_getuservalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);
+    return 1;
+  }
+  orr_push_hook(L, "read_other");
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, -4);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_call(L, 4, 1);
+  return 1;
+}
+
+/* The instance that an accessor of this class was called with. */
+static orr_instance *receiver(lua_State *L, const orr_class *class) {
+  orr_instance *object = lua_touserdata(L, 1);
+  if (!object || lua_type(L, 1) != LUA_TUSERDATA || orr_rawlen(L, 1) < sizeof *object || object->class != class)
+    orr_raisef(L, "ArgumentError", "attribute access on something that is not the mapped object");
+  return object;
+}
+
+int orr_instance_read(lua_State *L) {
+  const orr_class *class = lua_touserdata(L, lua_upvalueindex(1));
+  orr_instance *object = receiver(L, class);
+  lua_settop(L, 2);
+  int attribute = orr_class_attribute(class, L, 2);
+  if (attribute < 0)
+    return read_other(L, object);
+  if (attribute < class->column_count)
+    push_column(L, object, 1, attribute);
+  else
+    orr_relationship_get(L, object, 1, attribute - class->column_count, true);
+  return 1;
+}
+
+/* ---- assigning ---- */
+
+/* Replaces the value at `value` by what the type's bind function makes of it. */
+static void bind_value(lua_State *L, const orr_class *class, int column, int value) {
+  orr_class_push(L, class);
+  orr_class_field(L, -1, ORR_CLASS_TYPES);
+  lua_rawgeti(L, -1, column + 1);
+  lua_getfield(L, -1, "bind");
+  lua_pushvalue(L, -2);
+  lua_pushvalue(L, value);
+  if (lua_pcall(L, 2, 1, 0) != 0) {
+    orr_push_hook(L, "bind_failed");
+    lua_insert(L, -2);
+    lua_pushinteger(L, column + 1);
+    orr_class_push(L, class);
+    lua_call(L, 3, 0);
+  }
+  lua_replace(L, value);
+  lua_pop(L, 3);
+}
+
+static bool is_null(lua_State *L, int index) {
+  return lua_isnil(L, index) || (lua_islightuserdata(L, index) && !lua_touserdata(L, index));
+}
+
+/* Reads the value at `value` for a column: checked, in the form in which it is stored. */
+static void take(lua_State *L, const orr_class *class, int column, int value, orr_value *out, char *scratch) {
+  orr_error error;
+  const orr_attribute *about = &class->columns[column];
+  if (about->flags & ORR_COLUMN_BIND && !is_null(L, value))
+    bind_value(L, class, column, value);
+  orr_error_clear(&error);
+  if (orr_type_take(L, value, &about->type, out, scratch, &error) != 0)
+    orr_attribute_error(L, class, column, error.kind, error.message);
+}
+
+static bool same_value(const orr_value *a, const orr_value *b) {
+  if (a->tag != b->tag || a->len != b->len)
+    return false;
+  if (a->tag == ORR_TEXT || a->tag == ORR_BLOB)
+    return memcmp(a->as.s, b->as.s, a->len) == 0;
+  return a->tag == ORR_NULL || (a->tag == ORR_REAL ? a->as.r == b->as.r : a->as.i == b->as.i);
+}
+
+/* Text of an assigned value is kept as the Lua string that it is. */
+static void put_assigned(lua_State *L, orr_instance *object, int index, int column, const orr_value *value) {
+  unsigned changed = orr_tags(object)[column] & ORR_CHANGED;
+  if (value->tag >= ORR_TEXT) {
+    lua_pushlstring(L, value->as.s, value->len);
+    orr_instance_setuser(L, object, index, column + 1);
+    orr_tags(object)[column] = (unsigned char)(value->tag | ORR_OWN | changed);
+    return;
+  }
+  orr_instance_store(object, column, value);
+  orr_tags(object)[column] |= (unsigned char)changed;
+}
+
+void orr_instance_assign(lua_State *L, orr_instance *object, int index, int column, int value) {
+  orr_value incoming, present;
+  char scratch[ORR_TYPE_SCRATCH];
+  take(L, object->class, column, value, &incoming, scratch);
+  orr_session *session = orr_instance_session(object);
+  if (session && object->state == ORR_PERSISTENT) {
+    orr_instance_freshen(L, object, index, session);
+    orr_instance_value(L, object, index, column, &present);
+    if (!(orr_tags(object)[column] & ORR_UNLOADED) && same_value(&incoming, &present))
+      return;
+    orr_session_dirty(L, session, object, index);
+  }
+  orr_instance_keep_old(L, object, index, column);
+  put_assigned(L, object, index, column, &incoming);
+}
+
+static int write_other(lua_State *L, orr_instance *object) {
+  lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex(3));
+  if (lua_isnil(L, -1) && is_private(L, 2)) {
+    orr_instance_user(L, object, 1);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 3);
+    lua_rawset(L, -3);
+    return 0;
+  }
+  orr_push_hook(L, "write_other");
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, 3);
+  lua_pushvalue(L, -5);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_call(L, 5, 0);
+  return 0;
+}
+
+static void assign_attribute(lua_State *L, orr_instance *object, int attribute) {
+  const orr_class *class = object->class;
+  if (attribute < class->column_count)
+    orr_instance_assign(L, object, 1, attribute, 3);
+  else
+    orr_relationship_set(L, object, 1, attribute - class->column_count, 3);
+}
+
+int orr_instance_write(lua_State *L) {
+  const orr_class *class = lua_touserdata(L, lua_upvalueindex(1));
+  orr_instance *object = receiver(L, class);
+  lua_settop(L, 3);
+  int attribute = orr_class_attribute(class, L, 2);
+  if (attribute < 0)
+    return write_other(L, object);
+  assign_attribute(L, object, attribute);
+  return 0;
+}
+
+/* ---- core.new ---- */
+
+static bool is_plain_text(const orr_class *class, int attribute) {
+  return attribute >= 0 && attribute < class->column_count && !(class->columns[attribute].flags & ORR_COLUMN_BIND);
+}
+
+/* Bytes of text that the fields at 2 bring, so that the object is allocated once. */
+static size_t measure(lua_State *L, const orr_class *class) {
+  size_t size = 0;
+  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1))
+    if (lua_type(L, -1) == LUA_TSTRING && is_plain_text(class, orr_class_attribute(class, L, -2)))
+      size += orr_rawlen(L, -1) + ORR_TYPE_SCRATCH / 4;
+  return size;
+}
+
+/* Gives the new object at 3 the field whose name and value are on top. */
+static void give(lua_State *L, orr_class *class, orr_instance *object) {
+  int value = lua_gettop(L), attribute = orr_class_attribute(class, L, value - 1);
+  orr_value taken;
+  char scratch[ORR_TYPE_SCRATCH];
+  if (attribute < 0) {
+    orr_push_hook(L, "unknown_field");
+    lua_pushvalue(L, 3);
+    lua_pushvalue(L, value - 1);
+    lua_pushvalue(L, value);
+    lua_pushvalue(L, 1);
+    lua_call(L, 4, 0);
+  } else if (attribute >= class->column_count) {
+    orr_relationship_set(L, object, 3, attribute - class->column_count, value);
+  } else {
+    take(L, class, attribute, value, &taken, scratch);
+    orr_instance_put(L, object, 3, attribute, &taken);
+  }
+}
+
+/* core.new(class [, fields]) -> object, transient. Values are checked as in assignments. */
+static int new_object(lua_State *L) {
+  lua_settop(L, 2);
+  orr_class *class = orr_class_check(L, 1);
+  bool has_fields = !lua_isnil(L, 2);
+  if (has_fields && lua_type(L, 2) != LUA_TTABLE) {
+    orr_class_field(L, 1, ORR_CLASS_NAME);
+    return orr_raisef(L, "ArgumentError", "%s{...} takes one table of fields, got %s", lua_tostring(L, -1),
+                      luaL_typename(L, 2));
+  }
+  size_t size = has_fields ? measure(L, class) : 0;
+  orr_class_field(L, 1, ORR_CLASS_META);
+  orr_instance *object = orr_instance_new(L, class, size, 3);
+  lua_replace(L, 3);
+  if (has_fields)
+    for (lua_pushnil(L); lua_next(L, 2); lua_settop(L, 4))
+      give(L, class, object);
+  lua_settop(L, 3);
+  return 1;
+}
+
+/* core.assign(object, fields): as the constructor does, onto an object that is there. */
+static int assign_fields(lua_State *L) {
+  orr_instance_check(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  for (lua_pushnil(L); lua_next(L, 2); lua_settop(L, 3)) {
+    lua_pushvalue(L, 3);
+    lua_insert(L, -2);
+    lua_settable(L, 1);
+  }
+  return 0;
+}
+
+/* ---- what the Lua side asks ---- */
+
+static const char *const STATES[] = {"transient", "pending", "persistent", "deleted", "detached"};
+
+/* core.state(object) -> state name, session number or nil, whether it has changes */
+static int state(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  lua_pushstring(L, STATES[orr_instance_state(object)]);
+  if (orr_instance_session(object))
+    lua_pushinteger(L, object->session);
+  else
+    lua_pushnil(L);
+  lua_pushboolean(L, (object->flags & ORR_DIRTY) != 0);
+  return 3;
+}
+
+/* core.peek(object, attribute number) -> value, loaded. Never loads. */
+static int peek(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
+  if (is_expired(object)) {
+    lua_pushnil(L);
+    lua_pushboolean(L, 0);
+  } else if (attribute >= columns) {
+    bool loaded = orr_relationship_get(L, object, 1, attribute - columns, false);
+    lua_pushboolean(L, loaded);
+  } else if (orr_tags(object)[attribute] & ORR_UNLOADED) {
+    lua_pushnil(L);
+    lua_pushboolean(L, 0);
+  } else {
+    push_column(L, object, 1, attribute);
+    lua_pushboolean(L, 1);
+  }
+  return 2;
+}
+
+/* core.stored(object, column number) -> the database value as it is kept, even when expired; nil for NULL */
+static int stored(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int column = (int)luaL_checkinteger(L, 2) - 1;
+  luaL_argcheck(L, column >= 0 && column < object->class->column_count, 2, "column number expected");
+  orr_value value;
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  orr_instance_value(L, object, 1, column, &value);
+  orr_type_push(L, &any, &value);
+  return 1;
+}
+
+/* core.old(object, attribute number) -> old value (false: not known), or nil where nothing was changed */
+static int old(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
+  int key = attribute < columns ? attribute + 1 : orr_user_relation(object->class, attribute - columns);
+  orr_instance_getuser(L, object, 1, -key);
+  return 1;
+}
+
+/* core.replace_raw(object, column number, db value): what a mutable value has become, found at flush. True where it
+   differs from what is stored. */
+static int replace_raw(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int column = (int)luaL_checkinteger(L, 2) - 1;
+  orr_value incoming, present;
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_error error;
+  if (orr_type_take(L, 3, &any, &incoming, scratch, &error) != 0)
+    return orr_attribute_error(L, object->class, column, error.kind, error.message);
+  orr_instance_value(L, object, 1, column, &present);
+  bool differs = !same_value(&incoming, &present);
+  if (differs) {
+    unsigned cached = orr_tags(object)[column] & ORR_CACHED;
+    orr_session *session = orr_instance_session(object);
+    if (session && object->state == ORR_PERSISTENT)
+      orr_session_dirty(L, session, object, 1);
+    orr_instance_keep_old(L, object, 1, column);
+    put_assigned(L, object, 1, column, &incoming);
+    orr_tags(object)[column] |= (unsigned char)cached;
+  }
+  lua_pushboolean(L, differs);
+  return 1;
+}
+
+/* core.set_loaded(object, attribute number, value): a relation's value as loaded: object, array of objects, or nil */
+static int set_loaded(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
+  lua_settop(L, 3);
+  if (object->class->relations[relation].flags & ORR_RELATION_LIST) {
+    orr_collection *list = orr_collection_new(L, 1, relation);
+    int count = (int)orr_rawlen(L, 3);
+    for (int i = 1; i <= count; i++) {
+      lua_rawgeti(L, 3, i);
+      orr_collection_push_item(L, list, 4, 5);
+      lua_settop(L, 4);
+    }
+  } else if (lua_isnil(L, 3)) {
+    lua_pushboolean(L, 0);
+  } else {
+    lua_pushvalue(L, 3);
+  }
+  orr_instance_setuser(L, object, 1, orr_user_relation(object->class, relation));
+  return 0;
+}
+
+/* core.backlog(object, attribute number) -> { {item, added}, ... } or nil: what the other side did to an unloaded collection */
+static int backlog(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
+  orr_instance_getuser(L, object, 1, orr_user_backlog(object->class, relation));
+  return 1;
+}
+
+/* core.forget(object): its attributes count as unloaded, changes are dropped. */
+static int forget(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  orr_session *session = orr_instance_session(object);
+  orr_instance_forget(L, object, 1, session ? session->epoch : object->epoch);
+  return 0;
+}
+
+/* core.unload(object, attribute number): that attribute counts as unloaded. */
+static int unload(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
+  if (attribute < columns) {
+    orr_tags(object)[attribute] |= ORR_UNLOADED;
+  } else if (object->flags & ORR_HAS_USER) {
+    lua_pushnil(L);
+    orr_instance_setuser(L, object, 1, orr_user_relation(object->class, attribute - columns));
+  }
+  return 0;
+}
+
+void orr_instance_open(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"new", new_object},   {"assign", assign_fields},     {"state", state},           {"peek", peek},
+      {"stored", stored},    {"old", old},                  {"replace_raw", replace_raw}, {"set_loaded", set_loaded},
+      {"backlog", backlog},  {"forget", forget},            {"unload", unload},         {NULL, NULL}};
+  orr_setfuncs(L, functions);
+}

@@ -1,0 +1,13 @@
+/* libs: what each binding file adds to the private module table "core", which is on top of the stack. */
+#ifndef ORR_LIBS_H
+#define ORR_LIBS_H
+
+#include "box.h"
+
+void orr_type_open(lua_State *L);    /* typelib.c: type handles, take and push by type */
+void orr_schema_open(lua_State *L);  /* schemalib.c: schema handle, relation resolution, graph */
+void orr_conn_open(lua_State *L);    /* connlib.c: connections and statements */
+void orr_class_open(lua_State *L);   /* instancelib.c: mapped classes, packed instances, collections */
+void orr_session_open(lua_State *L); /* sessionlib.c: identity map, dirty set, load and flush loops */
+
+#endif

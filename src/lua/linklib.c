@@ -1,0 +1,375 @@
+/* linklib: what relationships hold in memory. Both sides of a back_populates pair agree at once: every change
+   enters here, is made on the near side, mirrored on the far side without firing again, and cascaded into the
+   session. Nothing here talks to a database; loading is the hook's work. */
+#include "mapped.h"
+
+typedef struct orr_end {
+  orr_instance *object;
+  int index;    /* absolute */
+  int relation; /* of object->class */
+} orr_end;
+
+static const orr_relationship *about(const orr_end *end) { return &end->object->class->relations[end->relation]; }
+
+static bool is_list(const orr_end *end) { return about(end)->flags & ORR_RELATION_LIST; }
+
+static orr_end end_at(lua_State *L, int index, int relation) {
+  orr_end end = {lua_touserdata(L, index), orr_absindex(L, index), relation};
+  return end;
+}
+
+static int key_of(const orr_end *end) { return orr_user_relation(end->object->class, end->relation); }
+
+/* ---- many-to-one from the identity map ---- */
+
+/* The target's key as the foreign key columns give it: 1 complete, 0 not known or not its primary key, -1 NULL. */
+static int target_key(lua_State *L, const orr_end *end, orr_value *out) {
+  const orr_relationship *relation = about(end);
+  const orr_class *target = relation->target;
+  if (relation->direction != ORR_MANY_TO_ONE || !target->world || relation->pair_count != target->key_count)
+    return 0;
+  for (int k = 0; k < target->key_count; k++) {
+    int p = 0;
+    while (p < relation->pair_count && relation->pairs[p].far != target->keys[k])
+      p++;
+    if (p == relation->pair_count)
+      return 0;
+    int column = relation->pairs[p].near;
+    if (orr_tags(end->object)[column] & ORR_UNLOADED)
+      return 0;
+    orr_instance_value(L, end->object, end->index, column, &out[k]);
+    if (out[k].tag == ORR_NULL)
+      return -1;
+  }
+  return 1;
+}
+
+/* Pushes the object with that key when the session holds it, else nil. */
+static orr_instance *find_by_key(lua_State *L, orr_session *session, const orr_class *target, orr_value *values) {
+  orr_key key;
+  int base = lua_gettop(L);
+  size_t size = orr_key_size(values, target->key_count);
+  char *bytes = size ? lua_newuserdata(L, size) : NULL;
+  orr_key_make(&key, target->id, values, target->key_count, bytes);
+  orr_session_user(L, session);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  orr_instance *found = orr_session_find(L, session, &key, lua_gettop(L));
+  if (!found)
+    lua_pushnil(L);
+  lua_insert(L, base + 1);
+  lua_settop(L, base + 1);
+  return found;
+}
+
+/* Pushes the value of an unloaded many-to-one where that takes no statement, and keeps it; false: pushes nothing. */
+static bool from_map(lua_State *L, const orr_end *end) {
+  orr_value values[ORR_MAX_KEY];
+  orr_session *session = orr_instance_session(end->object);
+  if (!session || about(end)->pair_count > ORR_MAX_KEY)
+    return false;
+  int known = target_key(L, end, values);
+  if (known == 0)
+    return false;
+  if (known < 0) {
+    lua_pushboolean(L, 0);
+  } else {
+    orr_instance *found = find_by_key(L, session, about(end)->target, values);
+    if (!found || found->epoch != session->epoch) {
+      lua_pop(L, 1);
+      return false;
+    }
+  }
+  lua_pushvalue(L, -1);
+  orr_instance_setuser(L, end->object, end->index, key_of(end));
+  return true;
+}
+
+/* ---- reading ---- */
+
+/* Pushes the kept value: object, collection, false for "nothing there", nil for unloaded. */
+static void push_kept(lua_State *L, const orr_end *end) {
+  orr_instance_getuser(L, end->object, end->index, key_of(end));
+}
+
+static bool has_row(const orr_instance *object) {
+  orr_state state = orr_instance_state(object);
+  return state == ORR_PERSISTENT || state == ORR_DETACHED;
+}
+
+static void load(lua_State *L, const orr_end *end) {
+  if (from_map(L, end))
+    return;
+  orr_push_hook(L, "load_relation");
+  lua_pushvalue(L, end->index);
+  lua_pushinteger(L, end->object->class->column_count + end->relation + 1);
+  lua_call(L, 2, 0);
+  push_kept(L, end);
+}
+
+/* Pushes the value of an end without asking the database; nil where it is not known. Objects without a row know
+   all their relations: what was not given is empty. */
+static void push_known(lua_State *L, const orr_end *end) {
+  push_kept(L, end);
+  if (!lua_isnil(L, -1))
+    return;
+  if (has_row(end->object)) {
+    if (!is_list(end) && from_map(L, end))
+      lua_remove(L, -2);
+    return;
+  }
+  lua_pop(L, 1);
+  if (is_list(end)) {
+    orr_collection_new(L, end->index, end->relation);
+    lua_pushvalue(L, -1);
+    orr_instance_setuser(L, end->object, end->index, key_of(end));
+  } else {
+    lua_pushboolean(L, 0);
+  }
+}
+
+static void freshen(lua_State *L, const orr_end *end) {
+  orr_session *session = orr_instance_session(end->object);
+  if (session && end->object->state == ORR_PERSISTENT)
+    orr_instance_freshen(L, end->object, end->index, session);
+}
+
+bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int relation, bool with_load) {
+  orr_end end = {object, orr_absindex(L, index), relation};
+  if (with_load)
+    freshen(L, &end);
+  push_kept(L, &end);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    push_known(L, &end);
+  }
+  if (lua_isnil(L, -1) && with_load) {
+    lua_pop(L, 1);
+    load(L, &end);
+  }
+  bool loaded = !lua_isnil(L, -1);
+  if (lua_isboolean(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+  }
+  return loaded;
+}
+
+/* ---- changing one end, without events ---- */
+
+static void mark(lua_State *L, const orr_end *end) {
+  orr_session *session = orr_instance_session(end->object);
+  if (session && end->object->state == ORR_PERSISTENT)
+    orr_session_dirty(L, session, end->object, end->index);
+}
+
+/* Sets a scalar end to the object at `value` (or nil), remembering the value before the first change. */
+static void set_scalar(lua_State *L, const orr_end *end, int value) {
+  value = orr_absindex(L, value);
+  if (end->object->state == ORR_PERSISTENT) {
+    orr_instance_getuser(L, end->object, end->index, -key_of(end));
+    if (lua_isnil(L, -1)) {
+      push_kept(L, end);
+      if (lua_isnil(L, -1))
+        lua_pushboolean(L, 0);
+      orr_instance_setuser(L, end->object, end->index, -key_of(end));
+      end->object->flags |= ORR_HAS_OLD;
+    }
+    lua_pop(L, 1);
+  }
+  if (lua_isnil(L, value))
+    lua_pushboolean(L, 0);
+  else
+    lua_pushvalue(L, value);
+  orr_instance_setuser(L, end->object, end->index, key_of(end));
+  mark(L, end);
+}
+
+/* Notes for an unloaded collection what it will have to show once it is loaded. */
+static void add_backlog(lua_State *L, const orr_end *end, int item, bool added) {
+  int key = orr_user_backlog(end->object->class, end->relation);
+  orr_instance_getuser(L, end->object, end->index, key);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    orr_instance_setuser(L, end->object, end->index, key);
+  }
+  lua_createtable(L, 2, 0);
+  lua_pushvalue(L, item);
+  lua_rawseti(L, -2, 1);
+  lua_pushboolean(L, added);
+  lua_rawseti(L, -2, 2);
+  lua_rawseti(L, -2, (int)orr_rawlen(L, -2) + 1);
+  lua_pop(L, 1);
+  mark(L, end);
+}
+
+static void change_list(lua_State *L, const orr_end *end, int item, bool add) {
+  push_known(L, end);
+  orr_collection *list = orr_box_test(L, -1, &orr_collection_kind);
+  if (!list) {
+    add_backlog(L, end, item, add);
+  } else {
+    int at = lua_gettop(L);
+    orr_collection_keep(L, list, at);
+    if (add)
+      orr_collection_push_item(L, list, at, item);
+    else
+      orr_collection_take_item(L, list, at, item);
+    mark(L, end);
+  }
+  lua_pop(L, 1);
+}
+
+/* ---- the far side ---- */
+
+static bool far_end(lua_State *L, const orr_end *near, int item, orr_end *out) {
+  const orr_relationship *relation = about(near);
+  if (relation->reverse < 0 || relation->flags & ORR_RELATION_VIEWONLY)
+    return false;
+  *out = end_at(L, item, relation->reverse);
+  freshen(L, out);
+  return true;
+}
+
+/* The object at `item` no longer has the near object on its side. */
+static void unlink_far(lua_State *L, const orr_end *near, int item) {
+  orr_end far;
+  if (!far_end(L, near, item, &far))
+    return;
+  if (is_list(&far)) {
+    change_list(L, &far, near->index, false);
+    return;
+  }
+  push_known(L, &far);
+  bool other = lua_isuserdata(L, -1) && !lua_rawequal(L, -1, near->index);
+  if (!other) {
+    lua_pushnil(L);
+    set_scalar(L, &far, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* Takes the object at `item` out of what `end` holds, without events. */
+static void drop(lua_State *L, const orr_end *end, int item) {
+  if (is_list(end)) {
+    change_list(L, end, item, false);
+    return;
+  }
+  push_known(L, end);
+  if (lua_rawequal(L, -1, item)) {
+    lua_pushnil(L);
+    set_scalar(L, end, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* The object at `item` gets the near object on its side; whoever was there before loses it. */
+static void link_far(lua_State *L, const orr_end *near, int item) {
+  orr_end far;
+  if (!far_end(L, near, item, &far))
+    return;
+  if (is_list(&far)) {
+    change_list(L, &far, near->index, true);
+    return;
+  }
+  bool ask = about(&far)->flags & ORR_RELATION_LOAD_OLD;
+  orr_relationship_get(L, far.object, far.index, far.relation, ask);
+  bool same = lua_rawequal(L, -1, near->index);
+  if (lua_isuserdata(L, -1) && !same) {
+    orr_end former = end_at(L, lua_gettop(L), near->relation);
+    drop(L, &former, far.index);
+  }
+  lua_pop(L, 1);
+  if (!same)
+    set_scalar(L, &far, near->index);
+}
+
+/* An object that is saved takes along what it refers to. */
+static void cascade(lua_State *L, const orr_end *near, int item) {
+  const orr_relationship *relation = about(near);
+  orr_session *session = orr_instance_session(near->object);
+  orr_instance *other = lua_touserdata(L, item);
+  if (!session || !(relation->flags & ORR_RELATION_SAVE_UPDATE) || near->object->state == ORR_DELETED)
+    return;
+  if (orr_instance_session(other) != session)
+    orr_session_add(L, session, item);
+}
+
+/* ---- what a script changes ---- */
+
+void orr_relationship_accept(lua_State *L, orr_instance *owner, int relation, int item) {
+  const orr_relationship *expected = &owner->class->relations[relation];
+  orr_instance *object = orr_instance_test(L, item);
+  if (object && object->class == expected->target)
+    return;
+  item = orr_absindex(L, item);
+  orr_push_hook(L, "accept");
+  orr_class_push(L, owner->class);
+  lua_pushinteger(L, owner->class->column_count + relation + 1);
+  lua_pushvalue(L, item);
+  lua_call(L, 3, 0);
+}
+
+void orr_relationship_added(lua_State *L, orr_instance *owner, int owner_index, int relation, int item) {
+  orr_end near = {owner, orr_absindex(L, owner_index), relation};
+  item = orr_absindex(L, item);
+  luaL_checkstack(L, 30, "relationship");
+  mark(L, &near);
+  link_far(L, &near, item);
+  cascade(L, &near, item);
+}
+
+void orr_relationship_removed(lua_State *L, orr_instance *owner, int owner_index, int relation, int item) {
+  orr_end near = {owner, orr_absindex(L, owner_index), relation};
+  luaL_checkstack(L, 30, "relationship");
+  mark(L, &near);
+  unlink_far(L, &near, orr_absindex(L, item));
+}
+
+static void replace_list(lua_State *L, const orr_end *end, int value) {
+  orr_relationship_get(L, end->object, end->index, end->relation, true);
+  orr_collection *list = orr_box_check(L, lua_gettop(L), &orr_collection_kind);
+  orr_collection_replace(L, list, lua_gettop(L), value);
+  lua_pop(L, 1);
+}
+
+static void replace_scalar(lua_State *L, const orr_end *end, int value) {
+  bool ask = about(end)->flags & ORR_RELATION_LOAD_OLD && has_row(end->object);
+  bool loaded = orr_relationship_get(L, end->object, end->index, end->relation, ask);
+  int old = lua_gettop(L);
+  if (loaded && lua_rawequal(L, old, value)) {
+    lua_pop(L, 1);
+    return;
+  }
+  set_scalar(L, end, value);
+  if (lua_isuserdata(L, old))
+    unlink_far(L, end, old);
+  if (!lua_isnil(L, value)) {
+    link_far(L, end, value);
+    cascade(L, end, value);
+  }
+  lua_pop(L, 1);
+}
+
+void orr_relationship_set(lua_State *L, orr_instance *object, int index, int relation, int value) {
+  orr_end end = {object, orr_absindex(L, index), relation};
+  value = orr_absindex(L, value);
+  luaL_checkstack(L, 40, "relationship");
+  freshen(L, &end);
+  if (is_list(&end)) {
+    replace_list(L, &end, value);
+    return;
+  }
+  if (lua_islightuserdata(L, value) && !lua_touserdata(L, value))
+    lua_pushnil(L);
+  else
+    lua_pushvalue(L, value);
+  value = lua_gettop(L);
+  if (!lua_isnil(L, value))
+    orr_relationship_accept(L, object, relation, value);
+  replace_scalar(L, &end, value);
+  lua_pop(L, 1);
+}

@@ -1,0 +1,305 @@
+/* loadlib: the loop from rows to objects. A plan, made once per compiled statement, says which result columns make
+   which objects; the loop steps the statement, finds or makes each object and never enters Lua. */
+#include <string.h>
+
+#include "connlib.h"
+#include "mapped.h"
+
+/* What one position of a result row becomes. */
+typedef struct orr_item {
+  orr_class *class; /* an object of this class, or NULL: the value of one column */
+  int first;        /* result column, from 0 */
+  int count;        /* columns of the object */
+  int *map;         /* attribute column (from 0) of each of them */
+  int *keys;        /* result column of each part of the primary key */
+  int key_count;
+  orr_type type;    /* of a single value */
+  bool converts;    /* a single value that a Lua result function finishes (see loading.lua) */
+} orr_item;
+
+typedef struct orr_plan {
+  orr_alloc alloc;
+  orr_item *items;
+  int *numbers; /* every map and keys array */
+  size_t item_count, number_count;
+  int columns; /* of the statement */
+} orr_plan;
+
+static void close_plan(void *block) {
+  orr_plan *plan = block;
+  orr_alloc_free(&plan->alloc, plan->items, plan->item_count, sizeof *plan->items);
+  orr_alloc_free(&plan->alloc, plan->numbers, plan->number_count, sizeof *plan->numbers);
+  plan->items = NULL;
+  plan->numbers = NULL;
+  plan->item_count = plan->number_count = 0;
+}
+
+static const orr_box_kind plan_kind = {"load plan", close_plan};
+
+/* ---- making a plan ---- */
+
+static size_t length_of(lua_State *L, const char *field) {
+  lua_getfield(L, -1, field);
+  size_t length = lua_istable(L, -1) ? orr_rawlen(L, -1) : 0;
+  lua_pop(L, 1);
+  return length;
+}
+
+static int *read_numbers(lua_State *L, const char *field, int *at, int *count) {
+  lua_getfield(L, -1, field);
+  *count = lua_istable(L, -1) ? (int)orr_rawlen(L, -1) : 0;
+  for (int i = 0; i < *count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    at[i] = (int)lua_tointeger(L, -1) - 1;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return at;
+}
+
+static int *read_item(lua_State *L, orr_item *item, int *numbers) {
+  lua_getfield(L, -1, "class");
+  item->class = orr_class_test(L, -1);
+  lua_pop(L, 1);
+  lua_getfield(L, -1, "first");
+  item->first = (int)lua_tointeger(L, -1) - 1;
+  lua_pop(L, 1);
+  if (!item->class) {
+    lua_getfield(L, -1, "handle");
+    if (!lua_isnil(L, -1))
+      item->type = *orr_type_check(L, -1);
+    lua_pop(L, 1);
+    return numbers;
+  }
+  item->map = read_numbers(L, "map", numbers, &item->count);
+  item->keys = read_numbers(L, "keys", numbers + item->count, &item->key_count);
+  return numbers + item->count + item->key_count;
+}
+
+static size_t count_numbers(lua_State *L, int items, size_t count) {
+  size_t numbers = 0;
+  for (size_t i = 1; i <= count; i++) {
+    lua_rawgeti(L, items, (int)i);
+    numbers += length_of(L, "map") + length_of(L, "keys");
+    lua_pop(L, 1);
+  }
+  return numbers;
+}
+
+/* core.plan(items, columns) -> plan. items: { class=, first=, map={attribute number of each column}, keys={result
+   column of each key part} } for an object, { first=, handle= } for a value. Keeps no reference: whoever keeps the plan
+   keeps the classes. */
+static int new_plan(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  size_t count = orr_rawlen(L, 1), number_count = count_numbers(L, 1, count);
+  orr_plan *plan = orr_box_new(L, &plan_kind, sizeof *plan);
+  plan->alloc = orr_allocator(L);
+  plan->columns = (int)luaL_checkinteger(L, 2);
+  plan->items = orr_alloc_array(&plan->alloc, count, sizeof *plan->items);
+  plan->item_count = plan->items ? count : 0;
+  plan->numbers = orr_alloc_array(&plan->alloc, number_count, sizeof *plan->numbers);
+  plan->number_count = plan->numbers ? number_count : 0;
+  if (!plan->items || (number_count && !plan->numbers))
+    return luaL_error(L, "not enough memory");
+  int *numbers = plan->numbers;
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, 1, (int)i + 1);
+    numbers = read_item(L, &plan->items[i], numbers);
+    lua_pop(L, 1);
+  }
+  return 1;
+}
+
+/* ---- one object ---- */
+
+typedef struct load {
+  orr_session *session;
+  orr_value *row;
+  int objects;   /* index of the weak table of objects */
+  int metas;     /* index of the first item's instance metatable */
+  bool populate; /* overwrite what is loaded already */
+  char *key;     /* room for the bytes of a key */
+  size_t key_room;
+  int key_box;
+} load;
+
+static char *key_bytes(lua_State *L, load *to, size_t size) {
+  if (size > to->key_room) {
+    to->key = lua_newuserdata(L, size * 2);
+    to->key_room = size * 2;
+    lua_replace(L, to->key_box);
+  }
+  return to->key;
+}
+
+/* The identity key of the row; false where a part is NULL: no object there (outer joins). */
+static bool row_key(lua_State *L, load *to, const orr_item *item, orr_key *key) {
+  const orr_value *first = &to->row[item->keys[0]];
+  if (item->key_count == 1 && first->tag == ORR_INT) {
+    orr_key_integer(key, item->class->id, first->as.i);
+    return true;
+  }
+  orr_value values[ORR_MAX_KEY];
+  for (int k = 0; k < item->key_count; k++) {
+    values[k] = to->row[item->keys[k]];
+    if (values[k].tag == ORR_NULL)
+      return false;
+  }
+  size_t size = orr_key_size(values, item->key_count);
+  orr_key_make(key, item->class->id, values, item->key_count, size ? key_bytes(L, to, size) : NULL);
+  return true;
+}
+
+static size_t text_size(const load *to, const orr_item *item) {
+  size_t size = 0;
+  for (int i = 0; i < item->count; i++)
+    size += to->row[item->first + i].len;
+  return size;
+}
+
+static void make_object(lua_State *L, load *to, const orr_item *item, const orr_key *key, int meta) {
+  orr_instance *object = orr_instance_new(L, item->class, text_size(to, item), meta);
+  for (int i = 0; i < item->count; i++)
+    orr_instance_store(object, item->map[i], &to->row[item->first + i]);
+  orr_session_enter(L, to->session, object, lua_gettop(L), key, to->objects);
+  object->epoch = to->session->epoch;
+}
+
+/* An object that is there keeps what it has; what it lacks (everything, when expired) is filled in. */
+static void fill_object(lua_State *L, load *to, const orr_item *item, orr_instance *object) {
+  int index = lua_gettop(L);
+  orr_instance_freshen(L, object, index, to->session);
+  if (to->populate)
+    orr_instance_forget(L, object, index, to->session->epoch);
+  unsigned char *tags = orr_tags(object);
+  for (int i = 0; i < item->count; i++) {
+    int column = item->map[i];
+    if ((tags[column] & (ORR_UNLOADED | ORR_CHANGED)) == ORR_UNLOADED)
+      orr_instance_put(L, object, index, column, &to->row[item->first + i]);
+  }
+}
+
+static void push_object(lua_State *L, load *to, const orr_item *item, int meta) {
+  orr_key key;
+  if (!row_key(L, to, item, &key)) {
+    lua_pushnil(L);
+    return;
+  }
+  orr_instance *object = orr_session_find(L, to->session, &key, to->objects);
+  if (object)
+    fill_object(L, to, item, object);
+  else
+    make_object(L, to, item, &key, meta);
+}
+
+static void push_item(lua_State *L, load *to, const orr_item *item, int meta) {
+  if (item->class)
+    push_object(L, to, item, meta);
+  else
+    orr_type_push(L, &item->type, &to->row[item->first]);
+}
+
+/* ---- the loop ---- */
+
+/* Pushes the metatable of each item's instances (nil for values) and returns the index of the first. */
+static int push_metas(lua_State *L, const orr_plan *plan) {
+  int first = lua_gettop(L) + 1;
+  luaL_checkstack(L, (int)plan->item_count + 20, "columns");
+  for (size_t i = 0; i < plan->item_count; i++) {
+    if (!plan->items[i].class) {
+      lua_pushnil(L);
+      continue;
+    }
+    orr_class_push(L, plan->items[i].class);
+    orr_class_field(L, -1, ORR_CLASS_META);
+    lua_remove(L, -2);
+  }
+  return first;
+}
+
+/* One row of several items: a table with the row metatable at `row_meta`. */
+static void push_row(lua_State *L, load *to, const orr_plan *plan, int row_meta) {
+  lua_createtable(L, (int)plan->item_count, 0);
+  for (size_t i = 0; i < plan->item_count; i++) {
+    push_item(L, to, &plan->items[i], to->metas + (int)i);
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+  lua_pushvalue(L, row_meta);
+  lua_setmetatable(L, -2);
+}
+
+static int fail(lua_State *L, orr_statement *statement, const orr_error *error) {
+  orr_statement_error(L, statement, error);
+  return lua_error(L);
+}
+
+/* Steps once and reads the row; false at the end. */
+static bool next_row(lua_State *L, orr_statement *statement, orr_value *row, int columns) {
+  orr_error error;
+  orr_error_clear(&error);
+  int code = statement->driver->step(statement->handle, &error);
+  if (code == ORR_STEP_ROW && statement->driver->row(statement->handle, row, columns) != 0)
+    code = orr_error_set(&error, "OperationalError", "out of memory");
+  if (code < 0)
+    fail(L, statement, &error);
+  return code == ORR_STEP_ROW;
+}
+
+/* (session, statement, plan, out, row metatable or nil, populate, most or nil) -> count, done */
+static int run(lua_State *L) {
+  orr_session *session = lua_touserdata(L, 1);
+  orr_statement *statement = lua_touserdata(L, 2);
+  const orr_plan *plan = lua_touserdata(L, 3);
+  lua_Integer most = luaL_optinteger(L, 7, -1), count = 0;
+  load to = {session, NULL, 0, 0, lua_toboolean(L, 6), NULL, 0, 0};
+  to.row = lua_newuserdata(L, (size_t)plan->columns * sizeof *to.row);
+  lua_pushnil(L);
+  to.key_box = lua_gettop(L);
+  orr_getuservalue(L, 1);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  to.objects = lua_gettop(L);
+  to.metas = push_metas(L, plan);
+  bool more = true, single = lua_isnil(L, 5);
+  while (count != most && (more = next_row(L, statement, to.row, plan->columns))) {
+    if (single)
+      push_item(L, &to, plan->items, to.metas);
+    else
+      push_row(L, &to, plan, 5);
+    if (lua_isnil(L, -1)) {
+      lua_pop(L, 1);
+      lua_pushlightuserdata(L, NULL);
+    }
+    lua_rawseti(L, 4, (int)++count);
+  }
+  lua_pushinteger(L, count);
+  lua_pushboolean(L, !more);
+  return 2;
+}
+
+/* core.load(session, statement, plan, out [, row metatable [, populate [, most]]]) -> count, done: fills `out` from 1.
+   Without a row metatable the plan has one item, and each row becomes that; NULL becomes core.null. At most `most` rows
+   are read; a statement that is done, or failed, is reset. */
+static int load_rows(lua_State *L) {
+  lua_settop(L, 7);
+  orr_session *session = orr_box_check(L, 1, &orr_session_kind);
+  orr_statement *statement = orr_statement_check(L, 2);
+  orr_plan *plan = orr_box_check(L, 3, &plan_kind);
+  luaL_checktype(L, 4, LUA_TTABLE);
+  luaL_argcheck(L, session->number, 1, "open session expected");
+  luaL_argcheck(L, plan->items && plan->columns <= statement->columns, 3, "plan of this statement expected");
+  lua_pushcfunction(L, run);
+  lua_insert(L, 1);
+  orr_statement_hold(statement, true);
+  int status = lua_pcall(L, 7, 2, 0);
+  orr_statement_hold(statement, false);
+  if (status != 0 || lua_toboolean(L, 2))
+    orr_statement_reset(statement);
+  return status != 0 ? lua_error(L) : 2;
+}
+
+void orr_load_open(lua_State *L) {
+  static const luaL_Reg functions[] = {{"plan", new_plan}, {"load", load_rows}, {NULL, NULL}};
+  orr_box_define(L, &plan_kind, NULL, NULL);
+  lua_pop(L, 1);
+  orr_setfuncs(L, functions);
+}

@@ -1,0 +1,296 @@
+/* mapped: what the files about mapped objects share: classes, packed instances, collections, sessions.
+
+   An instance is one userdata without __gc: header, one 8-byte cell per column, one tag byte per column, then the
+   row's text. What does not fit there stands in its user value, a table made when first needed:
+     [i]                     column i (from 1): its text where the tag says ORR_OWN, or the value a type made of it
+     [columns + i]           what a type's result function made of column i
+     [2*columns + r]         relationship r (from 1): an object, a collection, or false for "loaded, nothing there"
+     [-i], [-(2*columns + r)] the value before the first change since the last flush
+     ["name"]                names that begin with '_', the script's own
+   An instance knows its session by number only: sessions and objects never keep each other alive by it. */
+#ifndef ORR_MAPPED_H
+#define ORR_MAPPED_H
+
+#include "../core/identity.h"
+#include "../core/relation.h"
+#include "box.h"
+#include "typelib.h"
+
+typedef struct orr_class orr_class;
+typedef struct orr_session orr_session;
+
+/* ---- one per lua_State ---- */
+
+typedef struct orr_world {
+  orr_alloc alloc;
+  orr_session **sessions; /* open sessions by number & (session_room - 1) */
+  uint32_t session_room, session_count, last_session;
+  uint32_t last_class;
+  uint32_t *ranks; /* of every table that a flush may write, by group number: see unit.h */
+  bool *cyclic;
+  size_t rank_room, cyclic_room;
+  uint32_t group_count;
+} orr_world;
+
+orr_world *orr_world_get(lua_State *L);
+/* Pushes a function that Lua registered by name with core.hook(name, fn). */
+void orr_push_hook(lua_State *L, const char *name);
+
+/* ---- classes ---- */
+
+enum {
+  ORR_COLUMN_KEY = 1,            /* part of the primary key */
+  ORR_COLUMN_AUTOKEY = 2,        /* the database makes it when it is not given */
+  ORR_COLUMN_DEFAULT = 4,        /* has a default on the Lua side */
+  ORR_COLUMN_SERVER_DEFAULT = 8, /* the database has a default or computes it */
+  ORR_COLUMN_BIND = 16,          /* its type has a bind function */
+  ORR_COLUMN_RESULT = 32,        /* its type has a result function */
+  ORR_COLUMN_MUTABLE = 64,       /* what it reads as can change in place (JSON) */
+  ORR_COLUMN_ONUPDATE = 128
+};
+
+typedef struct orr_attribute {
+  orr_type type;
+  unsigned flags;
+} orr_attribute;
+
+enum {
+  ORR_RELATION_LIST = 1,        /* its value is a collection */
+  ORR_RELATION_SAVE_UPDATE = 2, /* cascades into the session */
+  ORR_RELATION_VIEWONLY = 4,
+  ORR_RELATION_LOAD_OLD = 8     /* the replaced value must be known: load it before a change */
+};
+
+enum { ORR_MAX_KEY = 32 }; /* columns of a primary key; the mapper refuses more */
+
+/* A pair of columns by position in the two classes (from 0). Many-to-many: `far` is the position within the link row. */
+typedef struct orr_pair {
+  int near, far;
+} orr_pair;
+
+typedef struct orr_relationship {
+  orr_class *target;  /* anchored by the class's "targets" */
+  int reverse;        /* relation of the target that back-populates this one, -1 where there is none */
+  orr_direction direction;
+  unsigned flags;
+  int id;             /* of the pair: the same for both sides of one back_populates */
+  bool second;        /* the other side of the pair comes first in link rows */
+  orr_pair *pairs;    /* this class's columns to the target's; many-to-many: to the link row's columns */
+  int pair_count;
+  int target_count;   /* many-to-many: as many more pairs behind them, the target's columns to the link row's */
+  uint32_t group;     /* many-to-many: of the link table, see orr_world */
+} orr_relationship;
+
+typedef struct orr_name {
+  const char *text; /* address of the interned name; anchored by the class's user value */
+  int attribute;    /* column i: i; relation r: column_count + r (both from 0) */
+} orr_name;
+
+struct orr_class {
+  orr_world *world; /* NULL until configured */
+  orr_alloc alloc;
+  uint32_t id;      /* of the identity keys: a subclass shares its base's */
+  int column_count, relation_count, key_count;
+  orr_attribute *columns;
+  orr_relationship *relations;
+  orr_pair *pairs;
+  size_t pair_count;
+  int *keys;          /* columns of the primary key */
+  orr_name *names;    /* hash by address */
+  uint32_t name_room; /* a power of two */
+  bool simple_key;    /* one column of an integer kind */
+  uint32_t group;     /* of its table, see orr_world */
+};
+
+/* User value of a class: */
+#define ORR_CLASS_META 1    /* metatable of its instances */
+#define ORR_CLASS_NAMES 2   /* [name] = attribute number from 1, [number] = name */
+#define ORR_CLASS_TYPES 3   /* [column] = Lua type object */
+#define ORR_CLASS_DEFAULTS 4 /* [column] = constant or function */
+#define ORR_CLASS_TARGETS 5
+#define ORR_CLASS_MEMBERS 6 /* methods and other members by name */
+#define ORR_CLASS_NAME 7
+#define ORR_CLASS_INIT 8    /* the script's __init__, if any */
+
+/* The class at `index`, or NULL. */
+orr_class *orr_class_test(lua_State *L, int index);
+/* The configured class at `index` (configures it when needed); raises otherwise. */
+orr_class *orr_class_check(lua_State *L, int index);
+/* Pushes a field of the user value of the class at `index`. */
+void orr_class_field(lua_State *L, int index, int field);
+/* Attribute number (from 0) of the name at `index`, or -1. `uv` is the index of the class's names table or 0. */
+int orr_class_attribute(const orr_class *class, lua_State *L, int index);
+/* Pushes the class name. */
+void orr_class_pushname(lua_State *L, const orr_class *class);
+/* Pushes the class userdata itself. */
+void orr_class_push(lua_State *L, const orr_class *class);
+
+/* ---- instances ---- */
+
+enum { ORR_TAG = 7, ORR_OWN = 8, ORR_UNLOADED = 16, ORR_CHANGED = 32, ORR_CACHED = 64 };
+
+typedef enum orr_state { ORR_TRANSIENT, ORR_PENDING, ORR_PERSISTENT, ORR_DELETED, ORR_DETACHED } orr_state;
+
+enum {
+  ORR_HAS_USER = 1,   /* has a user value */
+  ORR_DIRTY = 2,      /* in its session's dirty list */
+  ORR_WATCHED = 4,    /* in its session's list of objects with mutable values read */
+  ORR_DELETING = 8,   /* in its session's deleted list, not flushed yet */
+  ORR_HAS_OLD = 16    /* some column or relation has an old value */
+};
+
+typedef union orr_cell {
+  int64_t i;
+  double r;
+  struct {
+    uint32_t at, len;
+  } text; /* of the instance's own text */
+} orr_cell;
+
+typedef struct orr_instance {
+  orr_class *class;
+  uint32_t session; /* number, 0: none */
+  uint32_t slot;    /* persistent: identity slot; pending: place in the list of new objects */
+  uint32_t epoch;   /* of the session when it was loaded: less than the session's own means expired */
+  uint32_t action;  /* its number within a running flush + 1, else 0 */
+  uint16_t flags;
+  uint8_t state; /* as it was last set: orr_instance_state() tells what it is now */
+  uint8_t unused;
+  uint32_t text_size;
+} orr_instance;
+
+static inline orr_cell *orr_cells(orr_instance *object) { return (orr_cell *)(object + 1); }
+static inline unsigned char *orr_tags(orr_instance *object) {
+  return (unsigned char *)(orr_cells(object) + object->class->column_count);
+}
+static inline char *orr_text(orr_instance *object) {
+  return (char *)(orr_tags(object) + object->class->column_count);
+}
+
+/* The instance at `index`, or NULL where it is none. Never raises, cannot be fooled by metatables. */
+orr_instance *orr_instance_test(lua_State *L, int index);
+orr_instance *orr_instance_check(lua_State *L, int index);
+/* The open session of an object, or NULL. */
+orr_session *orr_instance_session(const orr_instance *object);
+orr_state orr_instance_state(const orr_instance *object);
+/* Pushes a new instance with every column unloaded and room for `text_size` bytes; `meta` is the index of the
+   instances' metatable. Raises only for memory. */
+orr_instance *orr_instance_new(lua_State *L, orr_class *class, size_t text_size, int meta);
+/* Pushes the user value of the object at `index`, making one first. */
+void orr_instance_user(lua_State *L, orr_instance *object, int index);
+/* Pushes user value field `key` of the object at `index`, or nil. */
+void orr_instance_getuser(lua_State *L, orr_instance *object, int index, int key);
+/* The same, storing the value on top (popped). */
+void orr_instance_setuser(lua_State *L, orr_instance *object, int index, int key);
+/* The stored value of a column. Text borrows from the object or from the string that the user value anchors. */
+void orr_instance_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out);
+/* Stores a value read from the database (or made by it) without any event; the string of ORR_OWN text is the caller's. */
+void orr_instance_store(orr_instance *object, int column, const orr_value *value);
+/* Stores a value, keeping text as a Lua string in the user value; marks nothing. */
+void orr_instance_put(lua_State *L, orr_instance *object, int index, int column, const orr_value *value);
+/* Makes an expired object's attributes unloaded, once; after that single attributes may be assigned or loaded. */
+void orr_instance_freshen(lua_State *L, orr_instance *object, int index, orr_session *session);
+/* Makes all its columns and relations unloaded and forgets what was changed. */
+void orr_instance_forget(lua_State *L, orr_instance *object, int index, uint32_t epoch);
+/* Assigns column `column` the value at `value` as a script's assignment does. */
+void orr_instance_assign(lua_State *L, orr_instance *object, int index, int column, int value);
+/* Remembers the present value of a column as the old one, once, and marks the object as changed. */
+void orr_instance_keep_old(lua_State *L, orr_instance *object, int index, int column);
+/* Forgets old values and change marks: what the object holds is what the database holds. */
+void orr_instance_settle(lua_State *L, orr_instance *object, int index);
+/* The key of an object from its columns (old values first when `stored`), as `count` values; false where a part is
+   missing. The values borrow from the object. */
+bool orr_instance_key(lua_State *L, orr_instance *object, int index, bool stored, orr_value *out);
+/* Raises an ArgumentError "Class.name: ..." for an attribute number. */
+int orr_attribute_error(lua_State *L, const orr_class *class, int attribute, const char *kind, const char *message);
+
+static inline int orr_user_cached(const orr_class *class, int column) { return class->column_count + column + 1; }
+static inline int orr_user_relation(const orr_class *class, int relation) {
+  return 2 * class->column_count + relation + 1;
+}
+static inline int orr_user_backlog(const orr_class *class, int relation) {
+  return 2 * class->column_count + class->relation_count + relation + 1;
+}
+
+/* ---- relationships (linklib.c) and collections (collectionlib.c) ---- */
+
+/* Pushes the value of a relation, loading it when `load`: an object, a collection, nil. Without `load` pushes nil for an
+   unloaded one and returns false. */
+bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int relation, bool load);
+/* A script's assignment of the value at `value`. */
+void orr_relationship_set(lua_State *L, orr_instance *object, int index, int relation, int value);
+/* Events of a collection: the item at `item` came in (left) relation `relation` of the object at `owner`. */
+void orr_relationship_added(lua_State *L, orr_instance *owner, int owner_index, int relation, int item);
+void orr_relationship_removed(lua_State *L, orr_instance *owner, int owner_index, int relation, int item);
+/* Raises unless the value at `item` is an object that the relation takes. */
+void orr_relationship_accept(lua_State *L, orr_instance *owner, int relation, int item);
+
+typedef struct orr_collection {
+  uint32_t count;
+  int relation; /* from 0, of the owner's class */
+  bool kept;    /* COLLECTION_OLD holds the items as they were before the first change */
+} orr_collection;
+
+/* User value of a collection: its items at 1..count, and: */
+#define ORR_COLLECTION_OWNER (-1)
+#define ORR_COLLECTION_OLD (-2)    /* array with .n */
+#define ORR_COLLECTION_COUNTS (-3) /* occurrences by item, while index assignments go on */
+
+extern const orr_box_kind orr_collection_kind;
+
+/* Pushes a new empty collection for a relation of the object at `owner`. */
+orr_collection *orr_collection_new(lua_State *L, int owner, int relation);
+/* Adds or removes without events towards the other side; for it and for loaders. The collection is at `index`. */
+void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int item);
+bool orr_collection_take_item(lua_State *L, orr_collection *list, int index, int item);
+/* Remembers the items as they are, once, before a first change. */
+void orr_collection_keep(lua_State *L, orr_collection *list, int index);
+/* Forgets the remembered items. */
+void orr_collection_settle(lua_State *L, orr_collection *list, int index);
+/* Replaces all items by those of the array or collection at `value`, with events. */
+void orr_collection_replace(lua_State *L, orr_collection *list, int index, int value);
+void orr_collection_open(lua_State *L);
+
+/* ---- sessions ---- */
+
+struct orr_session {
+  orr_world *world;
+  uint32_t number; /* 0: closed */
+  uint32_t epoch;
+  orr_identity map;
+  uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
+  uint32_t inserted_count, removed_count;                        /* this transaction's */
+  bool flushing;
+  lua_State *sweeping; /* while the map sweeps: where the objects can be seen */
+};
+
+/* User value of a session: */
+#define ORR_SESSION_OBJECTS 1  /* weak: [slot] = object */
+#define ORR_SESSION_NEW 2      /* holes are false */
+#define ORR_SESSION_DIRTY 3
+#define ORR_SESSION_DELETED 4
+#define ORR_SESSION_WATCHED 5
+#define ORR_SESSION_INSERTED 6 /* weak: became persistent in this transaction */
+#define ORR_SESSION_REMOVED 7  /* deleted rows' objects of this transaction */
+
+extern const orr_box_kind orr_session_kind;
+
+/* Adds the object at `index` and what its relationships cascade to; `session` is at `session_index` or 0 to have it
+   looked up. */
+void orr_session_add(lua_State *L, orr_session *session, int index);
+/* Puts a changed persistent object on the dirty list. */
+void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index);
+void orr_session_watch(lua_State *L, orr_session *session, orr_instance *object, int index);
+/* Pushes the user value of an open session (found by its number). */
+void orr_session_user(lua_State *L, const orr_session *session);
+/* Pushes the object of a key, or returns NULL and pushes nothing. `objects` is the index of the weak table. */
+orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key *key, int objects);
+/* Enters the persistent object at `index` under a key. A dead object's slot is taken over. */
+void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object, int index, const orr_key *key, int objects);
+
+/* each file's part of "core" */
+void orr_instance_open(lua_State *L);
+void orr_load_open(lua_State *L);
+void orr_flush_open(lua_State *L);
+
+#endif

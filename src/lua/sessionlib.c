@@ -1,0 +1,706 @@
+/* sessionlib: what a session knows: its objects by identity, and the lists of new, changed and deleted ones. When to
+   flush, what a transaction does and what to load are decided in lua/orrery/session.lua. */
+#include <stdint.h>
+#include <string.h>
+
+#include "libs.h"
+#include "mapped.h"
+
+static const char USERS = 0; /* registry key: weak table of session handles by number */
+
+/* ---- numbers ---- */
+
+static void leave_world(orr_session *session) {
+  orr_world *world = session->world;
+  if (session->number && world && world->sessions) {
+    world->sessions[session->number & (world->session_room - 1)] = NULL;
+    world->session_count--;
+  }
+  session->number = 0;
+}
+
+static void close_session(void *block) {
+  orr_session *session = block;
+  leave_world(session);
+  if (session->world)
+    orr_identity_clear(&session->map);
+}
+
+const orr_box_kind orr_session_kind = {"session", close_session};
+
+/* Doubles the table of sessions; numbers that differ by the small mask differ by the large one too. */
+static bool grow_world(orr_world *world) {
+  uint32_t room = world->session_room ? world->session_room * 2 : 8;
+  orr_session **grown = orr_alloc_array(&world->alloc, room, sizeof *grown);
+  if (!grown)
+    return false;
+  for (uint32_t i = 0; i < world->session_room; i++)
+    if (world->sessions[i])
+      grown[world->sessions[i]->number & (room - 1)] = world->sessions[i];
+  orr_alloc_free(&world->alloc, world->sessions, world->session_room, sizeof *grown);
+  world->sessions = grown;
+  world->session_room = room;
+  return true;
+}
+
+static void enter_world(lua_State *L, orr_session *session, int index) {
+  orr_world *world = session->world;
+  if (world->session_count >= world->session_room / 2 && !grow_world(world))
+    luaL_error(L, "not enough memory");
+  do
+    world->last_session++;
+  while (world->last_session == 0 || world->sessions[world->last_session & (world->session_room - 1)]);
+  orr_rawgetp(L, LUA_REGISTRYINDEX, &USERS);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, (int)world->last_session);
+  lua_pop(L, 1);
+  session->number = world->last_session;
+  world->sessions[session->number & (world->session_room - 1)] = session;
+  world->session_count++;
+}
+
+static void fresh_table(lua_State *L, int user, int field, const char *mode) {
+  lua_newtable(L);
+  if (mode) {
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, mode);
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+  }
+  lua_rawseti(L, user, field);
+}
+
+static void fresh_lists(lua_State *L, orr_session *session, int user) {
+  fresh_table(L, user, ORR_SESSION_NEW, NULL);
+  fresh_table(L, user, ORR_SESSION_DIRTY, NULL);
+  fresh_table(L, user, ORR_SESSION_DELETED, NULL);
+  fresh_table(L, user, ORR_SESSION_WATCHED, NULL);
+  fresh_table(L, user, ORR_SESSION_INSERTED, "v");
+  fresh_table(L, user, ORR_SESSION_REMOVED, NULL);
+  session->new_count = session->dirty_count = session->deleted_count = session->watched_count = 0;
+  session->inserted_count = session->removed_count = 0;
+}
+
+/* Pushes the user value of the session at `index`. */
+static int user_at(lua_State *L, int index) {
+  orr_getuservalue(L, index);
+  return lua_gettop(L);
+}
+
+void orr_session_user(lua_State *L, const orr_session *session) {
+  orr_rawgetp(L, LUA_REGISTRYINDEX, &USERS);
+  lua_rawgeti(L, -1, (int)session->number);
+  orr_getuservalue(L, -1);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
+static orr_session *check(lua_State *L, int index) { return orr_box_check(L, index, &orr_session_kind); }
+
+/* An open session: one that was closed opens again when it is used again. */
+static orr_session *check_open(lua_State *L, int index) {
+  orr_session *session = check(L, index);
+  if (!session->number)
+    enter_world(L, session, index);
+  return session;
+}
+
+/* core.session(lua_session) -> handle. The Lua object is what hooks are given. */
+static int new_session(lua_State *L) {
+  lua_settop(L, 1);
+  orr_session *session = orr_box_new(L, &orr_session_kind, sizeof *session);
+  orr_identity_init(&session->map, orr_allocator(L));
+  session->world = orr_world_get(L);
+  lua_newtable(L);
+  fresh_table(L, 3, ORR_SESSION_OBJECTS, "v");
+  fresh_lists(L, session, 3);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, 3, "owner");
+  orr_setuservalue(L, 2);
+  enter_world(L, session, 2);
+  return 1;
+}
+
+/* core.session_of(object) -> the Lua session that it is in, or nil */
+static int session_of(lua_State *L) {
+  orr_session *session = orr_instance_session(orr_instance_check(L, 1));
+  if (!session)
+    return 0;
+  orr_session_user(L, session);
+  lua_getfield(L, -1, "owner");
+  return 1;
+}
+
+/* ---- the identity map ---- */
+
+typedef struct liveness {
+  lua_State *L;
+  int objects;
+} liveness;
+
+static bool is_alive(void *ud, uint32_t slot) {
+  const liveness *where = ud;
+  lua_rawgeti(where->L, where->objects, (int)slot);
+  bool alive = !lua_isnil(where->L, -1);
+  lua_pop(where->L, 1);
+  return alive;
+}
+
+orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key *key, int objects) {
+  uint32_t slot = orr_identity_find(&session->map, key);
+  if (!slot)
+    return NULL;
+  lua_rawgeti(L, objects, (int)slot);
+  orr_instance *object = lua_touserdata(L, -1);
+  if (!object)
+    lua_pop(L, 1);
+  return object;
+}
+
+void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object, int index, const orr_key *key,
+                       int objects) {
+  liveness where = {L, objects};
+  luaL_checkstack(L, 4, "identity map");
+  uint32_t slot = orr_identity_find(&session->map, key);
+  if (!slot)
+    slot = orr_identity_insert(&session->map, key, is_alive, &where);
+  if (!slot)
+    luaL_error(L, "not enough memory");
+  lua_pushvalue(L, index);
+  lua_rawseti(L, objects, (int)slot);
+  object->session = session->number;
+  object->state = ORR_PERSISTENT;
+  object->slot = slot;
+}
+
+/* Makes the key of the object at `index`; its bytes are anchored by what is pushed (always one value). */
+static bool make_key(lua_State *L, orr_instance *object, int index, bool stored, orr_key *key) {
+  orr_value values[ORR_MAX_KEY];
+  const orr_class *class = object->class;
+  if (!orr_instance_key(L, object, index, stored, values)) {
+    lua_pushnil(L);
+    return false;
+  }
+  size_t size = orr_key_size(values, class->key_count);
+  char *bytes = size ? lua_newuserdata(L, size) : (lua_pushnil(L), NULL);
+  orr_key_make(key, class->id, values, class->key_count, bytes);
+  return true;
+}
+
+/* core.find(session, class, key value, ...) -> the object that the session holds under that key, whether it is expired */
+static int find(lua_State *L) {
+  orr_session *session = check_open(L, 1);
+  orr_class *class = orr_class_check(L, 2);
+  orr_value values[ORR_MAX_KEY];
+  char scratch[ORR_MAX_KEY][ORR_TYPE_SCRATCH];
+  orr_error error;
+  for (int k = 0; k < class->key_count; k++)
+    if (orr_type_take(L, 3 + k, &class->columns[class->keys[k]].type, &values[k], scratch[k], &error) != 0)
+      return orr_attribute_error(L, class, class->keys[k], error.kind, error.message);
+  size_t size = orr_key_size(values, class->key_count);
+  orr_key key;
+  orr_key_make(&key, class->id, values, class->key_count, size ? lua_newuserdata(L, size) : NULL);
+  int user = user_at(L, 1);
+  lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
+  orr_instance *object = orr_session_find(L, session, &key, lua_gettop(L));
+  if (!object)
+    return 0;
+  lua_pushboolean(L, object->epoch != session->epoch);
+  return 2;
+}
+
+/* session:get(class, key): the usual case (one integer, object there and fresh) here, everything else in the Lua
+   function that is upvalue 1. Upvalue 2 is the world. */
+static int get(lua_State *L) {
+  const orr_world *world = lua_touserdata(L, lua_upvalueindex(2));
+  if (lua_gettop(L) == 3 && lua_istable(L, 1) && lua_type(L, 2) == LUA_TUSERDATA) {
+    const orr_class *class = lua_touserdata(L, 2);
+    int64_t number;
+    lua_rawgeti(L, 1, 1);
+    orr_session *session = lua_touserdata(L, 4);
+    /* A block of that size beginning with this address is a class, or session, of this world. */
+    if (session && orr_rawlen(L, 4) == sizeof *session && session->world == world && session->number &&
+        orr_rawlen(L, 2) == sizeof *class && class->world == world && class->simple_key &&
+        orr_toint64(L, 3, &number)) {
+      orr_key key;
+      orr_key_integer(&key, class->id, number);
+      orr_getuservalue(L, 4);
+      lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+      orr_instance *object = orr_session_find(L, session, &key, 6);
+      if (object && object->epoch == session->epoch && object->class == class && !(object->flags & ORR_DELETING))
+        return 1;
+    }
+    lua_settop(L, 3);
+  }
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 1);
+  return 1;
+}
+
+/* core.getter(slow) -> the function above */
+static int getter(lua_State *L) {
+  lua_settop(L, 1);
+  lua_pushlightuserdata(L, orr_world_get(L));
+  lua_pushcclosure(L, get, 2);
+  return 1;
+}
+
+/* ---- lists ---- */
+
+/* Appends the object at `index` to a list of the open session. */
+static void list_push(lua_State *L, orr_session *session, int index, int list, uint32_t *count) {
+  index = orr_absindex(L, index);
+  orr_session_user(L, session);
+  lua_rawgeti(L, -1, list);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, (int)++*count);
+  lua_pop(L, 2);
+}
+
+void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index) {
+  if (object->flags & ORR_DIRTY)
+    return;
+  list_push(L, session, index, ORR_SESSION_DIRTY, &session->dirty_count);
+  object->flags |= ORR_DIRTY;
+}
+
+void orr_session_watch(lua_State *L, orr_session *session, orr_instance *object, int index) {
+  if (object->flags & ORR_WATCHED)
+    return;
+  list_push(L, session, index, ORR_SESSION_WATCHED, &session->watched_count);
+  object->flags |= ORR_WATCHED;
+}
+
+typedef struct list_of {
+  const char *name;
+  int field;
+  size_t count; /* offset of the counter */
+} list_of;
+
+static const list_of LISTS[] = {{"new", ORR_SESSION_NEW, offsetof(orr_session, new_count)},
+                                {"dirty", ORR_SESSION_DIRTY, offsetof(orr_session, dirty_count)},
+                                {"deleted", ORR_SESSION_DELETED, offsetof(orr_session, deleted_count)},
+                                {"watched", ORR_SESSION_WATCHED, offsetof(orr_session, watched_count)},
+                                {NULL, 0, 0}};
+
+/* core.list(session, "new" | "dirty" | "deleted" | "watched") -> fresh array */
+static int list(lua_State *L) {
+  orr_session *session = check(L, 1);
+  const char *name = luaL_checkstring(L, 2);
+  const list_of *which = LISTS;
+  while (which->name && strcmp(which->name, name) != 0)
+    which++;
+  luaL_argcheck(L, which->name, 2, "list name expected");
+  uint32_t count;
+  memcpy(&count, (char *)session + which->count, sizeof count);
+  lua_rawgeti(L, user_at(L, 1), which->field);
+  lua_newtable(L);
+  for (uint32_t i = 1, n = 0; i <= count; i++) {
+    lua_rawgeti(L, -2, (int)i);
+    if (lua_toboolean(L, -1))
+      lua_rawseti(L, -2, (int)++n);
+    else
+      lua_pop(L, 1);
+  }
+  return 1;
+}
+
+/* core.is_clean(session): nothing to flush. O(1). */
+static int is_clean(lua_State *L) {
+  orr_session *session = check(L, 1);
+  lua_pushboolean(L, !session->new_count && !session->dirty_count && !session->deleted_count && !session->watched_count);
+  return 1;
+}
+
+/* core.is_settled(session): the same, documents that may have changed in place left aside. */
+static int is_settled(lua_State *L) {
+  orr_session *session = check(L, 1);
+  lua_pushboolean(L, !session->new_count && !session->dirty_count && !session->deleted_count);
+  return 1;
+}
+
+/* core.is_deleting(object): it waits for its DELETE. */
+static int is_deleting(lua_State *L) {
+  lua_pushboolean(L, orr_instance_check(L, 1)->flags & ORR_DELETING);
+  return 1;
+}
+
+/* core.objects(session) -> array of all persistent objects, in slot order */
+static int objects(lua_State *L) {
+  orr_session *session = check(L, 1);
+  lua_rawgeti(L, user_at(L, 1), ORR_SESSION_OBJECTS);
+  lua_newtable(L);
+  for (uint32_t slot = 1, n = 0; slot <= session->map.used; slot++) {
+    lua_rawgeti(L, -2, (int)slot);
+    if (lua_isnil(L, -1))
+      lua_pop(L, 1);
+    else
+      lua_rawseti(L, -2, (int)++n);
+  }
+  return 1;
+}
+
+/* ---- attaching ---- */
+
+static void attach_new(lua_State *L, orr_session *session, orr_instance *object, int index) {
+  list_push(L, session, index, ORR_SESSION_NEW, &session->new_count);
+  object->slot = session->new_count;
+  object->session = session->number;
+  object->state = ORR_PENDING;
+}
+
+static int class_error(lua_State *L, orr_instance *object, const char *kind, const char *message) {
+  orr_class_pushname(L, object->class);
+  return orr_raisef(L, kind, message, lua_tostring(L, -1));
+}
+
+static void attach_stored(lua_State *L, orr_session *session, orr_instance *object, int index) {
+  orr_key key;
+  bool complete = make_key(L, object, index, true, &key);
+  orr_session_user(L, session);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  int objects_index = lua_gettop(L);
+  orr_instance *present = complete ? orr_session_find(L, session, &key, objects_index) : NULL;
+  if (!complete || (present && present != object))
+    class_error(L, object, "InvalidRequestError",
+                complete ? "%s: another object with the same key is in this session already; use session:merge"
+                         : "%s: a detached object without a key cannot be added");
+  lua_settop(L, objects_index);
+  object->flags &= (uint16_t)~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+  orr_session_enter(L, session, object, index, &key, objects_index);
+  object->epoch = session->epoch;
+  if (object->flags & ORR_HAS_OLD)
+    orr_session_dirty(L, session, object, index);
+  lua_pop(L, 3);
+}
+
+/* Takes an object off the list of those to delete. */
+static void undelete(lua_State *L, orr_session *session, orr_instance *object, int index) {
+  orr_session_user(L, session);
+  lua_rawgeti(L, -1, ORR_SESSION_DELETED);
+  for (uint32_t i = 1; i <= session->deleted_count; i++) {
+    lua_rawgeti(L, -1, (int)i);
+    if (lua_rawequal(L, -1, index)) {
+      lua_pushboolean(L, 0);
+      lua_rawseti(L, -3, (int)i);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 2);
+  object->flags &= (uint16_t)~ORR_DELETING;
+}
+
+static void attach(lua_State *L, orr_session *session, int index) {
+  orr_instance *object = lua_touserdata(L, index);
+  orr_session *present = orr_instance_session(object);
+  if (present == session) {
+    if (object->flags & ORR_DELETING)
+      undelete(L, session, object, index);
+    if (object->state == ORR_DELETED)
+      class_error(L, object, "InvalidRequestError", "%s: the row of this object was deleted; make a new object instead");
+    return;
+  }
+  if (present)
+    class_error(L, object, "InvalidRequestError", "%s: this object is in another session already; expunge it there first");
+  if (object->state == ORR_DELETED)
+    class_error(L, object, "InvalidRequestError", "%s: the row of this object was deleted; make a new object instead");
+  if (object->state == ORR_PERSISTENT)
+    attach_stored(L, session, object, index);
+  else
+    attach_new(L, session, object, index);
+}
+
+typedef struct worklist {
+  orr_session *session;
+  int table;
+  int count;
+} worklist;
+
+static void enlist(lua_State *L, worklist *work, int item) {
+  orr_instance *object = orr_instance_test(L, item);
+  if (!object || orr_instance_session(object) == work->session)
+    return;
+  lua_pushvalue(L, item);
+  lua_rawseti(L, work->table, ++work->count);
+}
+
+/* Enlists what the save-update cascades of the object at `index` reach in one step. */
+static void enlist_related(lua_State *L, worklist *work, int index) {
+  orr_instance *object = lua_touserdata(L, index);
+  const orr_class *class = object->class;
+  if (!(object->flags & ORR_HAS_USER))
+    return;
+  for (int r = 0; r < class->relation_count; r++) {
+    if (!(class->relations[r].flags & ORR_RELATION_SAVE_UPDATE))
+      continue;
+    orr_instance_getuser(L, object, index, orr_user_relation(class, r));
+    orr_collection *items = orr_box_test(L, -1, &orr_collection_kind);
+    int value = lua_gettop(L);
+    if (!items && lua_isuserdata(L, value))
+      enlist(L, work, value);
+    for (uint32_t i = 1; items && i <= items->count; i++) {
+      orr_getuservalue(L, value);
+      lua_rawgeti(L, -1, (int)i);
+      enlist(L, work, lua_gettop(L));
+      lua_settop(L, value);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+/* Breadth first, so that a parent comes before its children and these keep their order. What is in the session
+   already was cascaded when it came in. */
+void orr_session_add(lua_State *L, orr_session *session, int index) {
+  index = orr_absindex(L, index);
+  luaL_checkstack(L, 30, "session:add");
+  attach(L, session, index);
+  lua_newtable(L);
+  worklist work = {session, lua_gettop(L), 0};
+  enlist_related(L, &work, index);
+  for (int i = 1; i <= work.count; i++) {
+    lua_rawgeti(L, work.table, i);
+    int item = lua_gettop(L);
+    orr_instance *object = lua_touserdata(L, item);
+    if (orr_instance_session(object) != session) {
+      attach(L, session, item);
+      enlist_related(L, &work, item);
+    }
+    lua_settop(L, work.table);
+  }
+  lua_pop(L, 1);
+}
+
+/* core.add(session, object) */
+static int add(lua_State *L) {
+  orr_session *session = check_open(L, 1);
+  orr_instance_check(L, 2);
+  orr_session_add(L, session, 2);
+  return 0;
+}
+
+/* core.delete(session, object) -> false where it was marked already */
+static int delete(lua_State *L) {
+  orr_session *session = check_open(L, 1);
+  orr_instance *object = orr_instance_check(L, 2);
+  bool fresh = !(object->flags & ORR_DELETING);
+  if (fresh) {
+    list_push(L, session, 2, ORR_SESSION_DELETED, &session->deleted_count);
+    object->flags |= ORR_DELETING;
+  }
+  lua_pushboolean(L, fresh);
+  return 1;
+}
+
+/* ---- detaching ---- */
+
+static void drop_new(lua_State *L, orr_session *session, orr_instance *object) {
+  orr_session_user(L, session);
+  lua_rawgeti(L, -1, ORR_SESSION_NEW);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, -2, (int)object->slot);
+  lua_pop(L, 2);
+  object->state = ORR_TRANSIENT;
+  object->session = object->slot = 0;
+}
+
+static void drop_from(lua_State *L, int user, int field, uint32_t count, int index) {
+  lua_rawgeti(L, user, field);
+  for (uint32_t i = 1; i <= count; i++) {
+    lua_rawgeti(L, -1, (int)i);
+    if (lua_rawequal(L, -1, index)) {
+      lua_pushboolean(L, 0);
+      lua_rawseti(L, -3, (int)i);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* core.expunge(session, object): pending becomes transient, persistent detached. */
+static int expunge(lua_State *L) {
+  orr_session *session = check_open(L, 1);
+  orr_instance *object = orr_instance_check(L, 2);
+  if (orr_instance_session(object) != session)
+    return class_error(L, object, "InvalidRequestError", "%s: this object is not in this session");
+  if (object->state == ORR_PENDING) {
+    drop_new(L, session, object);
+    return 0;
+  }
+  int user = user_at(L, 1);
+  if (object->epoch != session->epoch && object->state == ORR_PERSISTENT)
+    orr_instance_forget(L, object, 2, session->epoch);
+  if (object->flags & ORR_DIRTY)
+    drop_from(L, user, ORR_SESSION_DIRTY, session->dirty_count, 2);
+  if (object->flags & ORR_WATCHED)
+    drop_from(L, user, ORR_SESSION_WATCHED, session->watched_count, 2);
+  if (object->flags & ORR_DELETING)
+    drop_from(L, user, ORR_SESSION_DELETED, session->deleted_count, 2);
+  if (object->state == ORR_PERSISTENT)
+    orr_identity_remove(&session->map, object->slot);
+  lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
+  lua_pushnil(L);
+  lua_rawseti(L, -2, (int)object->slot);
+  object->flags &= (uint16_t)~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+  object->session = object->slot = 0;
+  return 0;
+}
+
+static orr_instance *item_of(lua_State *L, int table, uint32_t i) {
+  lua_rawgeti(L, table, (int)i);
+  return lua_touserdata(L, -1);
+}
+
+static void detach_lists(lua_State *L, orr_session *session, int user) {
+  lua_rawgeti(L, user, ORR_SESSION_NEW);
+  for (uint32_t i = 1; i <= session->new_count; i++) {
+    orr_instance *object = item_of(L, lua_gettop(L), i);
+    if (object) {
+      object->state = ORR_TRANSIENT;
+      object->session = object->slot = 0;
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* core.close(session): pending objects become transient, persistent ones detached; expired ones have lost what they
+   knew. The handle can be used again. */
+static int close(lua_State *L) {
+  orr_session *session = check(L, 1);
+  int user = user_at(L, 1);
+  detach_lists(L, session, user);
+  lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
+  int table = lua_gettop(L);
+  for (uint32_t slot = 1; slot <= session->map.used; slot++) {
+    orr_instance *object = item_of(L, table, slot);
+    if (object && object->session == session->number) {
+      if (object->epoch != session->epoch && object->state == ORR_PERSISTENT)
+        orr_instance_forget(L, object, lua_gettop(L), session->epoch);
+      object->flags &= (uint16_t)~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+      object->session = 0;
+    }
+    lua_pop(L, 1);
+  }
+  orr_identity_clear(&session->map);
+  fresh_table(L, user, ORR_SESSION_OBJECTS, "v");
+  fresh_lists(L, session, user);
+  leave_world(session);
+  return 0;
+}
+
+/* ---- the ends of a transaction ---- */
+
+/* core.expire_all(session): O(1); every object of an earlier epoch counts as expired. */
+static int expire_all(lua_State *L) {
+  check(L, 1)->epoch++;
+  return 0;
+}
+
+static void forget_lists(lua_State *L, orr_session *session, int user, int list, uint32_t count, uint16_t flag) {
+  lua_rawgeti(L, user, list);
+  for (uint32_t i = 1; i <= count; i++) {
+    orr_instance *object = item_of(L, lua_gettop(L), i);
+    if (object && object->session == session->number)
+      object->flags &= (uint16_t)~flag;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* core.committed(session, expire): deleted objects are detached, the others stay, expired when asked. */
+static int committed(lua_State *L) {
+  orr_session *session = check(L, 1);
+  int user = user_at(L, 1);
+  lua_rawgeti(L, user, ORR_SESSION_REMOVED);
+  for (uint32_t i = 1; i <= session->removed_count; i++) {
+    orr_instance *object = item_of(L, user + 1, i);
+    if (object)
+      object->session = object->slot = 0;
+    lua_pop(L, 1);
+  }
+  fresh_table(L, user, ORR_SESSION_INSERTED, "v");
+  fresh_table(L, user, ORR_SESSION_REMOVED, NULL);
+  session->inserted_count = session->removed_count = 0;
+  if (lua_toboolean(L, 2)) {
+    session->epoch++;
+    forget_lists(L, session, user, ORR_SESSION_WATCHED, session->watched_count, ORR_WATCHED);
+    fresh_table(L, user, ORR_SESSION_WATCHED, NULL);
+    session->watched_count = 0;
+  }
+  return 0;
+}
+
+/* Objects whose row was made in this transaction are transient again, with their values. */
+static void unmake_inserted(lua_State *L, orr_session *session, int user) {
+  lua_rawgeti(L, user, ORR_SESSION_INSERTED);
+  lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
+  int inserted = lua_gettop(L) - 1;
+  for (uint32_t i = 1; i <= session->inserted_count; i++) {
+    orr_instance *object = item_of(L, inserted, i);
+    if (object && object->session == session->number) {
+      if (object->state == ORR_PERSISTENT) {
+        orr_identity_remove(&session->map, object->slot);
+        lua_pushnil(L);
+        lua_rawseti(L, inserted + 1, (int)object->slot);
+      }
+      orr_instance_settle(L, object, inserted + 2);
+      object->state = ORR_TRANSIENT;
+      object->session = object->slot = 0;
+      object->flags &= (uint16_t)~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+    }
+    lua_settop(L, inserted + 1);
+  }
+  lua_pop(L, 2);
+}
+
+/* Objects whose row was deleted in this transaction are persistent again. */
+static void restore_removed(lua_State *L, orr_session *session, int user) {
+  lua_rawgeti(L, user, ORR_SESSION_REMOVED);
+  lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
+  int removed = lua_gettop(L) - 1;
+  for (uint32_t i = 1; i <= session->removed_count; i++) {
+    orr_instance *object = item_of(L, removed, i);
+    orr_key key;
+    if (object && object->session == session->number && object->state == ORR_DELETED &&
+        make_key(L, object, removed + 2, true, &key))
+      orr_session_enter(L, session, object, removed + 2, &key, removed + 1);
+    lua_settop(L, removed + 1);
+  }
+  lua_pop(L, 2);
+}
+
+/* core.rolled_back(session): objects are as the database is: everything expired, new ones transient, deleted ones back. */
+static int rolled_back(lua_State *L) {
+  orr_session *session = check(L, 1);
+  int user = user_at(L, 1);
+  detach_lists(L, session, user);
+  unmake_inserted(L, session, user);
+  restore_removed(L, session, user);
+  forget_lists(L, session, user, ORR_SESSION_DIRTY, session->dirty_count, ORR_DIRTY);
+  forget_lists(L, session, user, ORR_SESSION_WATCHED, session->watched_count, ORR_WATCHED);
+  forget_lists(L, session, user, ORR_SESSION_DELETED, session->deleted_count, ORR_DELETING);
+  fresh_lists(L, session, user);
+  session->epoch++;
+  return 0;
+}
+
+void orr_session_open(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"session", new_session}, {"session_of", session_of}, {"find", find},           {"getter", getter},
+      {"list", list},           {"is_clean", is_clean},     {"objects", objects},     {"add", add},
+      {"delete", delete},       {"expunge", expunge},       {"close", close},         {"expire_all", expire_all},
+      {"committed", committed}, {"rolled_back", rolled_back}, {"is_settled", is_settled}, {"is_deleting", is_deleting},
+      {NULL, NULL}};
+  orr_box_define(L, &orr_session_kind, NULL, NULL);
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  orr_rawsetp(L, LUA_REGISTRYINDEX, &USERS);
+  orr_setfuncs(L, functions);
+  orr_load_open(L);
+  orr_flush_open(L);
+}
