@@ -4,12 +4,12 @@ local import = ...
 local errors = import "errors"
 local core = import "core"
 local expression = import "expression"
-local selectable = import "selectable"
 local statement = import "statement"
 
 local change = {}
 local PARTS, new = expression.PARTS, expression.new
 local null = core.null
+local unpack = rawget(table, "unpack") or unpack
 local copy_of = statement.copy_of
 
 PARTS.insert = { nodes = { "target", "source", "conflict" }, lists = { "columns", "rows", "items" } }
@@ -117,7 +117,7 @@ filtered.filter = filtered.where
 --- where() with equality.
 function filtered:filter_by(...)
   statement.check(self, self.visit .. ":filter_by")
-  return self:where((unpack or table.unpack)(statement.equalities(self.of, ...)))
+  return self:where(unpack(statement.equalities(self.of, ...)))
 end
 
 local function define(visit, methods, ...)
@@ -240,7 +240,8 @@ function Insert:on_conflict_do_update(options)
   for _, entry in ipairs(entries) do
     entry.key = nil
   end
-  local wheres = options.where ~= nil and statement.with_conditions(nil, "on_conflict_do_update(): where", options.where)
+  local wheres = options.where ~= nil
+    and statement.with_conditions(nil, "on_conflict_do_update(): where", options.where)
   return with_conflict(self, { elements = elements, columns = pick(entries, "column"), values = value_nodes(entries),
     wheres = wheres or nil })
 end

@@ -6,7 +6,6 @@ local event = import "event"
 local result = import "result"
 local execution = import "execution"
 local compiler = import "compiler"
-local change = import "change"
 local transaction = import "transaction"
 
 local null = import("core").null
@@ -224,16 +223,22 @@ local function cursor_result(self, compiled, values, stmt, has_row, chunk)
   return result.from_cursor(cursor, facts.row_metatable, rows, done, chunk)
 end
 
--- The key of the one row that was inserted: what was bound, or what the database made.
+-- The value that was bound for a column; nil where the database made it.
+local function bound_value(compiled, values, column)
+  local key = column.key or column.name
+  for position, bind in ipairs(compiled.binds) do
+    if bind.key == key and values[position] ~= null then
+      return values[position]
+    end
+  end
+end
+
+-- The key of the one row that was inserted.
 local function inserted_key(compiled, values, id)
   local key = {}
   for position, column in ipairs(compiled.table and compiled.table.primary_key or {}) do
-    key[position] = id
-    for index, bind in ipairs(compiled.binds) do
-      if bind.key == column.name and values[index] ~= nil and values[index] ~= null then
-        key[position] = values[index]
-      end
-    end
+    local value = bound_value(compiled, values, column)
+    key[position] = value == nil and id or value
   end
   return key
 end
@@ -337,11 +342,8 @@ end
 
 local function compile(self, statement, set)
   check_statement(statement)
-  if set then
-    statement = change.for_parameters(statement, set)
-  end
   local engine = self.engine
-  return compiler.cached(statement, engine.dialect, engine.cache)
+  return compiler.cached(statement, engine.dialect, engine.cache, set)
 end
 
 --- What start() takes: the compiled form of a statement, and the values of its markers.

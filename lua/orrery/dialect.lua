@@ -64,6 +64,8 @@ end
 ---@field row_locks boolean FOR UPDATE exists
 ---@field update_from boolean UPDATE ... FROM exists
 ---@field types? table<string, string> names of types where they differ
+---@field table_names string a template, of "schema." or "", of a query for the names of tables and views, in lower case
+---@field defer_foreign_keys? string lets rows refer to nothing until the transaction ends, for dropping circles of tables
 local STANDARD = {
   marker = "?",
   max_binds = 32766,
@@ -119,6 +121,8 @@ dialect.sqlite = dialect.new{
   json_value = "json_quote(%s)",
   offset_limit = "-1",
   row_locks = false,
+  table_names = "SELECT lower(name) FROM %ssqlite_master WHERE type IN ('table', 'view')",
+  defer_foreign_keys = "PRAGMA defer_foreign_keys = ON",
 }
 
 return dialect

@@ -56,16 +56,13 @@ local MODES = {
   memory = { memory = true },
 }
 
--- What may stand behind the "?" of a SQLite URL.
+-- What may stand behind the "?" of a SQLite URL: each reads its value, and says what it wants where that is wrong.
 local SQLITE_QUERY = {
   mode = function(target, value)
-    local mode = MODES[value]
-    if not mode then
-      return "ro, rw, rwc or memory"
-    end
-    for name, setting in pairs(mode) do
+    for name, setting in pairs(MODES[value] or {}) do
       target[name] = setting
     end
+    return not MODES[value] and "ro, rw, rwc or memory" or nil
   end,
   timeout = function(target, value)
     target.busy_timeout = tonumber(value)
@@ -77,19 +74,33 @@ local SQLITE_QUERY = {
   end,
 }
 
+-- With uri=true, the file's name is a URI of SQLite's own, and options that are not ours are its.
+local function pass_on(target, names, query)
+  local parts = {}
+  for _, name in ipairs(names) do
+    parts[#parts + 1] = name .. "=" .. query[name]
+  end
+  if parts[1] then
+    target.database = target.database .. "?" .. table.concat(parts, "&")
+  end
+end
+
 local function read_query(url, target)
+  local others = {}
   for _, name in ipairs(errors.sorted_keys(url.query)) do
-    local read = SQLITE_QUERY[name]
-    if not read then
+    local read, value = SQLITE_QUERY[name], url.query[name]
+    local wanted = read and read(target, value)
+    if wanted then
+      errors.raise("ArgumentError", "create_engine(): %s in the URL must be %s, got %s", name, wanted,
+        errors.show(value))
+    elseif not read and url.query.uri == "true" then
+      others[#others + 1] = name
+    elseif not read then
       errors.raise("ArgumentError", "create_engine(): unknown option '%s' in the URL '%s'%s", name, tostring(url),
         errors.hint(name, errors.sorted_keys(SQLITE_QUERY)))
     end
-    local wanted = read(target, url.query[name])
-    if wanted then
-      errors.raise("ArgumentError", "create_engine(): %s in the URL must be %s, got %s", name, wanted,
-        errors.show(url.query[name]))
-    end
   end
+  pass_on(target, others, url.query)
 end
 
 -- What to open: core.connect's target and options, and whether it lives in memory.
@@ -99,10 +110,10 @@ local function sqlite_target(url, options)
       .. "or 'sqlite:////absolute/path.db'", tostring(url))
   end
   local target = { busy_timeout = options.timeout, readonly = options.readonly, database = url.database or ":memory:" }
+  target.memory = target.database == ":memory:" or target.database == "file::memory:"
   read_query(url, target)
-  target.memory = target.memory or target.database == ":memory:"
-  if target.memory and not target.uri then
-    target.database = ":memory:"
+  if target.memory then
+    target.database, target.uri = ":memory:", false
   end
   return target
 end

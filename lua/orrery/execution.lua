@@ -61,11 +61,24 @@ local function set_columns(facts, columns, names)
   local nodes = {}
   for position, column in ipairs(columns) do
     nodes[position] = column.node or false
+    names[position] = column.name or names[position]
   end
   facts.names = names
   facts.handles = handles_of(columns)
   facts.result_functions = with_function(columns, "result")
   facts.row_metatable = result.row_metatable(names, nodes)
+end
+
+-- The database's columns of a text(), with the types that were given for them by name.
+local function typed_columns(compiled, names)
+  local given, columns = {}, {}
+  for _, column in ipairs(compiled.columns or {}) do
+    given[column.name] = column
+  end
+  for position, name in ipairs(names) do
+    columns[position] = given[name] or {}
+  end
+  return columns
 end
 
 --- Fills in the columns: those in `compiled` where the statement names them, else the database's, whose names a stepped
@@ -81,14 +94,7 @@ function execution.describe(facts, compiled, stmt)
   if names == facts.names then
     return
   end
-  local columns = {}
-  for position = 1, #names do
-    columns[position] = compiled.columns and compiled.columns[position] or {}
-    if compiled.kind ~= "text" and columns[position].name then
-      names[position] = columns[position].name
-    end
-  end
-  set_columns(facts, columns, names)
+  set_columns(facts, compiled.kind == "text" and typed_columns(compiled, names) or compiled.columns, names)
 end
 
 --- The values as the core takes them: through the Lua functions of their types.
@@ -138,17 +144,42 @@ local function check_names(compiled, params)
   end
 end
 
--- The value of each marker: given by name, or the statement's own.
-local function fill_markers(compiled, own, params)
-  local values = {}
-  for position, bind in ipairs(compiled.binds) do
-    local value = own[position]
-    if params and bind.key and params[bind.key] ~= nil then
-      value = params[bind.key]
+local function raise_missing(bind, position)
+  errors.raise("ArgumentError", "execute(): a value is missing for the parameter '%s' (orm.null says NULL)",
+    tostring(bind.key or position))
+end
+
+local function check_given(binds, values)
+  for position = 1, #binds do
+    if values[position] == nil then
+      raise_missing(binds[position], position)
     end
+  end
+  return values
+end
+
+-- The value of one marker: given by name, or the statement's own; `again` where a function that gives defaults has been
+-- called for another row already.
+local function value_for(bind, own, set, again)
+  local value
+  if bind.key then
+    value = set[bind.key]
+  end
+  if value ~= nil then
+    return value
+  elseif again and bind.callable then
+    value = bind.callable()
+    return value == nil and null or value
+  end
+  return own
+end
+
+local function fill_markers(binds, own, set, again)
+  local values = {}
+  for position = 1, #binds do
+    local value = value_for(binds[position], own[position], set, again)
     if value == nil then
-      errors.raise("ArgumentError", "execute(): a value is missing for the parameter '%s' (orm.null says NULL)",
-        tostring(bind.key or position))
+      raise_missing(binds[position], position)
     end
     values[position] = value
   end
@@ -212,10 +243,11 @@ end
 ---@param set? table values by name
 ---@return table
 function execution.fill(compiled, own, set)
-  if set then
-    check_names(compiled, set)
+  if not set then
+    return check_given(compiled.binds, own)
   end
-  return fill_markers(compiled, own, set)
+  check_names(compiled, set)
+  return fill_markers(compiled.binds, own, set)
 end
 
 --- The same for a list of sets, which have the same names; ready to be bound.
@@ -227,7 +259,7 @@ function execution.fill_sets(compiled, own, sets)
   local facts, value_sets = facts_of(compiled), {}
   check_names(compiled, sets[1])
   for index, set in ipairs(sets) do
-    value_sets[index] = execution.convert(facts, fill_markers(compiled, own, set))
+    value_sets[index] = execution.convert(facts, fill_markers(compiled.binds, own, set, index > 1))
   end
   return value_sets
 end

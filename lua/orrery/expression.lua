@@ -220,8 +220,8 @@ end
 
 local function convert(value, other, method)
   if value == nil then
-    errors.raise("ArgumentError", "%s:%s(nil): nil is no value; use is_(orm.null) for NULL, and check the variable's name",
-      describe(other), method)
+    errors.raise("ArgumentError", "%s:%s(nil): nil is no value; use is_(orm.null) for NULL, and check the variable's "
+      .. "name", describe(other), method)
   elseif value == null then
     return NULL
   end
@@ -302,8 +302,8 @@ operator("div", "/", 8)
 operator("floordiv", "/", 8)
 operator("mod", "%", 8)
 operator("concat", "||", 6, { loose = true, associative = true })
-operator("and_", "AND", 3)
-operator("or_", "OR", 2)
+operator("and_", "AND", 3, { associative = true })
+operator("or_", "OR", 2, { associative = true })
 operator("not_", "NOT", 4)
 operator("neg", "-", 9)
 operator("distinct", "DISTINCT", 1)

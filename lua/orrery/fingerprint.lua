@@ -177,7 +177,10 @@ end
 local NONE = {}
 
 local function generic(node)
-  local parts = PARTS[node.visit] or errors.raise("CompileError", "%s cannot be part of a statement", tostring(node.visit))
+  local parts = PARTS[node.visit]
+  if not parts then
+    errors.raise("CompileError", "%s cannot be part of a statement", tostring(node.visit))
+  end
   emit(node.visit)
   if node.type then
     emit(node.type.key)

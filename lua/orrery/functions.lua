@@ -7,6 +7,7 @@ local expression = import "expression"
 
 local functions = {}
 local methods, new = expression.methods, expression.new
+local unpack = rawget(table, "unpack") or unpack
 local value_or_node = expression.value_or_node
 local Boolean, Integer, Float, Text, NullType = types.Boolean, types.Integer, types.Float, types.Text, types.NullType
 
@@ -124,7 +125,7 @@ local function list_of(value, call_name)
   elseif expression.clause(value) then
     return expression.expect_all(call_name, value)
   end
-  return expression.expect_all(call_name, (unpack or table.unpack)(value))
+  return expression.expect_all(call_name, unpack(value))
 end
 
 local OVER_OPTIONS = { partition_by = 1, order_by = 1, rows = 1, range = 1, groups = 1 }
@@ -400,6 +401,11 @@ function text_methods:bindparams(values)
     by_name[name] = bind_value(value, name)
   end
   return make_text(self.text, self.names, by_name, self.column_types, self.columns_key)
+end
+
+--- As of every statement: its SQL and what belongs to it.
+function text_methods:compile(dialect)
+  return expression.compile(self, dialect)
 end
 
 --- Types for the text's columns, by name.

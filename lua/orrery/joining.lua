@@ -221,8 +221,8 @@ local function no_link(lefts, right)
 end
 
 local function ambiguous(left, right, links)
-  errors.raise("AmbiguousForeignKeysError", "several foreign keys link '%s' and '%s' (%s); give the condition as second "
-    .. "argument of join()", joining.describe(left), joining.describe(right), show_links(links))
+  errors.raise("AmbiguousForeignKeysError", "several foreign keys link '%s' and '%s' (%s); give the condition as "
+    .. "second argument of join()", joining.describe(left), joining.describe(right), show_links(links))
 end
 
 --- The condition that joins `right` to `left` by the only foreign key between them.

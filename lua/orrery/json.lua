@@ -9,6 +9,7 @@ local json = {}
 
 local MAX_DEPTH = 200
 local null = core.null
+local math_type = rawget(math, "type") -- absent where Lua has only doubles
 
 -- ---- arrays ----
 
@@ -56,11 +57,11 @@ end
 local function take_number(number, path)
   if number ~= number or number == math.huge or number == -math.huge then
     refuse(path, "there is no number " .. tostring(number))
-  elseif math.type and math.type(number) == "integer" then
+  elseif math_type and math_type(number) == "integer" then
     return number
   end
   local text = exact_text(number)
-  if math.type and not text:find("[.e]") then
+  if math_type and not text:find("[.e]") then
     text = text .. ".0"
   end
   return setmetatable({ text = text }, EXACT)
@@ -163,8 +164,8 @@ local function codec()
     local require = rawget(_G, "require")
     local found, dkjson = pcall(require or error, "dkjson")
     if not found then
-      errors.raise("InvalidRequestError", "a JSON column needs a JSON library: install dkjson (luarocks install dkjson), "
-        .. "or give one with orm.use_json{ encode = fn, decode = fn }")
+      errors.raise("InvalidRequestError", "a JSON column needs a JSON library: install dkjson (luarocks install "
+        .. "dkjson), or give one with orm.use_json{ encode = fn, decode = fn }")
     end
     chosen = dkjson_codec(dkjson)
   end
@@ -198,7 +199,8 @@ function json.decode(text)
   local reader = codec()
   local ok, value, problem = pcall(reader.decode, text)
   if not ok or problem then
-    errors.raise("DataError", "the stored text %s is not JSON: %s", errors.show(text), tostring(ok and problem or value))
+    errors.raise("DataError", "the stored text %s is not JSON: %s", errors.show(text),
+      tostring(ok and problem or value))
   end
   return value
 end

@@ -3,6 +3,7 @@
 local moment = {}
 
 local DAY = 86400
+local tointeger = rawget(math, "tointeger")
 
 -- Days from 1970-01-01 in the proleptic Gregorian calendar; the year begins in March so that a leap day is its last.
 local function days_of(year, month, day)
@@ -28,7 +29,7 @@ end
 
 -- A whole number as the integer it is on Lua 5.3 and later.
 local function whole(number)
-  return math.tointeger and math.tointeger(number) or number
+  return tointeger and tointeger(number) or number
 end
 
 --- The parts of a date, a time or both as an os.date("*t") table, with usec where there are microseconds; nil where

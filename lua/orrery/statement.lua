@@ -10,6 +10,7 @@ local selectable = import "selectable"
 
 local statement = {}
 local PARTS, new = expression.PARTS, expression.new
+local unpack, tointeger = rawget(table, "unpack") or unpack, rawget(math, "tointeger")
 local setmetatable, type, select = setmetatable, type, select
 
 PARTS.select = {
@@ -90,6 +91,14 @@ local function with_conditions(list, call, ...)
 end
 statement.with_conditions = with_conditions
 
+--- The SQL of a dialect (SQLite by default) with what belongs to it: { sql, params, columns }; as a string, the SQL.
+---@param dialect? orrery.Dialect
+---@return table
+function common:compile(dialect)
+  check_statement(self, "statement:compile")
+  return expression.compile(self, dialect)
+end
+
 --- Options of the ORM's loading; kept for those who execute the statement.
 function common:options(...)
   check_statement(self, "select:options")
@@ -163,7 +172,8 @@ function statement.entries(items)
       for index, column in ipairs(item.columns) do
         add_entry(entries, column, counters, entity, index)
       end
-      raw[position] = { entity = entity, table = not entity and item or nil, first = first, count = #entries - first + 1 }
+      raw[position] = { entity = entity, table = not entity and item or nil, first = first,
+        count = #entries - first + 1 }
     else
       add_entry(entries, item, counters)
       raw[position] = { column = first, name = entries[first].key, type = item.type }
@@ -199,7 +209,7 @@ end
 local function check_count(value, call)
   local number = type(value) == "number" and value
   if number and number % 1 == 0 and number >= 0 and number < 2 ^ 53 then
-    return new{ visit = "bind", value = math.tointeger and math.tointeger(number) or number, type = types.Integer }
+    return new{ visit = "bind", value = tointeger and tointeger(number) or number, type = types.Integer }
   end
   local node = expression.clause(value)
   if not node or node.visit == "column" then
@@ -239,8 +249,8 @@ local function find_name(self, name, call)
     if entry.key == name and not seen[entry.node] then
       seen[entry.node] = true
       if found then
-        errors.raise("AmbiguousColumnError", "%s: '%s' is a column of both %s and %s; give the column itself", call, name,
-          expression.describe(found), expression.describe(entry.node))
+        errors.raise("AmbiguousColumnError", "%s: '%s' is a column of both %s and %s; give the column itself", call,
+          name, expression.describe(found), expression.describe(entry.node))
       end
       found = entry.node
     end
@@ -434,7 +444,8 @@ end
 function Select:distinct(...)
   check_statement(self, "select:distinct")
   if select("#", ...) > 0 then
-    errors.raise("ArgumentError", "distinct() takes no columns; write func.count(column:distinct()) or group_by(column)")
+    errors.raise("ArgumentError", "distinct() takes no columns; write func.count(column:distinct()) or "
+      .. "group_by(column)")
   end
   local copy = copy_of(self)
   copy.unique = true
@@ -708,7 +719,7 @@ end
 function Select:filter_by(...)
   check_statement(self, "select:filter_by")
   local conditions = statement.equalities(named_source(self), ...)
-  return self:where((unpack or table.unpack)(conditions))
+  return self:where(unpack(conditions))
 end
 
 return statement

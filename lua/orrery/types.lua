@@ -23,6 +23,7 @@ local Type = {}
 
 local types = {}
 local kinds, null = core.kinds, core.null
+local unpack = rawget(table, "unpack") or unpack
 
 -- Also what getmetatable gives for a type: scripts reach no further.
 local MARK = { __name = "orrery.type" }
@@ -353,7 +354,8 @@ local function enum_values(list)
   local set, longest = {}, 0
   for position, value in ipairs(list) do
     if type(value) ~= "string" or set[value] then
-      errors.raise("ArgumentError", "Enum(): value %d must be a string of its own, got %s", position, errors.show(value))
+      errors.raise("ArgumentError", "Enum(): value %d must be a string of its own, got %s", position,
+        errors.show(value))
     end
     set[value], longest = true, math.max(longest, #value)
   end
@@ -370,12 +372,12 @@ local function read_enum(definition, ...)
   if type(given[1]) == "table" and given[1][1] ~= nil then
     local fields = split_options(definition.allowed, "Enum()", count - 1, select(2, ...))
     fields.enum_name, fields.name = fields.name, nil
-    fields.values = { (unpack or table.unpack)(given[1]) }
+    fields.values = { unpack(given[1]) }
     return fields
   end
   local fields, values = split_options(definition.allowed, "Enum()", count, ...)
   fields.enum_name, fields.name = fields.name, nil
-  fields.values = { (unpack or table.unpack)(given, 1, values) }
+  fields.values = { unpack(given, 1, values) }
   return fields
 end
 
@@ -459,7 +461,7 @@ local decorators = 0
 
 --- A type of the script's own: stored as `impl`, with functions around it. They see no NULL.
 ---@param name string
----@param options { impl: orrery.Type, process_bind_param?: (fun(self, value): any), process_result_value?: (fun(self, value): any), mutable?: boolean }
+---@param options table impl, process_bind_param(self, value), process_result_value(self, stored), mutable
 ---@return orrery.Type
 function types.TypeDecorator(name, options)
   if type(name) ~= "string" then
@@ -489,7 +491,7 @@ end
 
 -- ---- types of values that have no column ----
 
-local integers = math.type
+local math_type = rawget(math, "type")
 local NATURAL = { string = types.Text, boolean = types.Boolean }
 
 --- The type of a Lua value by itself.
@@ -497,13 +499,10 @@ local NATURAL = { string = types.Text, boolean = types.Boolean }
 ---@return orrery.Type
 function types.of_value(value)
   if type(value) == "number" then
-    local is_integer
-    if integers then
-      is_integer = integers(value) == "integer"
-    else
-      is_integer = value % 1 == 0
+    if math_type then
+      return math_type(value) == "integer" and types.Integer or types.Float
     end
-    return is_integer and types.Integer or types.Float
+    return value % 1 == 0 and types.Integer or types.Float
   end
   return NATURAL[type(value)] or types.NullType
 end

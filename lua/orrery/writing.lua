@@ -271,7 +271,7 @@ local function batch_rows(mapper, connection, shape, rows)
   if columns == 0 then
     return 1
   end
-  return math.max(1, math.min(rows, math.floor(connection.dialect.max_parameters / columns)))
+  return math.max(1, math.min(rows, math.floor(connection.dialect.max_binds / columns)))
 end
 
 local function provider_for(connection)

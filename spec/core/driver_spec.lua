@@ -53,7 +53,8 @@ describe("values", function()
 
   it("come back as they went", function()
     local long = ("x"):rep(1000000)
-    for _, value in ipairs{ 0, -1, 1.5, "", "a\0b", "\0", long, "'); DROP TABLE t; --", 9007199254740991, 1 / 0, -1 / 0 } do
+    for _, value in ipairs{ 0, -1, 1.5, "", "a\0b", "\0", long, "'); DROP TABLE t; --", 9007199254740991, 1 / 0,
+      -1 / 0 } do
       assert.equal(value, run(conn, "SELECT ?", { value }):scalar())
     end
     assert.is_nil(run(conn, "SELECT ?", { orm.null }):scalar())
@@ -61,7 +62,8 @@ describe("values", function()
 
   it("have the storage class of their type", function()
     local row = conn:execute(text("SELECT typeof(:i), typeof(:r), typeof(:t), typeof(:n), typeof(:b), typeof(:bool)")
-      :bindparams{ b = orm.literal("\255\0", orm.LargeBinary) }, { i = 1, r = 1.5, t = "x", n = orm.null, bool = true }):one()
+      :bindparams{ b = orm.literal("\255\0", orm.LargeBinary) },
+      { i = 1, r = 1.5, t = "x", n = orm.null, bool = true }):one()
     assert.same({ "integer", "real", "text", "null", "blob", "integer" }, { row() })
   end)
 

@@ -295,15 +295,28 @@ describe("Date, Time and DateTime", function()
 end)
 
 describe("a value without a type", function()
-  local untyped = orm.NullType
+  local conn = orm.create_engine("sqlite://"):connect()
+
+  local function stored(value)
+    return conn:execute(orm.text("SELECT typeof(:v), :v"), { v = value }):one()()
+  end
 
   it("is what Lua says", function()
-    kept(untyped, 1, 1, 1)
-    kept(untyped, 1.5, 1.5, 1.5)
-    kept(untyped, "x", "x", "x")
-    assert.equal(1, untyped:to_db(true))
-    refused(untyped, {}, "a number, string, boolean or null")
-    refused(untyped, "\255", "LargeBinary")
-    refused(untyped, 0 / 0, "not NaN")
+    assert.same({ "integer", 1 }, { stored(1) })
+    assert.same({ "real", 1.5 }, { stored(1.5) })
+    assert.same({ "text", "x" }, { stored("x") })
+    assert.same({ "integer", 1 }, { stored(true) })
+    assert.same({ "null" }, { stored(orm.null) })
+  end)
+
+  it("is not a table, NaN, or bytes that are no text", function()
+    local wrong = { ["a number, string, boolean or null"] = {}, ["LargeBinary"] = "\255", ["not NaN"] = 0 / 0 }
+    for words, value in pairs(wrong) do
+      local ok, err = pcall(stored, value)
+      assert.is_false(ok)
+      assert.equal("ArgumentError", err.kind)
+      assert.truthy(err.message:find("parameter 'v': ", 1, true))
+      assert.truthy(err.message:find(words, 1, true))
+    end
   end)
 end)

@@ -45,7 +45,7 @@ local INSERT, COUNT = text("INSERT INTO t VALUES (:a)"), text("SELECT count(*) F
 
 describe("a URL", function()
   it("names a memory database or a file", function()
-    for _, url in ipairs{ "sqlite://", "sqlite:///:memory:", "sqlite:///relative.db", "sqlite:////absolute/place.db" } do
+    for _, url in ipairs{ "sqlite://", "sqlite:///:memory:", "sqlite:///relative.db", "sqlite:////place/a.db" } do
       assert.equal(url, tostring(orm.create_engine(url).url))
     end
     assert.is_nil(orm.create_engine("sqlite://").url.database)
@@ -96,9 +96,10 @@ describe("a URL", function()
     local path = new_path()
     local engine = orm.create_engine("sqlite:///file:" .. path:gsub("^/", "") .. "?mode=ro")
     raises("OperationalError", engine.connect, engine)
-    local uri = orm.create_engine("sqlite:///file:" .. path .. "?uri=true"):connect()
+    local uri = orm.create_engine("sqlite:///file:" .. path .. "?uri=true&immutable=1"):connect()
     uri:exec_driver_sql("SELECT 1")
     uri:close()
+    assert.equal(0, orm.create_engine("sqlite:///file::memory:?uri=true"):connect():scalar(text("SELECT 0")))
   end)
 
   it("with a NUL byte is refused", function()
@@ -109,7 +110,8 @@ end)
 
 describe("create_engine", function()
   it("refuses unknown options and wrong values", function()
-    assert.truthy(raises("ArgumentError", orm.create_engine, "sqlite://", { ehco = true }).message:find("'echo'", 1, true))
+    local err = raises("ArgumentError", orm.create_engine, "sqlite://", { ehco = true })
+    assert.truthy(err.message:find("'echo'", 1, true))
     raises("ArgumentError", orm.create_engine, "sqlite://", { echo = 1 })
     raises("ArgumentError", orm.create_engine, "sqlite://", { pool_size = "many" })
     raises("ArgumentError", orm.create_engine, nil)
@@ -215,6 +217,22 @@ describe("a connection", function()
       error("x")
     end)
     assert.is_true(kept.closed)
+  end)
+
+  it("is closed by <close> where Lua has it", function()
+    if _VERSION ~= "Lua 5.4" then
+      return
+    end
+    local engine = watched()
+    local kept = assert(load([[
+      local engine, INSERT = ...
+      local conn <close> = engine:connect()
+      local transaction <close> = conn:begin()
+      local result <close> = conn:execute(INSERT, { a = 1 })
+      return conn
+    ]]))(engine, INSERT)
+    assert.is_true(kept.closed)
+    assert.equal(0, engine:connect():scalar(COUNT))
   end)
 
   it("has one transaction at a time", function()

@@ -631,28 +631,40 @@ static int statement_sql(lua_State *L) {
   return 1;
 }
 
-/* split(sql) -> sql with positional markers, names in their order */
+/* ---- the markers of text() ---- */
+
+static void append(lua_State *L, int list, int position, const char *text, size_t len) {
+  lua_pushlstring(L, text, len);
+  lua_rawseti(L, list, position);
+}
+
+static int raise_foreign(lua_State *L, const char *marker, size_t len) {
+  lua_pushlstring(L, marker, len);
+  return orr_raisef(L, "ArgumentError", "text(): the marker '%s' is written :name here", lua_tostring(L, -1));
+}
+
+/* split(sql) -> pieces, names: the text around its markers (one piece more than markers), and their names */
 static int split(lua_State *L) {
   size_t len, name_len;
   const char *name, *sql = luaL_checklstring(L, 1, &len);
   if (memchr(sql, '\0', len))
     return orr_raisef(L, "ArgumentError", "text(): SQL cannot hold a NUL byte (values may: bind them)");
-  char *translated = lua_newuserdata(L, len + 1);
-  orr_markers markers = {sql, sql + len, translated};
+  lua_settop(L, 1);
+  char *piece = lua_newuserdata(L, len + 1);
+  orr_markers markers = {sql, sql, sql + len, piece};
   lua_newtable(L);
-  for (int count = 1; orr_markers_next(&markers, &name, &name_len); count++) {
-    lua_pushlstring(L, name, name_len);
-    lua_rawseti(L, -2, count);
+  lua_newtable(L);
+  int count = 1;
+  orr_marker marker;
+  while ((marker = orr_markers_next(&markers, &name, &name_len)) != ORR_MARKER_NONE) {
+    if (marker == ORR_MARKER_FOREIGN)
+      return raise_foreign(L, name, name_len);
+    append(L, 3, count, piece, (size_t)(markers.out - piece));
+    append(L, 4, count++, name, name_len);
+    piece = markers.out;
   }
-  lua_pushlstring(L, translated, (size_t)(markers.out - translated));
-  lua_insert(L, -2);
+  append(L, 3, count, piece, (size_t)(markers.out - piece));
   return 2;
-}
-
-static int connection_split(lua_State *L) {
-  orr_connection_check(L, 1);
-  lua_remove(L, 1);
-  return split(L);
 }
 
 void orr_conn_open(lua_State *L) {
@@ -664,7 +676,6 @@ void orr_conn_open(lua_State *L) {
                                         {"last_insert_id", connection_last_insert_id},
                                         {"interrupt", connection_interrupt},
                                         {"reset_all", connection_reset_all},
-                                        {"split", connection_split},
                                         {"is_open", connection_is_open},
                                         {"close", connection_close},
                                         {NULL, NULL}};

@@ -281,11 +281,10 @@ static int run(lua_State *L) {
    are read; a statement that is done, or failed, is reset. */
 static int load_rows(lua_State *L) {
   lua_settop(L, 7);
-  orr_session *session = orr_box_check(L, 1, &orr_session_kind);
+  orr_session_check(L, 1);
   orr_statement *statement = orr_statement_check(L, 2);
   orr_plan *plan = orr_box_check(L, 3, &plan_kind);
   luaL_checktype(L, 4, LUA_TTABLE);
-  luaL_argcheck(L, session->number, 1, "open session expected");
   luaL_argcheck(L, plan->items && plan->columns <= statement->columns, 3, "plan of this statement expected");
   lua_pushcfunction(L, run);
   lua_insert(L, 1);

@@ -46,13 +46,32 @@ static void run_chunk(lua_State *L, const orr_chunk *chunk, int loaded) {
   lua_pop(L, 1);
 }
 
-int luaopen_orrery(lua_State *L) {
+static const char LOADED = 0; /* registry key: the table of loaded files */
+
+static void load_all(lua_State *L) {
   lua_newtable(L);
   int loaded = lua_gettop(L);
   open_core(L);
   lua_setfield(L, loaded, "core");
   for (size_t i = 0; i < sizeof CHUNKS / sizeof *CHUNKS; i++)
     run_chunk(L, &CHUNKS[i], loaded);
-  lua_getfield(L, loaded, "init");
+  lua_pushvalue(L, loaded);
+  orr_rawsetp(L, LUA_REGISTRYINDEX, &LOADED);
+}
+
+/* Once per state: a second load would make handles of the first one strangers to it. */
+static int open_part(lua_State *L, const char *part) {
+  orr_rawgetp(L, LUA_REGISTRYINDEX, &LOADED);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    load_all(L);
+  }
+  lua_getfield(L, -1, part);
   return 1;
 }
+
+int luaopen_orrery(lua_State *L) { return open_part(L, "init"); }
+
+/* The private table, for the specs of the C parts; not for programs. */
+ORR_API int luaopen_orrery_core(lua_State *L);
+int luaopen_orrery_core(lua_State *L) { return open_part(L, "core"); }

@@ -97,8 +97,7 @@ void orr_session_user(lua_State *L, const orr_session *session) {
 
 static orr_session *check(lua_State *L, int index) { return orr_box_check(L, index, &orr_session_kind); }
 
-/* An open session: one that was closed opens again when it is used again. */
-static orr_session *check_open(lua_State *L, int index) {
+orr_session *orr_session_check(lua_State *L, int index) {
   orr_session *session = check(L, index);
   if (!session->number)
     enter_world(L, session, index);
@@ -189,7 +188,7 @@ static bool make_key(lua_State *L, orr_instance *object, int index, bool stored,
 
 /* core.find(session, class, key value, ...) -> the object that the session holds under that key, whether it is expired */
 static int find(lua_State *L) {
-  orr_session *session = check_open(L, 1);
+  orr_session *session = orr_session_check(L, 1);
   orr_class *class = orr_class_check(L, 2);
   orr_value values[ORR_MAX_KEY];
   char scratch[ORR_MAX_KEY][ORR_TYPE_SCRATCH];
@@ -473,7 +472,7 @@ void orr_session_add(lua_State *L, orr_session *session, int index) {
 
 /* core.add(session, object) */
 static int add(lua_State *L) {
-  orr_session *session = check_open(L, 1);
+  orr_session *session = orr_session_check(L, 1);
   orr_instance_check(L, 2);
   orr_session_add(L, session, 2);
   return 0;
@@ -481,7 +480,7 @@ static int add(lua_State *L) {
 
 /* core.delete(session, object) -> false where it was marked already */
 static int delete(lua_State *L) {
-  orr_session *session = check_open(L, 1);
+  orr_session *session = orr_session_check(L, 1);
   orr_instance *object = orr_instance_check(L, 2);
   bool fresh = !(object->flags & ORR_DELETING);
   if (fresh) {
@@ -519,7 +518,7 @@ static void drop_from(lua_State *L, int user, int field, uint32_t count, int ind
 
 /* core.expunge(session, object): pending becomes transient, persistent detached. */
 static int expunge(lua_State *L) {
-  orr_session *session = check_open(L, 1);
+  orr_session *session = orr_session_check(L, 1);
   orr_instance *object = orr_instance_check(L, 2);
   if (orr_instance_session(object) != session)
     return class_error(L, object, "InvalidRequestError", "%s: this object is not in this session");

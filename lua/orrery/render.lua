@@ -1,0 +1,402 @@
+--- render: expressions as SQL, one function per kind of node. Knows parentheses, names and markers; what a dialect says
+-- differently comes from its data. Selects and changes are in render_select.lua and render_change.lua, which add
+-- their kinds to the same table.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local expression = import "expression"
+local functions = import "functions"
+
+local rendering = {}
+local OPERATORS = expression.OPERATORS
+local concat = table.concat
+local kinds = core.kinds
+
+-- What is known while one statement is compiled:
+--   dialect; markers: what the markers stand for, in the order of the text; numbered: how many there are so far
+--   names: of aliases and subqueries without one, by object; stems: how many names were made
+--   enclosing: tables of the statements around the one in progress; labels: those that the select in progress shows
+--   ctes: by their first version; heads: the parts of WITH that are done
+--- What is known before anything is compiled.
+---@param dialect orrery.Dialect
+function rendering.new_state(dialect)
+  return { dialect = dialect, markers = {}, numbered = 0, names = {}, stems = {}, ctes = {}, heads = {}, labels = {} }
+end
+
+local VISIT = {}
+rendering.VISIT = VISIT
+
+-- SQL of a node. `named` asks a select for columns under the names by which a statement around it knows them.
+local function render(node, state, named)
+  local visit = VISIT[node.visit]
+  if not visit then
+    errors.raise("CompileError", "%s cannot stand in an expression", tostring(node.visit))
+  end
+  return visit(node, state, named)
+end
+rendering.render = render
+
+local function render_list(nodes, state, separator, fn)
+  local parts = {}
+  for position, node in ipairs(nodes) do
+    parts[position] = (fn or render)(node, state)
+  end
+  return concat(parts, separator or ", ")
+end
+rendering.list = render_list
+
+-- ---- markers ----
+
+-- `source` says where the value comes from: { node, index in a list, pack }, or { callable }, or { node, own = true }
+-- for a value that the statement does not hold itself (a column's default).
+local function marker(state, source)
+  state.numbered = state.numbered + 1
+  source.number = state.numbered
+  state.markers[#state.markers + 1] = source
+  local text = state.dialect.marker
+  return text == "?" and text or text:format(state.numbered)
+end
+rendering.marker = marker
+
+function VISIT.bind(node, state)
+  return marker(state, { node = node })
+end
+
+-- The text of a list's values as JSON, for the database to read as rows.
+local CONTROL = setmetatable({ ['"'] = '\\"', ["\\"] = "\\\\" }, {
+  __index = function(_, byte)
+    return ("\\u%04x"):format(byte:byte())
+  end,
+})
+
+local function pack_value(value)
+  if type(value) == "string" then
+    return '"' .. value:gsub('[%c"\\]', CONTROL) .. '"'
+  elseif value == core.null then
+    return "null"
+  elseif value % 1 == 0 and value > -2 ^ 63 and value < 2 ^ 63 and not tostring(value):find("%.") then
+    return ("%d"):format(value)
+  end
+  return (("%.17g"):format(value):gsub(",", "."))
+end
+
+--- A list's values as a JSON array, as they are bound where the dialect can read one.
+---@param node table
+---@return string
+function rendering.pack_list(node)
+  local parts = {}
+  for position, value in ipairs(node.values) do
+    parts[position] = pack_value(node.type:to_db(value))
+  end
+  return "[" .. concat(parts, ",") .. "]"
+end
+
+function VISIT.list(node, state)
+  local array = node.packed and state.dialect.array_in
+  if array then
+    return "(" .. array:format(marker(state, { node = node, pack = true })) .. ")"
+  end
+  local markers = {}
+  for position = 1, node.count do
+    markers[position] = marker(state, { node = node, index = position })
+  end
+  return "(" .. concat(markers, ", ") .. ")"
+end
+
+-- ---- names ----
+
+local function quote(state, identifier)
+  return state.dialect.quote(identifier)
+end
+rendering.quote = quote
+
+-- A name for what the script gave none: anon_1, users_1.
+local function made_name(object, stem, state)
+  local name = state.names[object]
+  if not name then
+    state.stems[stem] = (state.stems[stem] or 0) + 1
+    name = ("%s_%d"):format(stem, state.stems[stem])
+    state.names[object] = name
+  end
+  return name
+end
+
+--- The cte that a recursive one began as; both have one name.
+function rendering.first_version(cte)
+  while cte.restates do
+    cte = cte.restates
+  end
+  return cte
+end
+
+local NAMES = {}
+rendering.NAMES = NAMES
+
+function NAMES.table(selectable, state)
+  local name = quote(state, selectable.name)
+  return selectable.schema and quote(state, selectable.schema) .. "." .. name or name
+end
+
+function NAMES.alias(selectable, state)
+  return quote(state, selectable.name or made_name(selectable, selectable.element.name or "anon", state))
+end
+
+function NAMES.subquery(selectable, state)
+  return quote(state, selectable.name or made_name(selectable, "anon", state))
+end
+
+function NAMES.cte(selectable, state)
+  return quote(state, selectable.name or made_name(rendering.first_version(selectable), "anon", state))
+end
+
+function NAMES.excluded()
+  return "excluded"
+end
+
+local function table_name(selectable, state)
+  return NAMES[selectable.visit](selectable, state)
+end
+rendering.table_name = table_name
+
+function VISIT.column(node, state)
+  local name = quote(state, node.name)
+  return node.table and table_name(node.table, state) .. "." .. name or name
+end
+
+-- ---- parentheses ----
+
+local NEGATION, UNARY = OPERATORS.not_, OPERATORS.neg
+
+-- The operator whose strength an expression has from outside; nil for what needs no parentheses anywhere, false for
+-- SQL of the script's own, whose strength is unknown.
+local function outer_operator(node)
+  local visit = node.visit
+  if visit == "binary" or visit == "junction" or visit == "unary" then
+    return node.operator
+  elseif visit == "between" or visit == "membership" then
+    return OPERATORS.eq
+  elseif visit == "label" or visit == "coerced" then
+    return outer_operator(node.element)
+  elseif (visit == "text" or visit == "literal_column") and not node.text:find("^[%w_%.]+$") then
+    return false
+  end
+  return nil
+end
+
+local function needs_parentheses(inner, outer, right)
+  if inner == nil then
+    return false
+  elseif inner == false then
+    return true
+  elseif inner == outer then
+    return not inner.associative and (right or inner.precedence < 7)
+  elseif inner.loose or (outer.loose and inner.precedence > 5) then
+    return inner.precedence >= outer.precedence or outer.precedence > 5
+  elseif inner.precedence == outer.precedence then
+    return right or inner.precedence < 7
+  end
+  return inner.precedence < outer.precedence
+end
+
+local function operand(node, outer, right, state)
+  local text = render(node, state)
+  return needs_parentheses(outer_operator(node), outer, right) and "(" .. text .. ")" or text
+end
+rendering.operand = operand
+
+-- ---- operators ----
+
+local function is_whole(node_type)
+  return node_type.kind ~= kinds.FLOAT
+end
+
+local function template_of(node, state)
+  local record = node.operator
+  local own = state.dialect.operators[record.name]
+  if own and record.name == "div" and not (is_whole(node.left.type) and is_whole(node.right.type)) then
+    own = nil
+  end
+  return own
+end
+
+local function escape_clause(escape)
+  return escape and " ESCAPE '" .. escape:gsub("'", "''") .. "'" or ""
+end
+
+function VISIT.binary(node, state)
+  local record, own = node.operator, template_of(node, state)
+  local left = operand(node.left, record, false, state)
+  local right = operand(node.right, record, true, state)
+  local text = own and own:format(left, right) or left .. " " .. record.text .. " " .. right
+  return text .. escape_clause(node.escape)
+end
+
+function VISIT.junction(node, state)
+  return render_list(node.clauses, state, " " .. node.operator.text .. " ", function(clause)
+    return operand(clause, node.operator, false, state)
+  end)
+end
+
+local function simple(node)
+  local visit = node.visit
+  return visit == "column" or visit == "bind" or visit == "function" or visit == "cast" or visit == "scalar"
+end
+
+-- "--" would begin a comment, so a minus has parentheses behind it wherever that is possible.
+function VISIT.unary(node, state)
+  local text = render(node.element, state)
+  if node.operator == UNARY then
+    return simple(node.element) and "-" .. text or "-(" .. text .. ")"
+  elseif node.operator == NEGATION then
+    local bare = outer_operator(node.element) == nil
+    return bare and "NOT " .. text or "NOT (" .. text .. ")"
+  end
+  return node.operator.text .. " " .. text
+end
+
+function VISIT.between(node, state)
+  local outer = OPERATORS.eq
+  local element = operand(node.element, outer, true, state)
+  local low = operand(node.low, outer, true, state)
+  return ("%s %sBETWEEN %s AND %s"):format(element, node.negated and "NOT " or "", low,
+    operand(node.high, outer, true, state))
+end
+
+function VISIT.membership(node, state)
+  local element = operand(node.element, OPERATORS.eq, true, state)
+  local members = node.members
+  local text = members.is_statement and "(" .. render(members, state) .. ")" or render(members, state)
+  return element .. (node.negated and " NOT IN " or " IN ") .. text
+end
+
+function VISIT.tuple(node, state)
+  return "(" .. render_list(node.elements, state) .. ")"
+end
+
+function VISIT.members(node, state)
+  return (node.rows and "(VALUES " or "(") .. render_list(node.elements, state) .. ")"
+end
+
+-- ---- single expressions ----
+
+VISIT["null"] = function()
+  return "NULL"
+end
+
+function VISIT.constant(node, state)
+  return state.dialect.constants[node.text]
+end
+
+function VISIT.all(_, state)
+  return state.dialect.constants["true"]
+end
+
+function VISIT.literal_column(node)
+  return node.text
+end
+
+function VISIT.text(node, state)
+  local pieces = functions.split_text(node.text)
+  local parts = { pieces[1] }
+  for position, bind in ipairs(node.binds) do
+    parts[#parts + 1] = render(bind, state)
+    parts[#parts + 1] = pieces[position + 1]
+  end
+  return concat(parts)
+end
+
+function VISIT.label(node, state)
+  return render(node.element, state)
+end
+
+function VISIT.coerced(node, state)
+  return render(node.element, state)
+end
+
+function VISIT.cast(node, state)
+  return ("CAST(%s AS %s)"):format(render(node.element, state), node.type:ddl(state.dialect))
+end
+
+function VISIT.collation(node, state)
+  local element = operand(node.element, UNARY, true, state)
+  return element .. " COLLATE " .. (state.dialect.collations[node.name] and node.name or quote(state, node.name))
+end
+
+function VISIT.json_path(node, state)
+  local element = render(node.element, state)
+  return state.dialect.json_path:format(element, render(node.steps, state))
+end
+
+VISIT["function"] = function(node, state)
+  if #node.arguments == 0 then
+    local whole = state.dialect.functions[node.name:lower()]
+    return whole or node.name .. (node.name:lower() == "count" and "(*)" or "()")
+  end
+  return node.name .. "(" .. render_list(node.arguments, state) .. ")"
+end
+
+function VISIT.filter(node, state)
+  local element = render(node.element, state)
+  return ("%s FILTER (WHERE %s)"):format(element, render(node.condition, state))
+end
+
+local order_term
+
+function VISIT.over(node, state)
+  local element, parts = render(node.element, state), {}
+  if #node.partitions > 0 then
+    parts[#parts + 1] = "PARTITION BY " .. render_list(node.partitions, state)
+  end
+  if #node.orders > 0 then
+    parts[#parts + 1] = "ORDER BY " .. render_list(node.orders, state)
+  end
+  parts[#parts + 1] = node.frame
+  return element .. " OVER (" .. concat(parts, " ") .. ")"
+end
+
+function VISIT.case(node, state)
+  if #node.conditions == 0 then
+    errors.raise("CompileError", "case_() has no branch; write case_():when(condition, value)")
+  end
+  local parts = { "CASE" }
+  parts[2] = node.subject and render(node.subject, state) or nil
+  for position, condition in ipairs(node.conditions) do
+    parts[#parts + 1] = "WHEN " .. render(condition, state)
+    parts[#parts + 1] = "THEN " .. render(node.results[position], state)
+  end
+  parts[#parts + 1] = node.otherwise and "ELSE " .. render(node.otherwise, state) or nil
+  return concat(parts, " ") .. " END"
+end
+
+function VISIT.extract(node, state)
+  local element, own = render(node.element, state), state.dialect.extract[node.field]
+  if own then
+    return (own:gsub("%$", function() return element end))
+  end
+  return ("EXTRACT(%s FROM %s)"):format(node.field, element)
+end
+
+function VISIT.exists(node, state)
+  return "EXISTS (" .. render(node.statement, state) .. ")"
+end
+
+function VISIT.scalar(node, state)
+  return "(" .. render(node.statement, state) .. ")"
+end
+
+-- ---- order ----
+
+-- A label is named where the select shows it, and written out elsewhere.
+function order_term(node, state)
+  if node.visit == "label" and state.labels[node] then
+    return quote(state, node.name)
+  elseif node.visit ~= "ordering" then
+    return render(node, state)
+  end
+  local text = order_term(node.element, state)
+  text = node.direction and text .. " " .. node.direction or text
+  return node.nulls and text .. " NULLS " .. node.nulls or text
+end
+VISIT.ordering, rendering.order_term = order_term, order_term
+
+return rendering

@@ -1,0 +1,258 @@
+--- render_select: selects and unions as SQL, and what stands in their FROM. Which tables that are is joining.lua's to
+-- say.
+local import = ...
+local errors = import "errors"
+local expression = import "expression"
+local joining = import "joining"
+local statement = import "statement"
+local rendering = import "render"
+
+local selects = {}
+local VISIT, NAMES = rendering.VISIT, rendering.NAMES
+local render, render_list, quote = rendering.render, rendering.list, rendering.quote
+local operand, order_term, table_name = rendering.operand, rendering.order_term, rendering.table_name
+local AND = expression.OPERATORS.and_
+local concat = table.concat
+
+-- ---- what is selected ----
+
+-- SQL that selects an entry. A part of a document is read as the document that it is.
+local function entry_text(entry, state)
+  local node = entry.node
+  local element = node.visit == "label" and node.element or node
+  local text = render(element, state)
+  if element.visit == "json_path" then
+    text = state.dialect.json_value:format(text)
+  end
+  return entry.said and text .. " AS " .. quote(state, entry.name) or text
+end
+
+--- The columns that a select or RETURNING lists.
+function selects.entries_text(entries, state)
+  return render_list(entries, state, ", ", entry_text)
+end
+
+-- ---- FROM ----
+
+local FROM = {}
+
+local function from_text(selectable, state)
+  return FROM[selectable.visit](selectable, state)
+end
+
+FROM.table = NAMES.table
+
+function FROM.alias(selectable, state)
+  local element = from_text(selectable.element, state)
+  return element .. " AS " .. table_name(selectable, state)
+end
+
+-- Tables outside are not seen from a subquery in FROM, unless it is lateral.
+local function with_enclosing(enclosing, state, fn, node)
+  local outer, labels = state.enclosing, state.labels
+  state.enclosing, state.labels = enclosing, {}
+  local text = fn(node, state, true)
+  state.enclosing, state.labels = outer, labels
+  return text
+end
+
+function FROM.subquery(selectable, state)
+  local text = with_enclosing(selectable.lateral and state.enclosing or nil, state, render, selectable.statement)
+  return ("%s(%s) AS %s"):format(selectable.lateral and "LATERAL " or "", text, table_name(selectable, state))
+end
+
+local function column_list(cte, state)
+  local names = {}
+  for position, entry in ipairs(cte.statement:exported()) do
+    names[position] = quote(state, entry.name)
+  end
+  return "(" .. concat(names, ", ") .. ")"
+end
+
+-- Compiled once, when first met; its markers come before all others, since WITH does.
+local function add_head(cte, state)
+  local markers = state.markers
+  state.markers = {}
+  local text = with_enclosing(nil, state, render, cte.statement)
+  local columns = cte.recursive and column_list(cte, state) or ""
+  state.heads[#state.heads + 1] = { text = table_name(cte, state) .. columns .. " AS (" .. text .. ")",
+    markers = state.markers, recursive = cte.recursive }
+  state.markers = markers
+end
+
+function FROM.cte(cte, state)
+  local first = rendering.first_version(cte)
+  local known = state.ctes[first]
+  if not known then
+    state.ctes[first] = cte
+    add_head(cte, state)
+  elseif cte.restates and known ~= cte then
+    errors.raise("CompileError", "two versions of the cte '%s' in one statement", cte.name or "?")
+  end
+  return table_name(cte, state)
+end
+
+function FROM.join(join, state)
+  local left, right = from_text(join.left, state), from_text(join.right, state)
+  right = join.right.visit == "join" and "(" .. right .. ")" or right
+  return ("%s %s %s ON %s"):format(left, join.kind, right, render(join.on, state))
+end
+
+local function chain_text(chain, state)
+  local parts = { from_text(chain.root, state) }
+  for position, step in ipairs(chain.steps) do
+    local target = from_text(step.target, state)
+    target = step.target.visit == "join" and "(" .. target .. ")" or target
+    parts[position + 1] = ("%s %s ON %s"):format(step.kind, target, render(step.on, state))
+  end
+  return concat(parts, " ")
+end
+
+-- A table that the enclosing statement reads already is meant, where the select reads others of its own.
+local function without_enclosing(chains, node, enclosing)
+  local kept, correlated = {}, nil
+  for _, selectable in ipairs(node.correlated or {}) do
+    correlated = correlated or {}
+    correlated[selectable] = true
+  end
+  for _, chain in ipairs(chains) do
+    local outer = (correlated or enclosing)[chain.root] and #chain.steps == 0
+    kept[#kept + 1] = not outer and chain or nil
+  end
+  if #kept == 0 then
+    errors.raise("InvalidRequestError", "a subquery reads only tables of the statement around it, and none is left for "
+      .. "its FROM; use aliased(...), or correlate(...) to say which are meant")
+  end
+  return kept
+end
+
+local function from_chains(node, state)
+  local chains = joining.chains(node)
+  if (state.enclosing and #chains > 1) or node.correlated then
+    return without_enclosing(chains, node, state.enclosing or {})
+  end
+  return chains
+end
+
+--- The tables that chains read, and those around them, as keys.
+function selects.tables_in(chains, enclosing)
+  local set = {}
+  for selectable in pairs(enclosing or {}) do
+    set[selectable] = true
+  end
+  for _, chain in ipairs(chains) do
+    for selectable in pairs(chain.holds) do
+      set[selectable] = true
+    end
+  end
+  return set
+end
+
+-- ---- select ----
+
+--- Conditions that must all hold.
+function selects.condition_text(conditions, state)
+  return render_list(conditions, state, " AND ", function(condition)
+    return #conditions == 1 and render(condition, state) or operand(condition, AND, false, state)
+  end)
+end
+
+--- Adds a clause where it has something to say.
+function selects.add_clause(parts, word, nodes, state, fn)
+  if nodes and #nodes > 0 then
+    parts[#parts + 1] = word
+    parts[#parts + 1] = fn(nodes, state)
+  end
+end
+
+local function order_list(nodes, state)
+  return render_list(nodes, state, ", ", order_term)
+end
+
+local function add_limits(parts, node, state)
+  if node.limited then
+    parts[#parts + 1] = "LIMIT " .. render(node.limited, state)
+  elseif node.skipped and state.dialect.offset_limit then
+    parts[#parts + 1] = "LIMIT " .. state.dialect.offset_limit
+  end
+  if node.skipped then
+    parts[#parts + 1] = "OFFSET " .. render(node.skipped, state)
+  end
+end
+
+--- FROM's tables.
+function selects.from_list(chains, state)
+  return render_list(chains, state, ", ", chain_text)
+end
+
+local function labels_of(entries)
+  local labels = {}
+  for _, entry in ipairs(entries) do
+    if entry.node.visit == "label" then
+      labels[entry.node] = true
+    end
+  end
+  return labels
+end
+
+local function select_parts(node, state, chains, entries)
+  local parts = { node.unique and "SELECT DISTINCT" or "SELECT", selects.entries_text(entries, state) }
+  selects.add_clause(parts, "FROM", chains, state, selects.from_list)
+  selects.add_clause(parts, "WHERE", node.wheres, state, selects.condition_text)
+  selects.add_clause(parts, "GROUP BY", node.groups, state, order_list)
+  selects.add_clause(parts, "HAVING", node.havings, state, selects.condition_text)
+  selects.add_clause(parts, "ORDER BY", node.orders, state, order_list)
+  add_limits(parts, node, state)
+  parts[#parts + 1] = state.dialect.row_locks and node.lock or nil
+  return parts
+end
+
+-- A member that is sorted, cut or itself a union stands as a table, since not every database takes parentheses here.
+local function member_text(member, state, named)
+  if member.visit == "compound" or member.orders or member.limited or member.skipped then
+    return "SELECT * FROM (" .. render(member, state, named) .. ")"
+  end
+  return render(member, state, named)
+end
+
+-- The result's columns are those of the first member; terms of ORDER BY name them.
+local function result_term(columns)
+  local function term(node, state)
+    if node.visit == "ordering" then
+      local text = term(node.element, state)
+      text = node.direction and text .. " " .. node.direction or text
+      return node.nulls and text .. " NULLS " .. node.nulls or text
+    elseif columns[node] then
+      return quote(state, columns[node])
+    end
+    return render(node, state)
+  end
+  return term
+end
+
+function VISIT.compound(node, state, named)
+  local columns = {}
+  for _, entry in ipairs(named and node:exported() or statement.entries(node:result_items())) do
+    columns[entry.node] = entry.name
+  end
+  local parts = { render_list(node.members, state, " " .. node.operator .. " ", function(member)
+    return member_text(member, state, named)
+  end) }
+  selects.add_clause(parts, "ORDER BY", node.orders, state, function(orders)
+    return render_list(orders, state, ", ", result_term(columns))
+  end)
+  add_limits(parts, node, state)
+  return concat(parts, " ")
+end
+
+function VISIT.select(node, state, named)
+  local chains = from_chains(node, state)
+  local enclosing, labels = state.enclosing, state.labels
+  local entries = named and node:exported() or statement.entries(node.items)
+  state.enclosing, state.labels = selects.tables_in(chains, enclosing), labels_of(entries)
+  local text = concat(select_parts(node, state, chains, entries), " ")
+  state.enclosing, state.labels = enclosing, labels
+  return text
+end
+
+return selects

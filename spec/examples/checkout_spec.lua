@@ -1,0 +1,21 @@
+-- @lua 5.4 @bare  After `make`, a script in the checkout finds the module without being told where it is.
+
+describe("a script in the checkout", function()
+  it("requires orrery after make", function()
+    local pipe = assert(io.popen("env -u LUA_PATH -u LUA_CPATH lua5.4 examples/portfolio.lua 2>&1"))
+    local output = pipe:read("a")
+    assert.is_true(pipe:close(), output)
+    assert.matches("3%. dogecoin, 100%.00 EUR\n", output)
+  end)
+
+  it("may name a file by URL", function()
+    local path = os.tmpname()
+    local pipe = assert(io.popen("lua5.4 examples/portfolio.lua 'sqlite:///" .. path .. "' 2>&1"))
+    local output = pipe:read("a")
+    assert.is_true(pipe:close(), output)
+    local file = assert(io.open(path, "rb"))
+    assert.equal("SQLite format 3", file:read(15))
+    file:close()
+    os.remove(path)
+  end)
+end)
