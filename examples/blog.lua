@@ -5,7 +5,7 @@
 --
 -- The tables users, posts and comments are dropped and made anew.
 local orm = require "orrery"
-local Integer, String, Text = orm.Integer, orm.String, orm.Text
+local Integer, String, Text, Date, DateTime = orm.Integer, orm.String, orm.Text, orm.Date, orm.DateTime
 local Mapped, ForeignKey, relationship = orm.Mapped, orm.ForeignKey, orm.relationship
 
 local url = arg[1] or "sqlite:///:memory:"
@@ -19,8 +19,8 @@ local User = Base:model("User", {
   __tablename__ = "users",
   id       = Mapped(Integer, { primary_key = true }),
   name     = Mapped(String(40), { unique = true }),
-  posts    = relationship("Post", { back_populates = "author", order_by = "id" }),
-  comments = relationship("Comment", { back_populates = "author", order_by = "id" }),
+  posts    = relationship("Post", { back_populates = "author", order_by = "written" }),
+  comments = relationship("Comment", { back_populates = "author", order_by = "posted" }),
 })
 
 local Post = Base:model("Post", {
@@ -28,15 +28,17 @@ local Post = Base:model("Post", {
   id       = Mapped(Integer, { primary_key = true }),
   title    = Mapped(String(100)),
   body     = Mapped(Text),
+  written  = Mapped(Date),
   user_id  = Mapped(orm.Optional(Integer), ForeignKey("users.id")),
   author   = relationship("User", { back_populates = "posts" }),
-  comments = relationship("Comment", { back_populates = "post", cascade = "all, delete-orphan", order_by = "id" }),
+  comments = relationship("Comment", { back_populates = "post", cascade = "all, delete-orphan", order_by = "posted" }),
 })
 
 local Comment = Base:model("Comment", {
   __tablename__ = "comments",
   id      = Mapped(Integer, { primary_key = true }),
   body    = Mapped(Text),
+  posted  = Mapped(DateTime),
   post_id = Mapped(Integer, ForeignKey("posts.id")),
   user_id = Mapped(Integer, ForeignKey("users.id")),
   post    = relationship("Post", { back_populates = "comments" }),
@@ -55,16 +57,16 @@ Base.metadata:create_all(engine)
 
 local session = orm.Session(engine)
 local prince, wendy = User{ name = "Prince" }, User{ name = "Wendy" }
-local rain = Post{ title = "On rain", body = "It was purple.", author = prince }
-local doves = Post{ title = "On doves", body = "They cry.", author = prince }
-local guitars = Post{ title = "On guitars", body = "Two are better.", author = wendy }
-local draft = Post{ title = "A draft", body = "Nobody signed this." }
+local rain = Post{ title = "On rain", body = "It was purple.", written = "2026-03-01", author = prince }
+local doves = Post{ title = "On doves", body = "They cry.", written = "2026-03-04", author = prince }
+local guitars = Post{ title = "On guitars", body = "Two are better.", written = "2026-03-02", author = wendy }
+local draft = Post{ title = "A draft", body = "Nobody signed this.", written = "2026-03-03" }
 
 rain.comments = {
-  Comment{ body = "I was there.", author = wendy },
-  Comment{ body = "So was I.", author = prince },
+  Comment{ body = "I was there.", posted = "2026-03-01 20:15:00", author = wendy },
+  Comment{ body = "So was I.", posted = "2026-03-01 20:16:00", author = prince },
 }
-doves.comments:append(Comment{ body = "Do they?", author = wendy })
+doves.comments:append(Comment{ body = "Do they?", posted = "2026-03-05 09:00:00", author = wendy })
 session:add_all{ prince, wendy, draft }
 session:commit()
 print(("saved: %d users, %d posts, %d comments"):format(session:query(User):count(), session:query(Post):count(),
@@ -91,18 +93,18 @@ local function titles(posts)
 end
 
 print("posts by Prince: "
-  .. titles(session:query(Post):join(User):filter(User.name:eq("Prince")):order_by(Post.id):all()))
+  .. titles(session:query(Post):join(User):filter(User.name:eq("Prince")):order_by(Post.written):all()))
 print("posts that Wendy commented on: "
-  .. titles(session:query(Post):join(Post.comments):filter_by{ user_id = wendy.id }:order_by(Post.id):all()))
+  .. titles(session:query(Post):join(Post.comments):filter_by{ user_id = wendy.id }:order_by(Post.written):all()))
 
 print("all posts, signed or not:")
-for _, row in ipairs(session:query(Post.title, User.name):outerjoin(Post.author):order_by(Post.id):all()) do
+for _, row in ipairs(session:query(Post.title, User.name):outerjoin(Post.author):order_by(Post.written):all()) do
   print(("  %-11s %s"):format(row.title, row.name or "nobody"))
 end
 
 print("comments by post:")
 local counted = session:query(Post.title, orm.func.count(Comment.id):label("n"))
-  :outerjoin(Post.comments):group_by(Post.id):order_by(Post.id)
+  :outerjoin(Post.comments):group_by(Post.id):order_by(Post.written)
 for _, row in ipairs(counted:all()) do
   print(("  %-11s %d"):format(row.title, row.n))
 end

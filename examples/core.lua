@@ -112,7 +112,7 @@ end)
 
 local busy = orm.select(users.c.name, func.count(addresses.c.id):label("n"))
   :outerjoin(addresses):group_by(users.c.id):order_by(func.count(addresses.c.id):desc(), users.c.name)
-print("  a statement shows its SQL:\n    " .. tostring(busy):gsub("\n", "\n    "))
+print("  a statement shows its SQL:\n    " .. tostring(busy))
 orm.with(engine:connect(), function(inner)
   for row in inner:execute(busy) do
     print(("  %-8s %d addresses"):format(row.name, row.n))

@@ -64,7 +64,7 @@ local engine = orm.create_engine(url, {
   end,
 })
 
-title("The tables, in " .. url .. ":")
+title("The tables are made anew in " .. url)
 Base.metadata:drop_all(engine)
 Base.metadata:create_all(engine)
 
@@ -83,13 +83,11 @@ title("Adding the portfolio, and nothing else, saves all four:")
 local session = orm.Session(engine)
 session:add(portfolio)
 session:commit()
-local id = portfolio.id
 session:close()
 
 title("Another session reads them back:")
 session = orm.Session(engine)
-local found = session:get(Portfolio, id)
-show(found)
+show(session:scalars(orm.select(Portfolio)):one())
 
 title("A query, and a method of the model:")
 local large = orm.select(Investment):where(Investment.amount:ge(10)):order_by(Investment.amount:desc())

@@ -198,8 +198,8 @@ function ATTACH.check() end
 
 -- ---- foreign keys ----
 
-local FOREIGN_OPTIONS = { name = 1, ondelete = 1, onupdate = 1, deferrable = 1, initially = 1, use_alter = 1, comment = 1,
-  info = 1 }
+local FOREIGN_OPTIONS = { name = 1, ondelete = 1, onupdate = 1, deferrable = 1, initially = 1, use_alter = 1,
+  comment = 1, info = 1 }
 
 ---@class orrery.ForeignKey
 ---@field target string|orrery.Column "table.column" or the column
@@ -241,8 +241,9 @@ local function new_reference(target, call)
 end
 
 --- What a column refers to, as an argument of its Column(): ForeignKey("author.id", { ondelete = "CASCADE" }).
+--- Options: name, ondelete, onupdate, deferrable, initially, use_alter.
 ---@param target string|orrery.Column "table.column", "schema.table.column" or the column itself
----@param options? { name?: string, ondelete?: string, onupdate?: string, deferrable?: boolean, initially?: string, use_alter?: boolean }
+---@param options? table
 ---@return orrery.ForeignKey
 function constraint.ForeignKey(target, options)
   local self = new_reference(target, "ForeignKey()")
@@ -396,8 +397,8 @@ local function index_table(parts)
   end
 end
 
---- An index on columns or expressions: Index("ix_user_name", "name", { unique = true }). Given columns of a table, it is
---- the table's at once; otherwise it goes among the table's arguments.
+--- An index on columns or expressions: Index("ix_user_name", "name", { unique = true }). Given columns of a table, it
+--- is the table's at once; otherwise it goes among the table's arguments.
 ---@param name string
 ---@param ... string|orrery.Element then options: unique, where (a condition: the index is partial)
 ---@return orrery.Constraint

@@ -13,6 +13,16 @@ local database = {}
 local Database = {}
 local metatable = { __metatable = { __name = "orrery.Database" } }
 
+local function names_of(self)
+  local names = errors.sorted_keys(Database)
+  for _, own in ipairs({ errors.sorted_keys(self), types.names }) do
+    for _, name in ipairs(own) do
+      names[#names + 1] = name
+    end
+  end
+  return names
+end
+
 function metatable.__index(self, key)
   local found = Database[key]
   if found == nil and types.is_type(types[key]) then
@@ -20,7 +30,7 @@ function metatable.__index(self, key)
   end
   if found == nil then
     errors.raise("ArgumentError", "a database has no '%s'%s", tostring(key),
-      errors.hint(tostring(key), errors.sorted_keys(Database)))
+      errors.hint(tostring(key), names_of(self)))
   end
   return found
 end

@@ -1,5 +1,5 @@
---- ddl: the SQL that makes and drops tables and indexes, and metadata:create_all() and drop_all(). One function per kind
--- of constraint; names are quoted by the dialect alone. What the tables are is schema.lua's.
+--- ddl: the SQL that makes and drops tables and indexes, and metadata:create_all() and drop_all(). One function for
+-- each kind of constraint; names are quoted by the dialect alone. What the tables are is schema.lua's.
 local import = ...
 local errors = import "errors"
 local core = import "core"
@@ -308,7 +308,6 @@ local function define(kind, accepts, wanted)
   end
 end
 
--- A class stands for its table.
 local function is_index(value)
   return schema.is_constraint(value) and value.kind == "index" and value.table ~= nil
 end

@@ -238,7 +238,17 @@ local function read_mixins(name, bodies, entries)
   end
 end
 
+local function check_special(name, body)
+  for key in pairs(body) do
+    if type(key) == "string" and key:sub(1, 2) == "__" and not order_of(body[key]) and not SPECIAL[key]
+      and not SETTABLE[key] then
+      refuse_name(name, key)
+    end
+  end
+end
+
 local function entries_of(name, base, body)
+  check_special(name, body)
   local entries = { declared = {}, special = {}, others = {} }
   read_mixins(name, base.bodies, entries)
   read_mixins(name, body.__mixins__ or {}, entries)
@@ -361,14 +371,16 @@ function declarative.derive(base, bodies)
   return setmetatable({ metadata = base.metadata, registry = base.registry, bodies = bodies }, base_metatable)
 end
 
-local BASE_OPTIONS = { metadata = true }
+local BASE_OPTIONS = { metadata = true, strict = true }
 
 --- A base for classes, with a MetaData and a registry of names of its own.
----@param options? { metadata: table }
+---@param options? { metadata: table, strict: boolean } strict = false lets objects take any name, as the script's own
 function declarative.declarative_base(options)
   options = errors.check_options(options, BASE_OPTIONS, "declarative_base()")
   local metadata = options.metadata or schema.MetaData()
-  return setmetatable({ metadata = metadata, registry = registry_module.new(metadata), bodies = {} }, base_metatable)
+  local registry = registry_module.new(metadata)
+  registry.strict = options.strict ~= false
+  return setmetatable({ metadata = metadata, registry = registry, bodies = {} }, base_metatable)
 end
 
 -- ---- what the core asks about objects ----
@@ -387,16 +399,18 @@ core.hook("read_other", function(object, key, member, class)
     return member
   end
   local self = mapper_module.of(class)
-  if type(key) == "string" then
-    unknown(self, key)
+  if not self.registry.strict then
+    return core.extra(object, key)
   end
-  return object and nil
+  unknown(self, key)
 end)
 
-core.hook("write_other", function(_, key, _, member, class)
+core.hook("write_other", function(object, key, value, member, class)
   local self = mapper_module.of(class)
   if member ~= nil then
     errors.raise("ArgumentError", "%s.%s is a method; it cannot be assigned on an object", self.name, key)
+  elseif not self.registry.strict then
+    return core.set_extra(object, key, value)
   end
   unknown(self, key)
 end)
@@ -407,7 +421,9 @@ core.hook("unknown_field", function(object, key, value, class)
     return
   end
   local self = mapper_module.of(class)
-  if type(key) ~= "string" then
+  if not self.registry.strict and self.methods[key] == nil then
+    return core.set_extra(object, key, value)
+  elseif type(key) ~= "string" then
     errors.raise("ArgumentError", "%s{...} takes named fields, got [%s]", self.name, errors.show(key))
   elseif self.methods[key] ~= nil then
     errors.raise("ArgumentError", "%s{...}: '%s' is a method, not a field", self.name, key)

@@ -175,8 +175,9 @@ local function as_operand(node, call)
   if type(mark) == "table" and mark.__operand then
     return mark.__operand(node)
   elseif not node.type then
+    local name = node.table and node.table.name or node.name
     errors.raise("ArgumentError", "%s: a column or value expected, got a whole %s%s", call, node.visit,
-      node.table and node.table.name and " '" .. node.table.name .. "'" or "")
+      name and " '" .. name .. "'" or "")
   end
   return node
 end

@@ -13,6 +13,7 @@ local change = import "change"
 local compiler = import "compiler"
 local ddl = import "ddl"
 local event = import "event"
+local url = import "url"
 local engine = import "engine"
 local relationship = import "relationship"
 local declarative = import "declarative"
@@ -52,6 +53,7 @@ export(declarative, "declarative_base", "Mapped", "mapped_column", "assign", "pa
 export(session, "Session", "sessionmaker")
 export(database, "database")
 
+orm.make_url = url.parse
 orm.dialects = compiler.dialects
 orm.alias = selectable.alias
 

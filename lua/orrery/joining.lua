@@ -41,6 +41,13 @@ local function add_children(node, parts, set)
   end
 end
 
+--- Whether a node is a table or a class, or anything else that has columns.
+---@param node table
+---@return boolean
+function joining.has_columns(node)
+  return SELECTABLE[node.visit] or node.visit == "entity"
+end
+
 -- A select inside has its own tables.
 function add_tables(node, set)
   if not node then
@@ -225,7 +232,8 @@ local function ambiguous(left, right, links)
     .. "second argument of join()", joining.describe(left), joining.describe(right), show_links(links))
 end
 
---- The condition that joins `right` to `left` by the only foreign key between them.
+--- The condition that joins `right` to `left` by the only foreign key between them; of an explicit join, the side
+--- that was joined last comes first.
 ---@param left table
 ---@param right table
 ---@return table condition
@@ -233,6 +241,8 @@ function joining.condition(left, right)
   local links = links_between(left, right)
   if #links == 0 then
     no_link({ left }, right)
+  elseif #links > 1 and left.visit == "join" then
+    return joining.condition(left.right, right)
   elseif #links > 1 then
     ambiguous(left, right, links)
   end

@@ -282,8 +282,16 @@ local function merge_backlog(items, backlog)
   return items
 end
 
-local function fetch(session, property, object)
-  local compiled = compiled_for(lazy_select(property), session.engine.dialect)
+-- An expired object does not know its foreign keys; its primary key it never forgets.
+local function ensure_columns(session, mapper, object, numbers)
+  for _, number in ipairs(numbers) do
+    if core.is_missing(object, number) then
+      return loading.refresh(session, mapper, object)
+    end
+  end
+end
+
+local function fetch(session, property, object, compiled)
   local values = values_of(compiled, object)
   return values and loading.run(session, compiled, values, true) or {}
 end
@@ -299,7 +307,7 @@ local function set_loaded(property, object, number, items)
   core.set_loaded(object, number, items[1])
 end
 
-core.hook("load_relation", function(object, number)
+core.hook("load_relation", function(object, number, flush)
   local mapper = mapper_module.of_object(object)
   local property = mapper.relationships[number - #mapper.column_keys]
   if property.lazy == "noload" then
@@ -310,11 +318,15 @@ core.hook("load_relation", function(object, number)
   end
   local session = session_of(mapper, object, property.key, "read it while the session is open, or add the object to a "
     .. "session again")
-  session:autoflush_now()
-  if select(2, core.peek(object, number)) then
-    return -- the flush has loaded it
+  if flush then
+    session:autoflush_now()
   end
-  set_loaded(property, object, number, fetch(session, property, object))
+  local compiled = compiled_for(lazy_select(property), session.engine.dialect)
+  ensure_columns(session, mapper, object, compiled.order)
+  local _, known = core.peek(object, number)
+  if not known then -- the flush may have loaded it, or the identity map have it
+    set_loaded(property, object, number, fetch(session, property, object, compiled))
+  end
 end)
 
 return loading

@@ -295,6 +295,7 @@ registry.set_configure(function(mappers)
   each_relationship(mappers, "add_backref")
   each_relationship(mappers, "resolve")
   each_relationship(mappers, "pair")
+  each_relationship(mappers, "order_elements")
   number_pairs(mappers)
   local specs = {}
   for position, one in ipairs(mappers) do

@@ -209,7 +209,7 @@ function Relationship:resolve()
     errors.raise("ArgumentError", "%s: '%s' belongs to another declarative base, with other tables", self:describe(),
       self.mapper.name)
   end
-  self.answer = self.parent.table.metadata.handle:relate{
+  local answer = self.parent.table.metadata.handle:relate{
     parent = self.parent.table.id,
     target = self.mapper.table.id,
     secondary = self.secondary and self.secondary.id,
@@ -218,8 +218,9 @@ function Relationship:resolve()
     uselist = list_wish(self),
     class = self.parent.name, attribute = self.key, target_class = self.mapper.name,
   }
-  self.direction, self.uselist = self.answer.direction, self.answer.uselist
+  self.direction, self.uselist = answer.direction, answer.uselist
   self:check()
+  self.answer = answer
 end
 
 --- Checks options that depend on the direction.

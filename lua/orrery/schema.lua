@@ -1,5 +1,5 @@
---- schema: MetaData and Table, the description of a database. Each MetaData has a handle of the core, which knows tables
--- by number and answers how they depend on one another; what a script sees of them are the objects made here.
+--- schema: MetaData and Table, the description of a database. Each MetaData has a handle of the core, which knows
+-- tables by number and answers how they depend on one another; what a script sees of them are the objects made here.
 -- The SQL that creates them is ddl.lua's.
 local import = ...
 local errors = import "errors"
@@ -110,8 +110,8 @@ end
 local function warn_of_target(key)
   local referred, positions = key:target()
   if not referred.metadata.handle:is_unique(referred.id, positions) then
-    errors.warn("foreign key '%s' refers to '%s', which is neither a primary key nor unique; databases refuse that when "
-      .. "rows are written", expression.describe(key.columns[1]), expression.describe(key.elements[1].column))
+    errors.warn("foreign key '%s' refers to '%s', which is neither a primary key nor unique; databases refuse that "
+      .. "when rows are written", expression.describe(key.columns[1]), expression.describe(key.elements[1].column))
   end
 end
 
@@ -152,8 +152,8 @@ function TABLE_MARK.__clause(self)
 end
 
 function table_metatable.__newindex(self, key)
-  errors.raise("ArgumentError", "Table '%s': '%s' cannot be assigned; columns and constraints are arguments of Table(), or "
-    .. "are added with append_column() and append_constraint()", self.fullname, tostring(key))
+  errors.raise("ArgumentError", "Table '%s': '%s' cannot be assigned; columns and constraints are arguments of "
+    .. "Table(), or are added with append_column() and append_constraint()", self.fullname, tostring(key))
 end
 
 function table_metatable.__tostring(self)
@@ -195,8 +195,8 @@ local function reset(self)
   self.metadata._by_id[self.id] = self
   rawset(self, "c", new_columns(self))
   rawset(self, "key_constraint", nil)
-  for _, field in ipairs({ "columns", "primary_key", "foreign_keys", "foreign_key_constraints", "constraints", "indexes",
-    "parts" }) do
+  for _, field in ipairs({ "columns", "primary_key", "foreign_keys", "foreign_key_constraints", "constraints",
+    "indexes", "parts" }) do
     rawset(self, field, {})
   end
 end
@@ -225,8 +225,8 @@ function Table:_set_primary_key(key)
   end
   for _, one in ipairs(self.primary_key) do
     if not named[one] then
-      errors.raise("ArgumentError", "table '%s': column '%s' says primary_key = true, but the PrimaryKeyConstraint leaves "
-        .. "it out", self.fullname, one.name)
+      errors.raise("ArgumentError", "table '%s': column '%s' says primary_key = true, but the PrimaryKeyConstraint "
+        .. "leaves it out", self.fullname, one.name)
     end
   end
   rawset(self, "primary_key", key.columns)
@@ -392,8 +392,8 @@ end
 local function make(name, metadata, options, arguments, count)
   local namespace = options.schema or metadata.schema
   local fullname = namespace and namespace .. "." .. name or name
-  local self = setmetatable({ visit = "table", name = name, schema = namespace, fullname = fullname, metadata = metadata,
-    comment = options.comment, info = options.info or {}, options = options }, table_metatable)
+  local self = setmetatable({ visit = "table", name = name, schema = namespace, fullname = fullname,
+    metadata = metadata, comment = options.comment, info = options.info or {}, options = options }, table_metatable)
   reset(self)
   local ok, err = pcall(fill, self, arguments, count)
   if not ok then
@@ -415,9 +415,11 @@ local function existing(found, options, arguments, count, call)
 end
 
 --- A table: Table("book", metadata, Column(...), ..., { options }). The name alone gives a table that is declared.
+--- Options: schema, extend_existing, keep_existing, comment, info, sqlite_autoincrement, sqlite_strict,
+--- sqlite_with_rowid.
 ---@param name string
 ---@param metadata orrery.MetaData
----@param ... orrery.Column|orrery.Constraint then options: schema, extend_existing, keep_existing, comment, info, sqlite_autoincrement, sqlite_strict, sqlite_with_rowid
+---@param ... orrery.Column|orrery.Constraint
 ---@return orrery.Table
 function schema.Table(name, metadata, ...)
   constraint.check_name(name, "Table()")

@@ -114,7 +114,7 @@ function selectable.expect(value, call, position)
     return node.table
   elseif node.is_statement then
     errors.raise("ArgumentError", "%s: argument %d is a select; write select(...):subquery()", call, position)
-  elseif not node.columns then
+  elseif not joining.has_columns(node) then
     errors.raise("ArgumentError", "%s: argument %d is a %s; a class, table or subquery expected", call, position,
       node.visit)
   end

@@ -167,7 +167,7 @@ function statement.entries(items)
   local entries, raw, counters = {}, {}, {}
   for position, item in ipairs(items) do
     local first = #entries + 1
-    if item.columns then
+    if joining.has_columns(item) then
       local entity = item.visit == "entity" and item or nil
       for index, column in ipairs(item.columns) do
         add_entry(entries, column, counters, entity, index)
@@ -598,7 +598,7 @@ local function do_join(self, target, condition, options)
   condition, options = split_join(condition, options)
   local steps, source = read_join(self, target, condition, selectable.join_kind(options, "join()"))
   local node = expression.clause(source)
-  return add_steps(self, steps, node and node.columns and node or steps[#steps].target)
+  return add_steps(self, steps, node and joining.has_columns(node) and node or steps[#steps].target)
 end
 
 --- Joins along a relationship (join(User.posts)), to a class or table by the foreign key between them, or on a
@@ -638,7 +638,7 @@ local function named_source(self)
     return sources[#sources]
   end
   local first = self.items[1]
-  if first.columns then
+  if joining.has_columns(first) then
     return first
   end
   return joining.tables_of(first)[1] or errors.raise("InvalidRequestError",

@@ -81,6 +81,7 @@ static void name_columns(sqlite3 *db, orr_error *error) {
   if (item[name] != '.' || name >= sizeof error->table)
     return;
   memcpy(error->table, item, name);
+  error->table[name] = '\0';
   while (strncmp(item, error->table, name) == 0 && item[name] == '.') {
     len = strcspn(item, ",");
     if (error->columns[0])

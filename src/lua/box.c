@@ -71,7 +71,7 @@ bool orr_toint64(lua_State *L, int index, int64_t *out) {
     return false;
 #if !ORR_INT64
   /* Beyond 2^53 a double stands for several integers: which one was meant is unknown. */
-  if (number > (double)ORR_MAX_SAFE || number < -(double)ORR_MAX_SAFE)
+  if (number >= (double)ORR_MAX_SAFE || number <= -(double)ORR_MAX_SAFE)
     return false;
 #endif
   *out = (int64_t)number;

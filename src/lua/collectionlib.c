@@ -181,7 +181,7 @@ static int extend(lua_State *L) {
   lua_settop(L, 2);
   int count = other ? (int)other->count : (int)orr_rawlen(L, 2);
   if (other)
-    orr_getuservalue(L, 2);
+    push_copy(L, other, 2); /* which may lose its items as they come in here */
   else
     lua_pushvalue(L, 2);
   orr_instance *owner = begin(L, list);
@@ -219,8 +219,8 @@ static int pop(lua_State *L) {
   orr_collection *list = check(L);
   if (list->count == 0 && lua_isnoneornil(L, 2))
     return 0;
-  lua_Integer at = luaL_optinteger(L, 2, (lua_Integer)list->count);
-  if (at < 1 || at > (lua_Integer)list->count)
+  int64_t at = list->count;
+  if (!lua_isnoneornil(L, 2) && (!orr_toint64(L, 2, &at) || at < 1 || at > (int64_t)list->count))
     return refuse(L, list, "pop: no such position");
   push_field(L, 1, (int)at);
   lua_insert(L, 2);

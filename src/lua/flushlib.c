@@ -38,7 +38,8 @@ typedef struct undo_entry {
 
 typedef struct entry {
   orr_unit_kind kind;
-  bool writes;        /* an update that may have something to write */
+  bool writes;         /* an update that has something to write */
+  bool written;        /* an insert that has its key */
   uint32_t first_sync; /* + 1 */
 } entry;
 
@@ -118,7 +119,7 @@ static uint32_t enter(lua_State *L, flush *f, int index, orr_unit_kind kind) {
   f->entries = grow(L, f, f->entries, &f->entry_room, f->count + 1, sizeof *f->entries);
   lua_pushvalue(L, index);
   lua_rawseti(L, f->objects, (int)f->count + 1);
-  entry fresh = {kind, false, 0};
+  entry fresh = {kind, false, false, 0};
   f->entries[f->count++] = fresh;
   object->action = (uint32_t)f->count;
   return object->action;
@@ -173,7 +174,8 @@ static bool same_value(const orr_value *a, const orr_value *b) {
 static void set_column(lua_State *L, flush *f, int index, int column, const orr_value *value) {
   orr_instance *object = lua_touserdata(L, index);
   orr_value present;
-  orr_instance_freshen(L, object, index, f->session);
+  if (object->state == ORR_PERSISTENT)
+    orr_instance_freshen(L, object, index, f->session);
   orr_instance_value(L, object, index, column, &present);
   unsigned tag = orr_tags(object)[column];
   if (!(tag & ORR_UNLOADED) && same_value(&present, value))
@@ -308,6 +310,7 @@ typedef struct history {
   int now, before;           /* index of the table that holds the items */
   uint32_t now_count, before_count;
   bool changed;
+  bool stray; /* it may hold objects that are not in the session */
 } history;
 
 static uint32_t push_single(lua_State *L, bool present) {
@@ -344,6 +347,7 @@ static void push_list_history(lua_State *L, const orr_instance *object, int list
   orr_getuservalue(L, list_index);
   h->now = lua_gettop(L);
   h->now_count = list->count;
+  h->stray = list->stray;
   lua_rawgeti(L, h->now, ORR_COLLECTION_OLD);
   if (lua_istable(L, -1)) {
     h->before_count = (uint32_t)orr_rawlen(L, -1);
@@ -505,6 +509,10 @@ static void loosen(lua_State *L, flush *f, int object, int number, const history
   }
 }
 
+static void look_for_stray(lua_State *L, flush *f, int object, int item, int number) {
+  takes_part(L, f, object, item, number);
+}
+
 /* Second pass: foreign keys from parents, new link rows. */
 static void fasten(lua_State *L, flush *f, int object, int number, const history *h) {
   const orr_relationship *relation = relation_at(L, object, number);
@@ -520,6 +528,8 @@ static void fasten(lua_State *L, flush *f, int object, int number, const history
     visit_difference(L, f, object, number, h->now, h->now_count, h->before, known, add_link_row);
   } else if (!mirrored(relation)) {
     visit_difference(L, f, object, number, h->now, h->now_count, h->before, known, adopt);
+  } else if (h->stray) {
+    visit_difference(L, f, object, number, h->now, h->now_count, h->before, known, look_for_stray);
   }
 }
 
@@ -874,6 +884,31 @@ static void apply_syncs(lua_State *L, flush *f, uint32_t n, int index) {
   }
 }
 
+/* Whether a parent waits for its key still: then the row cannot go into the same statement. */
+static bool must_wait(const flush *f, uint32_t n) {
+  for (uint32_t s = f->entries[n - 1].first_sync; s; s = f->syncs[s - 1].next) {
+    const entry *parent = &f->entries[f->syncs[s - 1].from - 1];
+    if (parent->kind == ORR_UNIT_INSERT && !parent->written)
+      return true;
+  }
+  return false;
+}
+
+/* Whether a parent gets its key from a statement that is yet to run: then the object cannot be part of that one. */
+static bool waits_for_key(lua_State *L, flush *f, uint32_t n) {
+  bool waits = false;
+  for (uint32_t s = f->entries[n - 1].first_sync; s && !waits; s = f->syncs[s - 1].next) {
+    const pending_sync *sync = &f->syncs[s - 1];
+    orr_instance *parent = push_object(L, f, sync->from);
+    for (int p = 0; p < sync->relation->pair_count && !waits; p++) {
+      const orr_pair *pair = &sync->relation->pairs[p];
+      waits = (orr_tags(parent)[sync->from_far ? pair->far : pair->near] & ORR_TAG) == ORR_NULL;
+    }
+    lua_pop(L, 1);
+  }
+  return waits;
+}
+
 enum { LEFT_OUT = '0', WRITTEN = '1', RETURNED = '2' };
 
 static unsigned char insert_shape_of(lua_State *L, const orr_instance *object, int column) {
@@ -966,6 +1001,8 @@ static void insert_rows(lua_State *L, flush *f, const orr_unit_batch *batch, uin
   check_inserted(L, f, r->class, count);
   if (key >= 0)
     store_made_keys(L, f, batch, first, count, key);
+  for (uint32_t i = 0; i < count; i++)
+    f->entries[record_at(f, batch, first + i)->object - 1].written = true;
   announce(L, &b, "after");
   lua_settop(L, top);
 }
@@ -995,7 +1032,7 @@ static void write_inserts(lua_State *L, flush *f, const orr_unit_batch *batch) {
     uint32_t run = 0, limit = 0;
     for (; i + run < batch->count && (run == 0 || run < limit); run++) {
       const record *other = record_at(f, batch, i + run);
-      if (other->class != r->class)
+      if (other->class != r->class || (run && must_wait(f, other->object)))
         break;
       orr_instance *object = push_object(L, f, other->object);
       apply_syncs(L, f, other->object, lua_gettop(L));
@@ -1093,7 +1130,7 @@ static void write_updates(lua_State *L, flush *f, const orr_unit_batch *batch) {
     bool any = false;
     for (; i + run < batch->count; run++) {
       const record *other = record_at(f, batch, i + run);
-      if (other->class != r->class)
+      if (other->class != r->class || (run && waits_for_key(L, f, other->object)))
         break;
       orr_instance *object = push_object(L, f, other->object);
       apply_syncs(L, f, other->object, top + 2);

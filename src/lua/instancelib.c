@@ -147,7 +147,7 @@ void orr_instance_forget(lua_State *L, orr_instance *object, int index, uint32_t
 }
 
 void orr_instance_freshen(lua_State *L, orr_instance *object, int index, orr_session *session) {
-  if (object->epoch != session->epoch)
+  if (object->state == ORR_PERSISTENT && object->epoch != session->epoch)
     orr_instance_forget(L, object, index, session->epoch);
 }
 
@@ -175,12 +175,37 @@ void orr_instance_keep_old(lua_State *L, orr_instance *object, int index, int co
   object->flags |= ORR_HAS_OLD;
 }
 
+/* Of the changes noted for an unloaded collection, keeps those whose item is not in the session `number`: they are
+   not in the database either. The table of notes is on top; pushes the fresh one, or nil. */
+static void keep_unsaved(lua_State *L, uint32_t number) {
+  int notes = lua_gettop(L), count = (int)orr_rawlen(L, notes), kept = 0;
+  lua_newtable(L);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, notes, i);
+    lua_rawgeti(L, -1, 1);
+    const orr_instance *item = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (item->session != number)
+      lua_rawseti(L, notes + 1, ++kept);
+    lua_settop(L, notes + 1);
+  }
+  if (!kept) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+  }
+}
+
 /* Drops what a collection of relation r remembers. */
-static void settle_relation(lua_State *L, const orr_class *class, int user, int r) {
+static void settle_relation(lua_State *L, const orr_instance *object, int user, int r) {
+  const orr_class *class = object->class;
   lua_pushnil(L);
   lua_rawseti(L, user, -orr_user_relation(class, r));
-  lua_pushnil(L);
-  lua_rawseti(L, user, orr_user_backlog(class, r));
+  lua_rawgeti(L, user, orr_user_backlog(class, r));
+  if (lua_istable(L, -1)) {
+    keep_unsaved(L, object->session);
+    lua_rawseti(L, user, orr_user_backlog(class, r));
+  }
+  lua_pop(L, 1);
   lua_rawgeti(L, user, orr_user_relation(class, r));
   orr_collection *list = orr_box_test(L, -1, &orr_collection_kind);
   if (list)
@@ -206,7 +231,7 @@ void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
   if (!has_user)
     return;
   for (int r = 0; r < class->relation_count; r++)
-    settle_relation(L, class, user, r);
+    settle_relation(L, object, user, r);
   lua_pop(L, 1);
   object->flags &= (uint16_t)~ORR_HAS_OLD;
 }
@@ -605,6 +630,15 @@ static int stored(lua_State *L) {
   return 1;
 }
 
+/* core.is_missing(object, column number): its stored value is not there. A key column's is, even when expired. */
+static int is_missing(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int column = (int)luaL_checkinteger(L, 2) - 1;
+  bool is_key = object->class->columns[column].flags & ORR_COLUMN_KEY;
+  lua_pushboolean(L, !is_key && orr_tags(object)[column] & ORR_UNLOADED);
+  return 1;
+}
+
 /* core.old(object, attribute number) -> old value (false: not known), or nil where nothing was changed */
 static int old(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
@@ -670,6 +704,27 @@ static int backlog(lua_State *L) {
   return 1;
 }
 
+/* core.extra(object, name) and core.set_extra(object, name, value): the script's own fields. */
+static int extra(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  if (!(object->flags & ORR_HAS_USER) || lua_type(L, 2) != LUA_TSTRING)
+    return 0;
+  orr_getuservalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_rawget(L, -2);
+  return 1;
+}
+
+static int set_extra(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  luaL_checktype(L, 2, LUA_TSTRING);
+  lua_settop(L, 3);
+  orr_instance_user(L, object, 1);
+  lua_insert(L, 2);
+  lua_rawset(L, 2);
+  return 0;
+}
+
 /* core.forget(object): its attributes count as unloaded, changes are dropped. */
 static int forget(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
@@ -695,6 +750,7 @@ void orr_instance_open(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"new", new_object},   {"assign", assign_fields},     {"state", state},           {"peek", peek},
       {"stored", stored},    {"old", old},                  {"replace_raw", replace_raw}, {"set_loaded", set_loaded},
-      {"backlog", backlog},  {"forget", forget},            {"unload", unload},         {NULL, NULL}};
+      {"backlog", backlog},  {"forget", forget},            {"unload", unload},
+      {"is_missing", is_missing}, {"extra", extra},           {"set_extra", set_extra},   {NULL, NULL}};
   orr_setfuncs(L, functions);
 }

@@ -96,13 +96,14 @@ static bool has_row(const orr_instance *object) {
   return state == ORR_PERSISTENT || state == ORR_DETACHED;
 }
 
-static void load(lua_State *L, const orr_end *end) {
+static void load(lua_State *L, const orr_end *end, bool flush) {
   if (from_map(L, end))
     return;
   orr_push_hook(L, "load_relation");
   lua_pushvalue(L, end->index);
   lua_pushinteger(L, end->object->class->column_count + end->relation + 1);
-  lua_call(L, 2, 0);
+  lua_pushboolean(L, flush);
+  lua_call(L, 3, 0);
   push_kept(L, end);
 }
 
@@ -133,7 +134,7 @@ static void freshen(lua_State *L, const orr_end *end) {
     orr_instance_freshen(L, end->object, end->index, session);
 }
 
-bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int relation, bool with_load) {
+static bool get(lua_State *L, orr_instance *object, int index, int relation, bool with_load, bool flush) {
   orr_end end = {object, orr_absindex(L, index), relation};
   if (with_load)
     freshen(L, &end);
@@ -144,7 +145,7 @@ bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int rel
   }
   if (lua_isnil(L, -1) && with_load) {
     lua_pop(L, 1);
-    load(L, &end);
+    load(L, &end, flush);
   }
   bool loaded = !lua_isnil(L, -1);
   if (lua_isboolean(L, -1)) {
@@ -152,6 +153,15 @@ bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int rel
     lua_pushnil(L);
   }
   return loaded;
+}
+
+bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int relation, bool with_load) {
+  return get(L, object, index, relation, with_load, true);
+}
+
+/* What is there before a change, loaded when asked for. No flush comes in between: it would write half of the change. */
+static bool get_former(lua_State *L, const orr_end *end, bool with_load) {
+  return get(L, end->object, end->index, end->relation, with_load, false);
 }
 
 /* ---- changing one end, without events ---- */
@@ -212,9 +222,11 @@ static void change_list(lua_State *L, const orr_end *end, int item, bool add) {
   } else {
     int at = lua_gettop(L);
     orr_collection_keep(L, list, at);
-    if (add)
+    if (add) {
+      const orr_instance *object = lua_touserdata(L, item);
+      list->stray = list->stray || object->session != end->object->session;
       orr_collection_push_item(L, list, at, item);
-    else
+    } else
       orr_collection_take_item(L, list, at, item);
     mark(L, end);
   }
@@ -276,7 +288,7 @@ static void link_far(lua_State *L, const orr_end *near, int item) {
     return;
   }
   bool ask = about(&far)->flags & ORR_RELATION_LOAD_OLD;
-  orr_relationship_get(L, far.object, far.index, far.relation, ask);
+  get_former(L, &far, ask);
   bool same = lua_rawequal(L, -1, near->index);
   if (lua_isuserdata(L, -1) && !same) {
     orr_end former = end_at(L, lua_gettop(L), near->relation);
@@ -330,7 +342,7 @@ void orr_relationship_removed(lua_State *L, orr_instance *owner, int owner_index
 }
 
 static void replace_list(lua_State *L, const orr_end *end, int value) {
-  orr_relationship_get(L, end->object, end->index, end->relation, true);
+  get_former(L, end, true);
   orr_collection *list = orr_box_check(L, lua_gettop(L), &orr_collection_kind);
   orr_collection_replace(L, list, lua_gettop(L), value);
   lua_pop(L, 1);
@@ -338,7 +350,7 @@ static void replace_list(lua_State *L, const orr_end *end, int value) {
 
 static void replace_scalar(lua_State *L, const orr_end *end, int value) {
   bool ask = about(end)->flags & ORR_RELATION_LOAD_OLD && has_row(end->object);
-  bool loaded = orr_relationship_get(L, end->object, end->index, end->relation, ask);
+  bool loaded = get_former(L, end, ask);
   int old = lua_gettop(L);
   if (loaded && lua_rawequal(L, old, value)) {
     lua_pop(L, 1);

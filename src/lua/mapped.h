@@ -229,6 +229,7 @@ typedef struct orr_collection {
   uint32_t count;
   int relation; /* from 0, of the owner's class */
   bool kept;    /* COLLECTION_OLD holds the items as they were before the first change */
+  bool stray;   /* an item came in from its own side, without a cascade into the session */
 } orr_collection;
 
 /* User value of a collection: its items at 1..count, and: */
