@@ -299,19 +299,16 @@ end
 
 -- ---- the copy ----
 
-local function copy_file(from, to)
-  local source = assert(io.open(from, "rb"))
-  local target = assert(io.open(to, "wb"))
-  target:write((source:read("*a")))
-  source:close()
-  target:close()
-end
-
+local source = assert(io.open(path, "rb"))
 local copy = os.tmpname()
-copy_file(path, copy)
+local target = assert(io.open(copy, "wb"))
+target:write((source:read("*a")))
+source:close()
+target:close()
+
 local ok, err = pcall(tell, "sqlite:///" .. copy)
 os.remove(copy)
 if not ok then
-  error(err, 0)
+  error(tostring(err), 0)
 end
 print("\n" .. path .. " is as it was: the sale went into a copy, which is gone.")

@@ -455,7 +455,7 @@ core.hook("accept", function(class, number, value)
   local other = mapper_module.of_object(value)
   errors.raise("ArgumentError", "%s takes %s of class '%s', got %s%s", property:describe(),
     property.uselist and "objects" or "an object", property.mapper.name,
-    other and ("an object of class '%s'"):format(other.name) or errors.show(value),
+    other and ("an object of class '%s'"):format(other.name) or type(value) == "table" and "a list" or errors.show(value),
     type(value) == "table" and not property.uselist and " (this side holds one object: the foreign key stands in '"
       .. self.table.name .. "')" or "")
 end)

@@ -450,17 +450,27 @@ local function is_packable(value)
   return type(value) == "number" or (type(value) == "string" and not value:find("\0", 1, true))
 end
 
+-- One type binds all items. What does not have it must fit the column's own, as in any comparison.
+local function check_item(value, item_type, self, name)
+  local kind = type(value)
+  if value == null then
+    return
+  elseif kind ~= "number" and kind ~= "string" and kind ~= "boolean" then
+    check_value(value, self, name)
+  elseif compared(self.type, value) ~= item_type then
+    self.type:to_db(value)
+  end
+end
+
 local function value_list(list, length, self, name)
   local values, packed = {}, length > MAX_MARKERS and self.type.kind ~= kinds.BLOB
+  local item_type = compared(self.type, list[1])
   for position = 1, length do
     local value = list[position]
-    if type(value) == "table" or type(value) == "function" or type(value) == "userdata" and value ~= null then
-      check_value(value, self, name)
-    end
+    check_item(value, item_type, self, name)
     packed = packed and is_packable(value)
     values[position] = value
   end
-  local item_type = length > 0 and compared(self.type, values[1]) or self.type
   return setmetatable({ visit = "list", values = values, count = length, packed = packed, type = item_type }, metatable)
 end
 

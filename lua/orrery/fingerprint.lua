@@ -35,15 +35,31 @@ end
 
 -- ---- things that stay: tables, classes, columns ----
 
+-- Short texts for what stays the same between statements: by object, and by what they stand for. They are never given
+-- twice, so dropping all of them when there are too many costs no more than statements compiled anew.
+local MAX_SHORT = 10000
 local ids, tokens = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
-local last_id = 0
+local short, shorts, last_id = {}, 0, 0
+
+local function new_id()
+  last_id = last_id + 1
+  return "#" .. last_id
+end
 
 local function id_of(object)
-  local id = ids[object]
+  local id = ids[object] or new_id()
+  ids[object] = id
+  return id
+end
+
+local function shortened(text)
+  local id = short[text]
   if not id then
-    last_id = last_id + 1
-    id = "#" .. last_id
-    ids[object] = id
+    if shorts >= MAX_SHORT then
+      short, shorts = {}, 0
+    end
+    id, shorts = new_id(), shorts + 1
+    short[text] = id
   end
   return id
 end
@@ -78,7 +94,7 @@ local function column(node)
     walk(owner)
     return emit(column_text(node, ""))
   end
-  token = column_text(node, owner and id_of(owner) or "")
+  token = shortened(column_text(node, owner and id_of(owner) or ""))
   tokens[node] = token
   emit(token)
 end
@@ -96,7 +112,7 @@ local function entity(node)
   if node.table.visit == "table" then
     local known = tokens[node]
     if not known or known.columns ~= #node.columns then
-      known = { columns = #node.columns, text = entity_text(node) }
+      known = { columns = #node.columns, text = shortened(entity_text(node)) }
       tokens[node] = known
     end
     return emit(known.text)
@@ -260,7 +276,7 @@ function fingerprint.finish(wanted)
     end
     nodes[position], places[node] = nil, nil
   end
-  count = 0
+  count, values, seen = 0, nil, nil
   return kept
 end
 

@@ -39,7 +39,7 @@ orm.all = expression.all
 
 export(errors, "try", "is_error", "on_warning")
 export(types, "Integer", "SmallInteger", "BigInteger", "Float", "Double", "Numeric", "String", "Text", "Boolean", "Date",
-  "Time", "DateTime", "LargeBinary", "JSON", "Enum", "Uuid", "Optional")
+  "Time", "DateTime", "LargeBinary", "JSON", "Enum", "Uuid", "Optional", "TypeDecorator")
 export(expression, "and_", "or_", "not_", "literal")
 export(functions, "text", "bindparam", "case_", "cast", "exists", "tuple_", "extract", "literal_column", "type_coerce")
 export(schema, "MetaData", "Table", "Column", "ForeignKey", "ForeignKeyConstraint", "PrimaryKeyConstraint", "UniqueConstraint",

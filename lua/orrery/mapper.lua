@@ -304,6 +304,7 @@ registry.set_configure(function(mappers)
   for position, one in ipairs(mappers) do
     core.configure(one.class, specs[position])
     one.configured = true
+    one.table:_freeze()
     check_overlap(one)
   end
 end)

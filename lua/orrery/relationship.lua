@@ -257,6 +257,10 @@ function Relationship:add_backref()
   end
   local name, given = backref_of(self)
   local target = resolve_target(self)
+  if target.configured then
+    errors.raise("InvalidRequestError", "%s: backref '%s' comes too late, '%s' is in use already; declare this class before the "
+      .. "first object or query, or use back_populates on both sides", self:describe(), name, target.name)
+  end
   local options = { back_populates = self.key, secondary = self.options.secondary,
     foreign_keys = self.options.foreign_keys, viewonly = self.options.viewonly }
   for key, value in pairs(given) do

@@ -16,6 +16,7 @@ local kinds = core.kinds
 --   dialect; markers: what the markers stand for, in the order of the text; numbered: how many there are so far
 --   names: of aliases and subqueries without one, by object; stems: how many names were made
 --   enclosing: tables of the statements around the one in progress; labels: those that the select in progress shows
+--   own: whether what is rendered belongs to a table (a column's default), not to the statement
 --   ctes: by their first version; heads: the parts of WITH that are done
 --- What is known before anything is compiled.
 ---@param dialect orrery.Dialect
@@ -47,11 +48,10 @@ rendering.list = render_list
 
 -- ---- markers ----
 
--- `source` says where the value comes from: { node, index in a list, pack }, or { callable }, or { node, own = true }
--- for a value that the statement does not hold itself (a column's default).
+-- `source` says where the value comes from: { node, index in a list, pack } or { callable }.
 local function marker(state, source)
   state.numbered = state.numbered + 1
-  source.number = state.numbered
+  source.number, source.own = state.numbered, state.own
   state.markers[#state.markers + 1] = source
   local text = state.dialect.marker
   return text == "?" and text or text:format(state.numbered)

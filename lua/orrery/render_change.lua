@@ -15,17 +15,19 @@ local concat = table.concat
 
 -- ---- insert ----
 
--- What a column gets that the statement gives no value for, or nil: `default` for inserts, `onupdate` for updates.
+-- What a column gets that the statement gives no value for: its `default` in inserts, its `onupdate` in updates.
 local function default_text(column, default, state)
-  if default == nil then
-    return nil
-  elseif type(default) == "function" then
-    return marker(state, { callable = default, type = column.type, key = column.key or column.name })
+  local text
+  state.own = true
+  if type(default) == "function" then
+    text = marker(state, { callable = default, type = column.type, key = column.key or column.name })
   elseif expression.clause(default) then
-    return render(expression.clause(default), state)
+    text = render(expression.clause(default), state)
+  else
+    text = marker(state, { node = { visit = "bind", value = default, type = column.type, key = column.key or column.name } })
   end
-  local value = { visit = "bind", value = default, type = column.type, key = column.key or column.name }
-  return marker(state, { node = value, own = true })
+  state.own = nil
+  return text
 end
 
 -- Columns of the table that have a default of `field` and are not among the statement's.

@@ -319,10 +319,26 @@ function Result:keys()
   return names
 end
 
+-- The whole buffer, where nothing was read of it yet and nothing is made of its elements: they need not be copied.
+local function take_buffer(self)
+  local source = self.source
+  if self.convert or self.seen or not self.shape or not source.complete or source.exhausted or source.position > 0 then
+    return nil
+  end
+  check_readable(source)
+  local buffer = source.buffer
+  source.buffer, source.exhausted = EMPTY, true
+  return buffer
+end
+
 --- All elements that are left. NULL among scalars is orm.null.
 ---@return table
 function Result:all()
   check(self, "all")
+  local whole = take_buffer(self)
+  if whole then
+    return whole
+  end
   local list, count = {}, 0
   for value in next_value, self do
     count = count + 1

@@ -117,9 +117,8 @@ end
 
 --- Looks up every foreign key, raising for one that refers to nothing, and warns of those that will not work.
 function MetaData:_check()
-  self.handle:resolve()
-  for _, id in ipairs(self.handle:sorted()) do
-    for _, key in ipairs(self._by_id[id].foreign_key_constraints) do
+  for _, tbl in ipairs((self:_sorted())) do
+    for _, key in ipairs(tbl.foreign_key_constraints) do
       warn_of_types(key)
       warn_of_target(key)
     end

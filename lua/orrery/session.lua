@@ -221,6 +221,17 @@ local function mark_deleted(self, object)
   return false
 end
 
+-- Loads on the way must not flush: half of the cascade would be written.
+local function mark_cascade(self, object)
+  local list, position = { object }, 1
+  while list[position] do
+    if mark_deleted(self, list[position]) then
+      enlist_cascade(list, list[position])
+    end
+    position = position + 1
+  end
+end
+
 --- Marks an object for deletion at the next flush, with what the delete cascade reaches.
 ---@param object userdata
 function Session:delete(object)
@@ -234,13 +245,7 @@ function Session:delete(object)
     core.add(self[1], object)
   end
   in_session(self, object, "session:delete()")
-  local list, position = { object }, 1
-  while list[position] do
-    if mark_deleted(self, list[position]) then
-      enlist_cascade(list, list[position])
-    end
-    position = position + 1
-  end
+  self:no_autoflush(function() mark_cascade(self, object) end)
 end
 
 --- Whether flushing would write something for the object.

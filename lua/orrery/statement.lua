@@ -543,10 +543,11 @@ local function read_join(self, target, condition, kind)
   if relationship then
     local alias = relationship == condition and expression.expect(target, "join()", 1) or nil
     local steps = relationship_mark(relationship).__join(relationship, alias)
+    local last = steps[#steps]
     for position, step in ipairs(steps) do
       steps[position] = { visit = "join_step", kind = kind, target = step.table, on = step.on }
     end
-    return steps, alias or relationship
+    return steps, alias or last.entity or last.table
   end
   local right = selectable.expect(target, "join()", 1)
   local on = condition == nil and joining.infer(self, right) or expression.expect_operand(condition, "join()", 2)

@@ -10,7 +10,7 @@ local moment = import "moment"
 ---@field name string "String"
 ---@field kind integer one of core.kinds
 ---@field handle userdata the core's type
----@field key string equal for types that behave alike, and begins with its length: part of a cached statement's key
+---@field key string equal for types that behave alike: part of a cached statement's key
 ---@field bind_key string the key of a value bound with this type
 ---@field length? integer
 ---@field precision? integer
@@ -48,6 +48,27 @@ local function key_of(self)
   return table.concat(parts, ",")
 end
 
+-- Short names for long keys. They are never given twice, so dropping them all when there are too many costs no more
+-- than a statement compiled anew.
+local MAX_SHORT = 10000
+local short, shorts, last_short = {}, 0, 0
+
+local function shortened(key)
+  if not short[key] then
+    if shorts >= MAX_SHORT then
+      short, shorts = {}, 0
+    end
+    shorts, last_short = shorts + 1, last_short + 1
+    short[key] = "t" .. last_short
+  end
+  return short[key]
+end
+
+local function set_key(self, key)
+  self.key = shortened(key)
+  self.bind_key = "?" .. self.key
+end
+
 local function make(definition, fields)
   local self = fields
   self.name, self.kind, self.definition = definition.name, definition.kind, definition
@@ -58,8 +79,7 @@ local function make(definition, fields)
   if definition.setup then
     definition.setup(self)
   end
-  self.key = ("%d:%s"):format(#self.key, self.key)
-  self.bind_key = "?" .. self.key
+  set_key(self, self.key)
   return setmetatable(self, metatable)
 end
 
@@ -474,8 +494,8 @@ function types.TypeDecorator(name, options)
     self[field] = value
   end
   decorators = decorators + 1
-  self.name, self.impl, self.key = name, impl, ("%d:%d"):format(#tostring(decorators), decorators)
-  self.bind_key = "?" .. self.key
+  self.name, self.impl = name, impl
+  set_key(self, ("%s,decorator %d"):format(name, decorators))
   self.bind = wrap_bind(impl, options.process_bind_param)
   self.result = wrap_result(impl, options.process_result_value)
   self.mutable = options.mutable == nil and impl.mutable or options.mutable or nil

@@ -470,7 +470,7 @@ describe("a collection that is not loaded", function()
     local first = lib.session:get(lib.Book, 1)
     first.author = nil
     first.author = author
-    assert.equal("b1 b2", titles(author.books))
+    assert.same({ "b1", "b2" }, sorted(titles(author.books)))
   end)
 
   it("loads at the first change through it", function()

@@ -342,7 +342,7 @@ describe("a list of 40,000 items", function()
     for number = 1, 100 do
       list[number] = number == 77 and "x" or number
     end
-    raises("ArgumentError", "a number", function()
+    raises("ArgumentError", "an integer expected, got 'x'", function()
       select(u.id):where(u.id:in_(list)):compile()
     end)
   end)
@@ -415,12 +415,13 @@ describe("the statement cache", function()
   it("keeps no values", function()
     local secret = setmetatable({}, { __mode = "v" })
     local cache = compiler.new_cache()
-    do
-      local value = { "secret" }
+    local function run(value)
       secret[1] = value
       local case = orm.case_():when(p.doc:eq(value), 1):else_(2)
       compiler.cached(select(case, p.doc:eq(value):label("same")):where(p.doc:in_{ value, value }), sqlite, cache)
     end
+    run{ "secret" }
+    run{ "another" }
     collectgarbage()
     collectgarbage()
     assert.is_nil(secret[1])
@@ -609,8 +610,8 @@ end)
 local PARTS = internals("PARTS", "table").PARTS
 local ALWAYS = { visit = true, type = true, is_statement = true, table = true, columns = true, name = true, key = true,
   schema = true, visible = true }
-local WHOLE = { column = true, table = true, entity = true, excluded = true }
-local EXTRA = { bind = { value = true }, list = { values = true }, insert = { target = true }, update = { target = true },
+local WHOLE = { table = true, entity = true, excluded = true }
+local EXTRA = { column = { origin = true }, bind = { value = true }, list = { values = true }, insert = { target = true }, update = { target = true },
   text = { column_types = true } }
 
 local function allowed_fields(visit)
@@ -641,7 +642,9 @@ local function strict()
     local mark = getmetatable(node)
     return setmetatable({}, { __metatable = mark, __index = function(_, name)
       local value = node[name]
-      if value == nil or type(value) == "function" or ALWAYS[name] then
+      if name == "table" then
+        return wrap(value)
+      elseif value == nil or type(value) == "function" or ALWAYS[name] then
         return value
       end
       assert(fields[name], ("'%s' of %s is read, but is no part of the key"):format(name, node.visit))
@@ -653,7 +656,7 @@ local function strict()
       return value
     elseif value.visit == nil then
       return getmetatable(value) == nil and wrap_list(value) or value
-    elseif WHOLE[value.visit] then
+    elseif WHOLE[value.visit] or value.visit == "column" and (not value.table or WHOLE[value.table.visit]) then
       return value
     end
     known[value] = known[value] or proxy_of(value)

@@ -203,12 +203,12 @@ describe("the identity map", function()
   it("holds what was changed until it is written", function()
     local lib = library.open()
     local weak = weak_list()
-    weak[1] = lib.session:get(lib.Book, 1)
-    weak[1].title = "kept"
-    weak[2] = lib.session:get(lib.Book, 2)
-    weak[2].author = nil
-    weak[3] = lib.session:get(lib.Author, 2)
-    weak[3].books:append(lib.Book { title = "new" })
+    weak[1] = lib.session:get(lib.Author, 2)
+    weak[1].books:append(lib.Book { title = "new" })
+    weak[2] = lib.session:get(lib.Book, 1)
+    weak[2].title = "kept"
+    weak[3] = lib.session:get(lib.Book, 2)
+    weak[3].author = nil
     collect()
     assert.equal(3, count(weak))
     lib.session:commit()

@@ -83,23 +83,27 @@ describe("adding", function()
     assert.equal("new", states.of(lib.session, another))
   end)
 
-  it("does not cascade along the other side: a new book that points to a stored author stays outside", function()
-    local lib = library.open()
-    local author = lib.session:get(lib.Author, 1)
-    local book = lib.Book { title = "new" }
-    book.author = author
-    assert.is_true(author.books:contains(book))
-    assert.equal("outside", states.of(lib.session, book))
-    local warnings = {}
-    local former = orm.on_warning(function(message)
-      warnings[#warnings + 1] = message
+  for _, loaded in ipairs { true, false } do
+    it("does not cascade along the other side: a new book whose author is stored stays outside, with a warning, "
+      .. (loaded and "the collection loaded" or "the collection not loaded"), function()
+      local lib = library.open()
+      local warnings, author = {}, lib.session:get(lib.Author, 1)
+      local former = orm.on_warning(function(message)
+        warnings[#warnings + 1] = message
+      end)
+      local _ = loaded and #author.books
+      local book = lib.Book { title = "new" }
+      book.author = author
+      assert.is_true(author.books:contains(book))
+      assert.equal("outside", states.of(lib.session, book))
+      lib.session:flush()
+      orm.on_warning(former)
+      assert.equal(1, #warnings)
+      assert.truthy(warnings[1]:find("Author.books", 1, true))
+      assert.is_true(author.books:contains(book))
+      assert.same({ "4" }, rows(lib.session, "SELECT count(*) FROM book"))
     end)
-    lib.session:flush()
-    orm.on_warning(former)
-    assert.equal(1, #warnings)
-    assert.truthy(warnings[1]:find("Author.books", 1, true))
-    assert.same({ "4" }, rows(lib.session, "SELECT count(*) FROM book"))
-  end)
+  end
 
   it("twice, or of a stored object, changes nothing", function()
     local lib = library.open()

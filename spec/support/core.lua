@@ -1,2 +1,2 @@
--- core: the module table of the C side, which scripts do not see.
-return require "spec.support.internals"("toposort", "function")
+-- core: the module table of the C side, which programs do not see.
+return require "orrery.core"

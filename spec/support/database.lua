@@ -43,16 +43,16 @@ local function lines_of(outcome)
 end
 
 -- A session's own connection, so that what it has not committed counts, and without a flush.
-local function with_connection(target, fn)
-  if target.connection then
+local function with_connection(target, mode, fn)
+  if target.engine then
     return fn(target:connection())
   end
-  return target:begin(fn)
+  return target:begin(fn, { mode = mode })
 end
 
 --- The rows of a query on an engine or session, each as one string: { "1|ann|NULL" }.
 function database.rows(target, sql)
-  return with_connection(target, function(conn)
+  return with_connection(target, "read", function(conn)
     return lines_of(conn:execute(orm.text(sql)))
   end)
 end
@@ -60,7 +60,7 @@ end
 --- Runs statements behind the back of any session.
 function database.run(target, ...)
   local statements = { ... }
-  with_connection(target, function(conn)
+  with_connection(target, "write", function(conn)
     for _, sql in ipairs(statements) do
       conn:execute(orm.text(sql))
     end

@@ -286,8 +286,6 @@ static bool lies_in(const orr_columns *part, const orr_columns *whole) {
   return true;
 }
 
-bool orr_columns_equal(const orr_columns *a, const orr_columns *b) { return lies_in(a, b) && lies_in(b, a); }
-
 bool orr_schema_is_unique(const orr_schema *schema, uint32_t number, const orr_columns *columns) {
   const orr_table *table = &schema->tables[number];
   if (table->primary_key.count > 0 && lies_in(&table->primary_key, columns))

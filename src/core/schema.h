@@ -99,8 +99,6 @@ int orr_schema_resolve_all(orr_schema *schema, orr_error *error);
 /* Whether at most one row of the table can have given values in these columns: a unique or primary key lies
    in them. */
 bool orr_schema_is_unique(const orr_schema *schema, uint32_t table, const orr_columns *columns);
-/* Whether a and b are the same columns in any order. */
-bool orr_columns_equal(const orr_columns *a, const orr_columns *b);
 
 /* How tables depend on one another. All arrays have `count` elements and are indexed by table, except
    `order`, which holds tables: those that are referred to come first, in order of declaration where foreign

@@ -535,6 +535,34 @@ static void fasten(lua_State *L, flush *f, int object, int number, const history
 
 typedef void (*pass)(lua_State *L, flush *f, int object, int number, const history *h);
 
+/* Whether note number `i` of `count` is the last one about its item. */
+static bool last_note(lua_State *L, int notes, int item, int i, int count) {
+  bool last = true;
+  for (int later = i + 1; later <= count && last; later++) {
+    lua_rawgeti(L, notes, later);
+    lua_rawgeti(L, -1, 1);
+    last = !lua_rawequal(L, -1, item);
+    lua_pop(L, 2);
+  }
+  return last;
+}
+
+/* Items that the other side has put into an unloaded collection, and that are not saved along. */
+static void warn_of_noted(lua_State *L, flush *f, int object, int number) {
+  orr_instance *owner = lua_touserdata(L, object);
+  orr_instance_getuser(L, owner, object, orr_user_backlog(owner->class, number));
+  int notes = lua_gettop(L), count = lua_istable(L, notes) ? (int)orr_rawlen(L, notes) : 0;
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, notes, i);
+    lua_rawgeti(L, notes + 1, 2);
+    lua_rawgeti(L, notes + 1, 1);
+    if (lua_toboolean(L, notes + 2) && !is_mine(f, lua_touserdata(L, notes + 3)) &&
+        last_note(L, notes, notes + 3, i, count))
+      warn_not_in_session(L, owner, number, notes + 3);
+    lua_settop(L, notes);
+  }
+}
+
 /* Runs a pass over every relation of every object; objects that it brings in are passed as well. */
 static void run_pass(lua_State *L, flush *f, pass what) {
   int top = lua_gettop(L);
@@ -543,8 +571,12 @@ static void run_pass(lua_State *L, flush *f, pass what) {
     const orr_class *class = object->class;
     for (int r = 0; r < class->relation_count; r++) {
       history h;
-      if (!(class->relations[r].flags & ORR_RELATION_VIEWONLY) && push_history(L, object, top + 1, r, &h))
+      if (class->relations[r].flags & ORR_RELATION_VIEWONLY)
+        continue;
+      if (push_history(L, object, top + 1, r, &h))
         what(L, f, top + 1, r, &h);
+      else if (what == fasten && class->relations[r].flags & ORR_RELATION_LIST && object->flags & ORR_HAS_USER)
+        warn_of_noted(L, f, top + 1, r);
       lua_settop(L, top + 1);
     }
     lua_settop(L, top);

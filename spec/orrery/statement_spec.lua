@@ -1,0 +1,245 @@
+-- Statements as objects: they never change, names in them are looked up, and mistakes are found where they are made.
+local orm = require "orrery"
+local raises = require "spec.support.raises"
+local func, select = orm.func, orm.select
+local unpack = table.unpack or unpack
+
+local metadata = orm.MetaData()
+local users = orm.Table("users", metadata,
+  orm.Column("id", orm.Integer, { primary_key = true }),
+  orm.Column("name", orm.String(30)),
+  orm.Column("age", orm.Integer))
+local posts = orm.Table("posts", metadata,
+  orm.Column("id", orm.Integer, { primary_key = true }),
+  orm.Column("title", orm.Text),
+  orm.Column("user_id", orm.Integer, orm.ForeignKey("users.id")))
+local comments = orm.Table("comments", metadata,
+  orm.Column("id", orm.Integer, { primary_key = true }),
+  orm.Column("author_id", orm.Integer, orm.ForeignKey("users.id")),
+  orm.Column("editor_id", orm.Integer, orm.ForeignKey("users.id")),
+  orm.Column("post_id", orm.Integer, orm.ForeignKey("posts.id")))
+local islands = orm.Table("islands", metadata, orm.Column("id", orm.Integer, { primary_key = true }))
+local links = orm.Table("links", metadata,
+  orm.Column("a", orm.Integer),
+  orm.Column("b", orm.Integer),
+  orm.ForeignKeyConstraint({ "a", "b" }, { "spots.x", "spots.y" }))
+local spots = orm.Table("spots", metadata,
+  orm.Column("x", orm.Integer, { primary_key = true }),
+  orm.Column("y", orm.Integer, { primary_key = true }))
+local u, p = users.c, posts.c
+
+describe("a statement", function()
+  it("never changes: each method gives a copy", function()
+    local base = select(u.id)
+    local before = tostring(base)
+    local methods = {
+      where = { u.id:eq(1) }, filter = { u.id:eq(1) }, filter_by = { { id = 1 } }, order_by = { u.id }, group_by = { u.id },
+      having = { u.id:gt(1) }, limit = { 1 }, offset = { 1 }, distinct = {}, join = { posts }, outerjoin = { posts },
+      join_from = { users, posts }, select_from = { posts }, add_columns = { u.name }, with_only_columns = { u.name },
+      with_for_update = {}, execution_options = { { yield_per = 5 } }, options = { {} }, correlate = { users },
+    }
+    for name, arguments in pairs(methods) do
+      local changed = base[name](base, unpack(arguments))
+      assert.are_not.equal(base, changed)
+      assert.equal(before, tostring(base))
+    end
+  end)
+
+  it("can be the start of several others", function()
+    local base = select(u.id):where(u.age:gt(1))
+    local first, second = base:where(u.id:eq(1)), base:where(u.name:eq("x"))
+    assert.equal("SELECT users.id FROM users WHERE users.age > ? AND users.id = ?", tostring(first))
+    assert.equal("SELECT users.id FROM users WHERE users.age > ? AND users.name = ?", tostring(second))
+  end)
+
+  it("keeps no list of the script's", function()
+    local list, row = { 1, 2 }, { id = 1 }
+    local statement = select(u.id):where(u.id:in_(list))
+    local insert = orm.insert(users):values(row)
+    list[1], row.id, row.name = 9, 9, "x"
+    assert.same({ 1, 2 }, statement:compile().params)
+    assert.same({ 1 }, insert:compile().params)
+  end)
+
+  it("prints as its SQL, or why it has none", function()
+    assert.equal("SELECT users.id FROM users", tostring(select(u.id)))
+    assert.truthy(tostring(orm.delete(users)):find("every row", 1, true))
+  end)
+
+  it("merges execution options, and keeps loader options in order", function()
+    local one, two = {}, {}
+    local statement = select(u.id):execution_options{ a = 1 }:execution_options{ b = 2 }:options(one):options(two)
+    assert.same({ a = 1, b = 2 }, statement.execution)
+    assert.equal(one, statement.loader_options[1])
+    assert.equal(two, statement.loader_options[2])
+    raises("ArgumentError", "options(): argument 1 must be a loader option", statement.options, statement, nil)
+    raises("ArgumentError", "a table expected", statement.execution_options, statement, 5)
+  end)
+
+  it("must be called with ':'", function()
+    raises("ArgumentError", "use ':'", select(u.id).where, u.id:eq(1))
+    raises("ArgumentError", "use ':'", select(u.id).limit, 5)
+  end)
+end)
+
+describe("select", function()
+  it("needs something to select", function()
+    raises("ArgumentError", "select() needs something to select", select)
+    raises("ArgumentError", { "select(): argument 2 is nil", "misspelt" }, select, u.id, nil)
+    raises("ArgumentError", "argument 1 is the string 'id'", select, "id")
+    raises("ArgumentError", "unpack it", select, { u.id })
+  end)
+
+  it("finds conditions that Lua has swallowed", function()
+    local base = select(users)
+    raises("ArgumentError", { "where(): argument 1 is false", "write User.id:eq(5)" }, base.where, base, u.id == 5)
+    raises("ArgumentError", "where(): argument 2 is nil", base.where, base, u.id:eq(1), nil)
+    raises("ArgumentError", "argument 1 is true", base.where, base, u.id ~= 5)
+    raises("ArgumentError", "where() needs a condition", base.where, base)
+    raises("ArgumentError", "argument 1 is the string 'id = 1'", base.where, base, "id = 1")
+    raises("ArgumentError", "having(): argument 1 is nil", base.having, base, nil)
+  end)
+
+  it("takes whole numbers as limits", function()
+    local base = select(u.id)
+    for _, wrong in ipairs{ "5", 1.5, -1, 0 / 0, true } do
+      raises("ArgumentError", "a whole number from 0 expected", base.limit, base, wrong)
+      raises("ArgumentError", "a whole number from 0 expected", base.offset, base, wrong)
+    end
+    raises("ArgumentError", "got nil", base.limit, base, nil)
+    assert.same({ 0 }, base:limit(0):compile().params)
+    assert.same({ 5 }, base:limit(5.0):compile().params)
+    assert.equal("n", base:limit(orm.bindparam("n")):compile().binds[1].key)
+  end)
+end)
+
+describe("a name in order_by and group_by", function()
+  it("is a label or a mapped name", function()
+    assert.equal("SELECT users.id AS x FROM users ORDER BY x", tostring(select(u.id:label("x")):order_by("x")))
+    assert.equal("SELECT users.id FROM users JOIN posts ON users.id = posts.user_id ORDER BY posts.title",
+      tostring(select(u.id):join(posts):order_by("title")))
+  end)
+
+  it("is never SQL", function()
+    local base = select(users)
+    raises("ArgumentError", "'id desc' is no column or label of this statement", base.order_by, base, "id desc")
+    raises("ArgumentError", "did you mean 'name'?", base.order_by, base, "nmae")
+    raises("ArgumentError", "text(...)", base.group_by, base, "1; DROP TABLE users")
+    raises("ArgumentError", "order_by() needs a column", base.order_by, base)
+    raises("ArgumentError", "argument 1 is nil", base.order_by, base, nil)
+  end)
+
+  it("must say which of two it means", function()
+    local both = select(users, posts)
+    raises("AmbiguousColumnError", { "users.id", "posts.id" }, both.order_by, both, "id")
+  end)
+end)
+
+describe("filter_by", function()
+  local base = select(users)
+
+  it("takes a table, or pairs", function()
+    assert.same({ 3, "x" }, base:filter_by{ name = "x", age = 3 }:compile().params)
+    assert.same({ "x", 3 }, base:filter_by("name", "x", "age", 3):compile().params)
+  end)
+
+  it("never widens a query", function()
+    raises("ArgumentError", "has no condition", base.filter_by, base, {})
+    raises("ArgumentError", "has no condition", base.filter_by, base)
+    raises("ArgumentError", "the value of 'name' is nil; NULL is orm.null", base.filter_by, base, "name", nil)
+    raises("ArgumentError", "'age' has no value", base.filter_by, base, "name", "x", "age")
+    raises("ArgumentError", "got nil", base.filter_by, base, nil)
+    raises("ArgumentError", "filter_by{ name = value }", base.filter_by, base, u.id:eq(1))
+  end)
+
+  it("knows the names", function()
+    raises("ArgumentError", "'users' has no attribute 'nmae'; did you mean 'name'?", base.filter_by, base, { nmae = 1 })
+    local joined = base:join(posts)
+    raises("ArgumentError", "'posts' has no attribute 'age'", joined.filter_by, joined, { age = 1 })
+  end)
+end)
+
+describe("join", function()
+  it("finds the foreign key in either direction", function()
+    assert.truthy(tostring(select(posts):join(users)):find("posts JOIN users ON posts.user_id = users.id", 1, true))
+    assert.truthy(tostring(select(users):join(posts)):find("users JOIN posts ON users.id = posts.user_id", 1, true))
+  end)
+
+  it("takes all columns of a composite foreign key", function()
+    assert.truthy(tostring(select(links.c.a):join(spots)):find("ON links.a = spots.x AND links.b = spots.y", 1, true))
+  end)
+
+  it("says where there is none, or more than one", function()
+    local base = select(users)
+    raises("NoForeignKeysError", "no foreign key links 'users' and 'islands'", base.join, base, islands)
+    raises("AmbiguousForeignKeysError", { "'users' and 'comments'", "comments.author_id, comments.editor_id" }, base.join,
+      base, comments)
+    raises("AmbiguousForeignKeysError", { "both 'posts' and 'comments'", "join_from" }, function()
+      local renamed = orm.Table("tags", metadata, orm.Column("post_id", orm.Integer, orm.ForeignKey("posts.id")),
+        orm.Column("comment_id", orm.Integer, orm.ForeignKey("comments.id")))
+      select(posts.c.id, comments.c.id):join(renamed)
+    end)
+  end)
+
+  it("refuses one name for two tables", function()
+    local base = select(users)
+    raises("InvalidRequestError", "orm.aliased", base.join, base, users, u.id:gt(5))
+    raises("InvalidRequestError", "'posts' is joined already", function() base:join(posts):join(posts) end)
+  end)
+
+  it("says what it takes", function()
+    local base = select(users)
+    raises("ArgumentError", "got nil", base.join, base, nil)
+    raises("ArgumentError", "got the string 'posts'", base.join, base, "posts")
+    raises("ArgumentError", "join(): argument 2 is false", base.join, base, posts, u.id == 5)
+    raises("ArgumentError", "unknown option 'outer'; did you mean 'isouter'?", base.join, base, posts, { outer = true })
+    raises("ArgumentError", "write select(...):subquery()", base.join, base, select(posts))
+  end)
+end)
+
+describe("a subquery", function()
+  it("has the columns of its select", function()
+    local sub = select(u.id, func.count():label("n"), u.age + 1):subquery()
+    local names = {}
+    for position, column in ipairs(sub.columns) do
+      names[position] = column.key
+    end
+    assert.same({ "id", "n", "anon_1" }, names)
+    raises("NoSuchColumnError", { "has no column 'm'", "there is id, n, anon_1" }, function() return sub.c.m end)
+  end)
+
+  it("has one column where it stands for a value", function()
+    raises("ArgumentError", "has one column, this one has 3", function() return u.id:eq(select(users)) end)
+  end)
+end)
+
+describe("insert, update and delete", function()
+  it("know the columns", function()
+    local insert = orm.insert(users)
+    raises("ArgumentError", "'users' has no column 'nmae'; did you mean 'name'?", insert.values, insert, { nmae = 1 })
+    raises("ArgumentError", "got nil", insert.values, insert, nil)
+    raises("ArgumentError", "row 2 names other columns than row 1", insert.values, insert, { { id = 1 }, { name = "x" } })
+    raises("ArgumentError", "row 2 names other columns than row 1", insert.values, insert,
+      { { id = 1 }, { id = 2, name = "x" } })
+    raises("ArgumentError", "'users' has no attribute 'nmae'", insert.from_select, insert, { "nmae" }, select(u.id))
+    raises("ArgumentError", "needs both", insert.on_conflict_do_update, insert, { set = { name = "x" } })
+    raises("ArgumentError", "a mapped class or a table expected", orm.insert, select(users))
+    raises("ArgumentError", "argument 1 is nil", orm.insert, nil)
+  end)
+
+  it("write columns in the order of the table", function()
+    for _ = 1, 5 do
+      assert.equal("INSERT INTO users (id, name, age) VALUES (?, ?, ?)",
+        tostring(orm.insert(users):values{ age = 1, name = "x", id = 2 }))
+    end
+  end)
+
+  it("set something", function()
+    raises("CompileError", "sets nothing", function() orm.update(users):where(u.id:eq(1)):compile() end)
+  end)
+
+  it("take columns as names", function()
+    assert.equal("UPDATE users SET age = ? WHERE users.id = ?",
+      tostring(orm.update(users):where(u.id:eq(1)):values{ [u.age] = 2 }))
+  end)
+end)
