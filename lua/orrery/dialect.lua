@@ -58,14 +58,14 @@ end
 ---@field collations table<string, boolean> names that are not quoted
 ---@field extract table<string, string> templates of an operand by the field, with "$" for it
 ---@field array_in? string a template that reads a bound JSON array as rows
----@field json_path string a template of document and path
----@field json_value string a template that makes JSON of a part of a document
+---@field json_path string a template of document and path, for the value there
+---@field json_part string the same for the JSON there
 ---@field offset_limit? string what LIMIT must say where only an offset is asked for
 ---@field row_locks boolean FOR UPDATE exists
 ---@field update_from boolean UPDATE ... FROM exists
 ---@field types? table<string, string> names of types where they differ
 ---@field table_names string a template, of "schema." or "", of a query for the names of tables and views, in lower case
----@field defer_foreign_keys? string lets rows refer to nothing until the transaction ends, for dropping circles of tables
+---@field defer_foreign_keys? string lets rows refer to nothing until the transaction ends (to drop circles)
 local STANDARD = {
   marker = "?",
   max_binds = 32766,
@@ -76,7 +76,7 @@ local STANDARD = {
   collations = {},
   extract = {},
   json_path = "json_extract(%s, %s)",
-  json_value = "%s",
+  json_part = "%s -> %s",
   row_locks = true,
   update_from = true,
 }
@@ -118,7 +118,6 @@ dialect.sqlite = dialect.new{
     week = strftime("%W"), epoch = strftime("%s"),
   },
   array_in = "SELECT value FROM json_each(%s)",
-  json_value = "json_quote(%s)",
   offset_limit = "-1",
   row_locks = false,
   table_names = "SELECT lower(name) FROM %ssqlite_master WHERE type IN ('table', 'view')",

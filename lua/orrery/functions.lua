@@ -2,6 +2,7 @@
 -- functions. Only text() and literal_column() carry SQL of the script's own. Operators are in expression.lua.
 local import = ...
 local errors = import "errors"
+local core = import "core"
 local types = import "types"
 local expression = import "expression"
 
@@ -266,92 +267,6 @@ end
 
 -- ---- text ----
 
--- One function for each character that begins something: gets the text and the position, returns the position
--- behind it, and perhaps what stands there instead.
-local SCAN = {}
-
-local function skip_quoted(close)
-  return function(sql, at)
-    local stop = at
-    repeat
-      stop = sql:find(close, stop + 1, true)
-      local doubled = stop and sql:sub(stop + 1, stop + 1) == close
-      stop = doubled and stop + 1 or stop
-    until not doubled
-    return (stop or #sql) + 1
-  end
-end
-SCAN["'"], SCAN['"'], SCAN["`"] = skip_quoted("'"), skip_quoted('"'), skip_quoted("`")
-
--- [name] is a quoted name in SQLite; behind a word it is a subscript, in which markers count.
-SCAN["["] = function(sql, at)
-  local subscript = sql:sub(1, at - 1):find("[%w_%]%)]$")
-  return subscript and at + 1 or (sql:find("]", at, true) or #sql) + 1
-end
-
-SCAN["-"] = function(sql, at)
-  return sql:sub(at, at + 1) == "--" and (sql:find("\n", at, true) or #sql) + 1 or at + 1
-end
-
-SCAN["/"] = function(sql, at)
-  if sql:sub(at, at + 1) ~= "/*" then
-    return at + 1
-  end
-  local _, stop = sql:find("*/", at + 2, true)
-  return (stop or #sql) + 1
-end
-
-SCAN["\\"] = function(sql, at)
-  if sql:sub(at + 1, at + 1) == ":" then
-    return at + 2, ":"
-  end
-  return at + 1
-end
-
-SCAN[":"] = function(sql, at)
-  local name = sql:match("^[%w_]+", at + 1)
-  if sql:sub(at + 1, at + 1) == ":" then
-    return at + 2
-  elseif not name or (at > 1 and sql:find("^[%w_]", at - 1)) then
-    return at + 1
-  end
-  return at + 1 + #name, nil, name
-end
-
--- The database's own markers would be left without a value, and shift those of ours.
-local function refuse_marker(sql, at)
-  local inside = at > 1 and sql:find("^[%w_$@?]", at - 1)
-  if not inside and (sql:sub(at, at) == "?" or sql:find("^[%a_]", at + 1)) then
-    errors.raise("ArgumentError", "text(): the marker %s is written :name here", errors.show(sql:match("^%S+", at)))
-  end
-  return at + 1
-end
-SCAN["?"], SCAN["$"], SCAN["@"] = refuse_marker, refuse_marker, refuse_marker
-
---- Takes SQL apart at its :name markers, which do not count in literals, quoted names and comments; "\:" is a colon.
----@param sql string
----@return string[] pieces one more than names
----@return string[] names in the order of the markers
-function functions.split_text(sql)
-  local pieces, names, current, position = {}, {}, {}, 1
-  while true do
-    local at = sql:find("['\"`%[%-/\\:?$@]", position)
-    if not at then
-      break
-    end
-    local stop, instead, name = SCAN[sql:sub(at, at)](sql, at)
-    current[#current + 1] = sql:sub(position, (name or instead) and at - 1 or stop - 1)
-    current[#current + 1] = instead
-    if name then
-      pieces[#pieces + 1], names[#names + 1], current = table.concat(current), name, {}
-    end
-    position = stop
-  end
-  current[#current + 1] = sql:sub(position)
-  pieces[#pieces + 1] = table.concat(current)
-  return pieces, names
-end
-
 local text_methods = { is_text = true }
 local text_metatable
 
@@ -425,7 +340,7 @@ text_metatable = expression.metatable(text_methods)
 ---@param sql string
 function functions.text(sql)
   check_sql(sql, "text")
-  local _, names = functions.split_text(sql)
+  local _, names = core.split(sql)
   return make_text(sql, names, {})
 end
 

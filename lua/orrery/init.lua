@@ -17,6 +17,7 @@ local url = import "url"
 local engine = import "engine"
 local relationship = import "relationship"
 local declarative = import "declarative"
+local eager = import "eager"
 local session = import "session"
 import "query"
 local database = import "database"
@@ -39,23 +40,25 @@ orm.all = expression.all
 
 export(errors, "try", "is_error", "on_warning")
 export(types, "Integer", "SmallInteger", "BigInteger", "Float", "Double", "Numeric", "String", "Text", "Boolean", "Date",
-  "Time", "DateTime", "LargeBinary", "JSON", "Enum", "Uuid", "Optional", "TypeDecorator")
+  "Time", "DateTime", "LargeBinary", "JSON", "Enum", "Uuid", "NullType", "Optional", "TypeDecorator")
 export(expression, "and_", "or_", "not_", "literal")
-export(functions, "text", "bindparam", "case_", "cast", "exists", "tuple_", "extract", "literal_column", "type_coerce")
+export(functions, "text", "bindparam", "case_", "cast", "exists", "tuple_", "extract", "literal_column", "type_coerce",
+  "true_", "false_")
 export(schema, "MetaData", "Table", "Column", "ForeignKey", "ForeignKeyConstraint", "PrimaryKeyConstraint", "UniqueConstraint",
   "CheckConstraint", "Index")
-export(statement, "select", "union", "union_all", "intersect", "except_")
+export(statement, "select", "union", "union_all", "intersect", "intersect_all", "except_", "except_all")
 export(change, "insert", "update", "delete")
 export(ddl, "CreateTable", "DropTable", "CreateIndex")
 export(engine, "create_engine", "with")
 export(relationship, "relationship", "backref")
 export(declarative, "declarative_base", "Mapped", "mapped_column", "assign", "pairs", "configure_mappers")
+export(eager, "selectinload", "immediateload", "lazyload")
 export(session, "Session", "sessionmaker")
 export(database, "database")
 
 orm.make_url = url.parse
 orm.dialects = compiler.dialects
-orm.alias = selectable.alias
+orm.alias, orm.join = selectable.alias, selectable.join
 
 return setmetatable(orm, {
   __index = function(_, name)

@@ -329,4 +329,9 @@ core.hook("load_relation", function(object, number, flush)
   end
 end)
 
+-- ---- what other files load with ----
+
+loading.set_loaded, loading.attribute_of_column = set_loaded, attribute_of_column
+loading.number_of_column = number_of_column
+
 return loading

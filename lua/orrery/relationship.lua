@@ -19,7 +19,7 @@ local CASCADES = {
   ["save-update"] = true, merge = true, expunge = true, ["refresh-expire"] = true, delete = true, ["delete-orphan"] = true,
 }
 local ALL = { "save-update", "merge", "refresh-expire", "expunge", "delete" }
-local LAZY = { select = true, raise = true, noload = true, immediate = true }
+local LAZY = { select = true, raise = true, noload = true, immediate = true, selectin = true }
 
 ---@class orrery.Relationship
 ---@field key string

@@ -5,7 +5,6 @@ local import = ...
 local errors = import "errors"
 local core = import "core"
 local expression = import "expression"
-local functions = import "functions"
 
 local rendering = {}
 local OPERATORS = expression.OPERATORS
@@ -296,7 +295,7 @@ function VISIT.literal_column(node)
 end
 
 function VISIT.text(node, state)
-  local pieces = functions.split_text(node.text)
+  local pieces = core.split(node.text)
   local parts = { pieces[1] }
   for position, bind in ipairs(node.binds) do
     parts[#parts + 1] = render(bind, state)

@@ -24,7 +24,8 @@ local function default_text(column, default, state)
   elseif expression.clause(default) then
     text = render(expression.clause(default), state)
   else
-    text = marker(state, { node = { visit = "bind", value = default, type = column.type, key = column.key or column.name } })
+    local node = { visit = "bind", value = default, type = column.type, key = column.key or column.name }
+    text = marker(state, { node = node })
   end
   state.own = nil
   return text

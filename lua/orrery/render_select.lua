@@ -16,14 +16,15 @@ local concat = table.concat
 
 -- ---- what is selected ----
 
--- SQL that selects an entry. A part of a document is read as the document that it is.
+local function json_text(node, state)
+  local element = render(node.element, state)
+  return state.dialect.json_part:format(element, render(node.steps, state))
+end
+
 local function entry_text(entry, state)
   local node = entry.node
   local element = node.visit == "label" and node.element or node
-  local text = render(element, state)
-  if element.visit == "json_path" then
-    text = state.dialect.json_value:format(text)
-  end
+  local text = element.visit == "json_path" and json_text(element, state) or render(element, state)
   return entry.said and text .. " AS " .. quote(state, entry.name) or text
 end
 

@@ -9,6 +9,7 @@ local result = import "result"
 local transaction = import "transaction"
 local mapper_module = import "mapper"
 local loading = import "loading"
+local eager = import "eager"
 local writing = import "writing"
 
 local session = {}
@@ -460,6 +461,7 @@ local function run_select(self, stmt, params, scalars)
   local plan = loading.plan_of(compiled)
   local options = stmt.options_set or {}
   local out = loading.run(self, compiled, values, scalars, options.populate_existing)
+  eager.load(self, compiled, out, scalars and plan.single, stmt.loader_options)
   if scalars and plan.single then
     return result.from_array(out, plan.names, true)
   end

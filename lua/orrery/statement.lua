@@ -152,10 +152,16 @@ local function name_of(node, counters)
   return ("%s_%d"):format(stem, counters[stem]), true
 end
 
+-- A part of a document is selected as the document that it is.
+local function type_of(node)
+  local element = node.visit == "label" and node.element or node
+  return element.visit == "json_path" and types.JSON or node.type
+end
+
 local function add_entry(entries, node, counters, entity, index)
   local name, said, key = name_of(node, counters)
-  entries[#entries + 1] = { node = node, type = node.type, name = name, key = key or name, said = said, entity = entity,
-    index = index }
+  entries[#entries + 1] = { node = node, type = type_of(node), name = name, key = key or name, said = said,
+    entity = entity, index = index }
 end
 
 --- The columns of a result, in order: { node, type, name (in SQL), key (in rows), said (whether SQL needs AS), entity,
@@ -176,7 +182,7 @@ function statement.entries(items)
         count = #entries - first + 1 }
     else
       add_entry(entries, item, counters)
-      raw[position] = { column = first, name = entries[first].key, type = item.type }
+      raw[position] = { column = first, name = entries[first].key, type = entries[first].type }
     end
   end
   return entries, raw

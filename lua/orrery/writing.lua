@@ -360,6 +360,9 @@ function writing.write(session, handle)
   local ok, err = pcall(run, flush, connection)
   if not ok then
     err = name_cycle(err, flush)
+    if connection.engine.hide_parameters and errors.is_error(err) then
+      err.params = nil
+    end
     core.undo(flush)
     if connection.dbc:in_transaction() then
       connection.dbc:exec(UNDO)

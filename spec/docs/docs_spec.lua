@@ -24,8 +24,35 @@ local function anchors_of(text)
   return anchors
 end
 
+local function without_blocks(text)
+  return (text:gsub("\n```.-\n```", "\n"))
+end
+
 local function without_code(text)
-  return (text:gsub("\n```.-\n```", "\n"):gsub("`[^`\n]*`", ""))
+  return (without_blocks(text):gsub("`[^`\n]*`", ""))
+end
+
+-- Names of the library in running text, `orm.select` or `session:add(x)`: { owner, name, whether it is called }.
+local function names_in(text)
+  local names = {}
+  for code in without_blocks(text):gmatch("`([^`\n]*)`") do
+    for owner, name, after in code:gmatch("%f[%w/](%a+)[.:]([%a_]+)(%(?)") do
+      names[#names + 1] = { owner, name, after == "(" }
+    end
+  end
+  return names
+end
+
+local function owners()
+  local engine = orm.create_engine("sqlite://")
+  return { orm = orm, engine = engine, session = orm.Session(engine), conn = engine:connect() }
+end
+
+local function has(owner, name)
+  local ok, value = pcall(function()
+    return owner[name]
+  end)
+  return ok and value ~= nil
 end
 
 describe("the manual", function()
@@ -42,6 +69,21 @@ describe("the manual", function()
       end
     end)
   end
+
+  it("names what exists, and under 'Not there' what does not", function()
+    local known = owners()
+    for _, path in ipairs(FILES) do
+      local text, missing = manual.read(path):match("^(.-)\n## Not there\n(.*)$")
+      for _, use in ipairs(names_in(text or manual.read(path))) do
+        local owner = known[use[1]]
+        assert.is_true(not owner or has(owner, use[2]), ("%s: there is no %s.%s"):format(path, use[1], use[2]))
+      end
+      for _, use in ipairs(names_in(missing or "")) do
+        local owner = known[use[1]]
+        assert.is_true(not owner or has(owner, use[2]) == use[3], ("%s: what of %s.%s?"):format(path, use[1], use[2]))
+      end
+    end
+  end)
 
   for _, page in ipairs(PAGES) do
     local path = "docs/" .. page .. ".md"

@@ -164,7 +164,8 @@ if math.type then -- Lua 5.3 and later
     end
 
     it("combine conditions", function()
-      assert.equal("u.id = ? AND (u.age > ? OR u.age < ?)", short(tostring(run("u.id:eq(1) & (u.age:gt(2) | u.age:lt(3))"))))
+      assert.equal("u.id = ? AND (u.age > ? OR u.age < ?)",
+        short(tostring(run("u.id:eq(1) & (u.age:gt(2) | u.age:lt(3))"))))
       assert.equal("u.id != ?", short(tostring(run("~u.id:eq(1)"))))
     end)
 
@@ -225,7 +226,8 @@ describe("a mistake in an expression", function()
 
   it("is found where a condition is none", function()
     raises("ArgumentError", { "and_(): argument 2 is nil", "misspelt" }, and_, user.id:eq(1), nil)
-    raises("ArgumentError", { "or_(): argument 1 is false", "'User.id == 5' compares in Lua; write User.id:eq(5)" }, or_,
+    raises("ArgumentError", { "or_(): argument 1 is false", "'User.id == 5' compares in Lua; write User.id:eq(5)" },
+      or_,
       user.id == 5)
     raises("ArgumentError", "not_(): argument 1 is the string 'x'", not_, "x")
     raises("ArgumentError", "and_() needs at least one condition", and_)
@@ -255,7 +257,8 @@ describe("a mistake in an expression", function()
     raises("ArgumentError", "a step is a name or a position", user.doc.path, user.doc, 'a"b')
     raises("ArgumentError", "a step is a name or a position", user.doc.path, user.doc, 0)
     raises("ArgumentError", "only JSON has paths", user.name.path, user.name, "a")
-    raises("ArgumentError", "rows is { from, to }", func.sum(user.age).over, func.sum(user.age), { rows = { "1; --", 0 } })
+    raises("ArgumentError", "rows is { from, to }", func.sum(user.age).over, func.sum(user.age), { rows = { "1; --",
+      0 } })
   end)
 
   it("is found where a method is called with a dot", function()

@@ -26,14 +26,15 @@ local links = orm.Table("links", metadata,
 local spots = orm.Table("spots", metadata,
   orm.Column("x", orm.Integer, { primary_key = true }),
   orm.Column("y", orm.Integer, { primary_key = true }))
-local u, p = users.c, posts.c
+local u = users.c
 
 describe("a statement", function()
   it("never changes: each method gives a copy", function()
     local base = select(u.id)
     local before = tostring(base)
     local methods = {
-      where = { u.id:eq(1) }, filter = { u.id:eq(1) }, filter_by = { { id = 1 } }, order_by = { u.id }, group_by = { u.id },
+      where = { u.id:eq(1) }, filter = { u.id:eq(1) }, filter_by = { { id = 1 } }, order_by = { u.id },
+        group_by = { u.id },
       having = { u.id:gt(1) }, limit = { 1 }, offset = { 1 }, distinct = {}, join = { posts }, outerjoin = { posts },
       join_from = { users, posts }, select_from = { posts }, add_columns = { u.name }, with_only_columns = { u.name },
       with_for_update = {}, execution_options = { { yield_per = 5 } }, options = { {} }, correlate = { users },
@@ -172,7 +173,8 @@ describe("join", function()
   it("says where there is none, or more than one", function()
     local base = select(users)
     raises("NoForeignKeysError", "no foreign key links 'users' and 'islands'", base.join, base, islands)
-    raises("AmbiguousForeignKeysError", { "'users' and 'comments'", "comments.author_id, comments.editor_id" }, base.join,
+    raises("AmbiguousForeignKeysError", { "'users' and 'comments'", "comments.author_id, comments.editor_id" },
+      base.join,
       base, comments)
     raises("AmbiguousForeignKeysError", { "both 'posts' and 'comments'", "join_from" }, function()
       local renamed = orm.Table("tags", metadata, orm.Column("post_id", orm.Integer, orm.ForeignKey("posts.id")),
@@ -218,7 +220,8 @@ describe("insert, update and delete", function()
     local insert = orm.insert(users)
     raises("ArgumentError", "'users' has no column 'nmae'; did you mean 'name'?", insert.values, insert, { nmae = 1 })
     raises("ArgumentError", "got nil", insert.values, insert, nil)
-    raises("ArgumentError", "row 2 names other columns than row 1", insert.values, insert, { { id = 1 }, { name = "x" } })
+    raises("ArgumentError", "row 2 names other columns than row 1", insert.values, insert, { { id = 1 },
+      { name = "x" } })
     raises("ArgumentError", "row 2 names other columns than row 1", insert.values, insert,
       { { id = 1 }, { id = 2, name = "x" } })
     raises("ArgumentError", "'users' has no attribute 'nmae'", insert.from_select, insert, { "nmae" }, select(u.id))

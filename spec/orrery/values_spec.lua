@@ -150,6 +150,7 @@ describe("defaults", function()
     thing.x = 2
     session:commit()
     assert.same({ "2|1|updated" }, rows(engine, "SELECT x, touched, kind FROM thing"))
+    assert.equal(2, thing.x)
     thing.x = 2
     session:commit()
     thing.kind = "own"
@@ -178,13 +179,20 @@ describe("each type stores and reads", function()
     { "LargeBinary", orm.LargeBinary, "\0\1\255", nil },
     { "JSON", orm.JSON, { 1, { a = "b" } }, 'text|[1,{"a":"b"}]' },
   }
+  local function expected(case)
+    if case[5] == nil then
+      return case[3]
+    end
+    return case[5]
+  end
+
   for _, case in ipairs(cases) do
     it(case[1], function()
       local stored, read = through(case[2], case[3])
       if case[4] then
         assert.equal(case[4], (stored:gsub("%s", "")))
       end
-      assert.same(case[5] == nil and case[3] or case[5], read)
+      assert.same(expected(case), read)
     end)
   end
 
@@ -219,9 +227,9 @@ describe("each type stores and reads", function()
       session:commit()
       local thing = session:get(Thing, 1)
       thing.v = case[3]
-      assert.same(case[5] == nil and case[3] or case[5], thing.v, case[1])
+      assert.same(expected(case), thing.v, case[1])
       session:commit()
-      assert.same(case[5] == nil and case[3] or case[5], thing.v, case[1])
+      assert.same(expected(case), thing.v, case[1])
     end
   end)
 end)
@@ -309,7 +317,7 @@ describe("a JSON document", function()
     thing.doc.list[3] = 3
     assert.equal(3, #thing.doc.list)
     session:flush()
-    assert.equal("UPDATE thing SET doc", record:headlines()[2] or record:headlines()[1])
+    assert.same({ "UPDATE thing SET doc" }, record:headlines())
     session:commit()
     assert.equal(3, thing.doc.list[3])
   end)

@@ -28,10 +28,15 @@ static void free_columns(const orr_alloc *alloc, orr_columns *columns) {
   columns->count = 0;
 }
 
+static void clear_column(const orr_alloc *alloc, orr_column *column) {
+  free_text(alloc, column->name);
+  free_text(alloc, column->key);
+}
+
 static void clear_table(const orr_alloc *alloc, orr_table *table) {
   free_text(alloc, table->name);
   for (size_t i = 0; i < table->column_count; i++)
-    free_text(alloc, table->columns[i].name);
+    clear_column(alloc, &table->columns[i]);
   for (size_t i = 0; i < table->unique_count; i++)
     free_columns(alloc, &table->uniques[i]);
   free_columns(alloc, &table->primary_key);
@@ -136,8 +141,18 @@ static orr_table *open_table(orr_schema *schema, uint32_t number, orr_error *err
   return NULL;
 }
 
-int64_t orr_schema_add_column(orr_schema *schema, uint32_t number, const char *name, bool nullable,
-                              orr_error *error) {
+/* Fills a new column; nothing stays allocated after a failure. */
+static int name_column(const orr_alloc *alloc, orr_column *column, const char *name, const char *key) {
+  column->name = orr_alloc_text(alloc, name, strlen(name));
+  column->key = key && strcmp(key, name) != 0 ? orr_alloc_text(alloc, key, strlen(key)) : NULL;
+  if (column->name && (column->key || !key || strcmp(key, name) == 0))
+    return 0;
+  clear_column(alloc, column);
+  return -1;
+}
+
+int64_t orr_schema_add_column(orr_schema *schema, uint32_t number, const char *name, const char *key,
+                              bool nullable, orr_error *error) {
   orr_table *table = open_table(schema, number, error);
   if (!table)
     return -1;
@@ -150,8 +165,7 @@ int64_t orr_schema_add_column(orr_schema *schema, uint32_t number, const char *n
     return no_memory(error);
   table->columns = columns;
   columns[count].nullable = nullable;
-  columns[count].name = orr_alloc_text(&schema->alloc, name, strlen(name));
-  if (!columns[count].name)
+  if (name_column(&schema->alloc, &columns[count], name, key) != 0)
     return no_memory(error);
   return (int64_t)table->column_count++;
 }
@@ -233,9 +247,9 @@ static int reserve_foreign_key(orr_schema *schema, orr_table *table) {
 
 int64_t orr_schema_add_foreign_key(orr_schema *schema, uint32_t number, const uint32_t *columns, size_t count,
                                    const char *target_name, const char *const *target_columns, bool by_alter,
-                                   orr_error *error) {
+                                   bool by_name, orr_error *error) {
   orr_table *table = open_table(schema, number, error);
-  orr_foreign_key key = {.table = number, .by_alter = by_alter};
+  orr_foreign_key key = {.table = number, .by_alter = by_alter, .by_name = by_name};
   if (!table || copy_columns(schema, table, columns, count, &key.columns, error) != 0)
     return -1;
   if (count == 0)
@@ -270,6 +284,14 @@ uint32_t orr_schema_find_column(const orr_schema *schema, uint32_t number, const
     if (strcmp(table->columns[i].name, name) == 0)
       return i;
   return ORR_SCHEMA_NONE;
+}
+
+uint32_t orr_schema_find_key(const orr_schema *schema, uint32_t number, const char *key) {
+  const orr_table *table = &schema->tables[number];
+  for (uint32_t i = 0; i < table->column_count; i++)
+    if (table->columns[i].key && strcmp(table->columns[i].key, key) == 0)
+      return i;
+  return orr_schema_find_column(schema, number, key);
 }
 
 static bool has_column(const orr_columns *columns, uint32_t column) {
@@ -344,9 +366,11 @@ static int missing_column(const orr_schema *schema, const orr_foreign_key *key, 
 static int resolve_columns(const orr_schema *schema, orr_foreign_key *key, uint32_t target,
                            orr_error *error) {
   for (size_t i = 0; i < key->columns.count; i++) {
-    uint32_t column = orr_schema_find_column(schema, target, key->target_columns[i]);
+    const char *name = key->target_columns[i];
+    uint32_t column =
+        key->by_name ? orr_schema_find_column(schema, target, name) : orr_schema_find_key(schema, target, name);
     if (column == ORR_SCHEMA_NONE)
-      return missing_column(schema, key, target, key->target_columns[i], error);
+      return missing_column(schema, key, target, name, error);
     key->remote.at[i] = column;
   }
   return 0;

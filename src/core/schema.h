@@ -23,6 +23,7 @@ typedef struct orr_columns {
 
 typedef struct orr_column {
   char *name;
+  char *key; /* how a program calls it, where that differs from the name; else NULL */
   bool nullable;
 } orr_column;
 
@@ -32,6 +33,7 @@ typedef struct orr_foreign_key {
   char *target_name;     /* "table" or "schema.table" */
   char **target_columns; /* as many names as columns */
   bool by_alter;         /* comes after all tables are there (use_alter): creating them may ignore it */
+  bool by_name;          /* target_columns are names only, not keys */
   bool resolved;
   uint32_t target;    /* what the names stand for, once resolved */
   orr_columns remote; /* likewise */
@@ -71,15 +73,16 @@ void orr_schema_clear(orr_schema *schema);
 
 /* The functions that make something return its number or position. */
 int64_t orr_schema_add_table(orr_schema *schema, const char *name, orr_error *error);
-int64_t orr_schema_add_column(orr_schema *schema, uint32_t table, const char *name, bool nullable,
-                              orr_error *error);
+/* `key` may be NULL: the same as the name. */
+int64_t orr_schema_add_column(orr_schema *schema, uint32_t table, const char *name, const char *key,
+                              bool nullable, orr_error *error);
 int orr_schema_set_primary_key(orr_schema *schema, uint32_t table, const uint32_t *columns, size_t count,
                                orr_error *error);
 int orr_schema_add_unique(orr_schema *schema, uint32_t table, const uint32_t *columns, size_t count,
                           orr_error *error);
 int64_t orr_schema_add_foreign_key(orr_schema *schema, uint32_t table, const uint32_t *columns, size_t count,
                                    const char *target_name, const char *const *target_columns, bool by_alter,
-                                   orr_error *error);
+                                   bool by_name, orr_error *error);
 /* From now on the table gets no more columns and keys. */
 void orr_schema_freeze(orr_schema *schema, uint32_t table);
 /* Its name is free again afterwards; foreign keys to it have to be looked up anew. */
@@ -90,6 +93,8 @@ void orr_schema_remove_table(orr_schema *schema, uint32_t table);
 /* ORR_SCHEMA_NONE where there is none. */
 uint32_t orr_schema_find_table(const orr_schema *schema, const char *name);
 uint32_t orr_schema_find_column(const orr_schema *schema, uint32_t table, const char *name);
+/* By key, and where no column has that key by name. */
+uint32_t orr_schema_find_key(const orr_schema *schema, uint32_t table, const char *key);
 
 /* Looks up what a foreign key, or every foreign key, refers to: NoReferencedTableError or
    NoReferencedColumnError name both ends. */

@@ -51,6 +51,14 @@ typedef struct orr_driver {
   int64_t (*changes)(void *db);        /* rows changed by the last INSERT, UPDATE or DELETE itself */
   int64_t (*last_insert_id)(void *db); /* key made by the last single-row INSERT */
   void (*interrupt)(void *db);         /* from any thread: the running statement fails soon */
+
+  /* From now on asks stop(ud) every now and then while a statement runs; an answer other than 0 ends it as interrupt
+     does. NULL: asks nobody. */
+  void (*watch)(void *db, int (*stop)(void *ud), void *ud);
+
+  /* Takes over a handle that the host program has opened with the library of `version`, an address that only this
+     copy of the library has. Leaves its settings alone. */
+  int (*adopt)(void *handle, const void *version, void **db, orr_error *error);
 } orr_driver;
 
 extern const orr_driver orr_driver_sqlite;

@@ -159,6 +159,17 @@ static int connection_open(const char *target, const orr_open_options *options, 
   return -1;
 }
 
+/* Two copies of SQLite in one process drop each other's locks on a file, and have their own idea of a handle. */
+static int connection_adopt(void *handle, const void *version, void **out, orr_error *error) {
+  if (version != sqlite3_libversion())
+    return orr_error_set(error, "InterfaceError",
+                         "this handle is of another copy of SQLite than the one that Orrery uses (%s)",
+                         sqlite3_libversion());
+  sqlite3_extended_result_codes(handle, 1);
+  *out = handle;
+  return 0;
+}
+
 static void connection_close(void *db) { sqlite3_close_v2(db); }
 
 static int connection_exec(void *db, const char *sql, orr_error *error) {
@@ -178,6 +189,12 @@ static int64_t connection_changes(void *db) {
 static int64_t connection_last_insert_id(void *db) { return sqlite3_last_insert_rowid(db); }
 
 static void connection_interrupt(void *db) { sqlite3_interrupt(db); }
+
+enum { WATCH_STEPS = 1000 }; /* of its virtual machine, some tens of microseconds */
+
+static void connection_watch(void *db, int (*stop)(void *ud), void *ud) {
+  sqlite3_progress_handler(db, stop ? WATCH_STEPS : 0, stop, ud);
+}
 
 /* ---- statements ---- */
 
@@ -301,4 +318,6 @@ const orr_driver orr_driver_sqlite = {
     connection_changes,
     connection_last_insert_id,
     connection_interrupt,
+    connection_watch,
+    connection_adopt,
 };

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "../core/markers.h"
+#include "../core/system.h"
+#include "../orrery.h"
 #include "libs.h"
 
 enum { CACHE_SIZE = 128 };
@@ -25,6 +27,11 @@ typedef struct statement {
 struct orr_connection {
   const orr_driver *driver;
   void *db;             /* NULL: closed, or never opened */
+  orr_origin origin;    /* the process that opened it, the only one that may use it */
+  bool borrowed;        /* the host's handle: it stays open */
+  bool expired;         /* the last statement was stopped by its timeout */
+  double timeout;       /* seconds that a statement may run, 0: for ever */
+  double deadline;      /* of the statement that runs now, 0: none */
   int stepping;         /* calls into the driver that may call back right now */
   int cached, capacity; /* statements in the cache, and how many may be */
   statement *newest, *oldest;
@@ -53,8 +60,13 @@ static void touch(orr_connection *connection, statement *s) {
 
 /* ---- ending ---- */
 
+/* In a forked child the driver is not called any more: what it undid there would be undone in the parent's file. */
+static bool is_usable(const orr_connection *connection) {
+  return connection && !orr_origin_is_elsewhere(&connection->origin);
+}
+
 static void reset(statement *s) {
-  if (s->base.handle)
+  if (s->base.handle && is_usable(s->base.connection))
     s->base.driver->reset(s->base.handle);
   s->base.active = s->standing = false;
 }
@@ -64,7 +76,7 @@ static void close_statement(void *block) {
   orr_connection *connection = s->base.connection;
   if (!connection)
     return;
-  if (s->base.handle)
+  if (s->base.handle && is_usable(connection))
     s->base.driver->finalize(s->base.handle);
   connection->cached -= s->base.cached;
   unlink_statement(connection, s);
@@ -80,8 +92,13 @@ static void close_connection(void *block) {
     return;
   while (connection->newest)
     close_statement(connection->newest);
-  connection->driver->close(connection->db);
+  if (is_usable(connection)) {
+    connection->driver->watch(connection->db, NULL, NULL);
+    if (!connection->borrowed)
+      connection->driver->close(connection->db);
+  }
   connection->db = NULL;
+  orr_origin_clear(&connection->origin);
 }
 
 static const orr_box_kind CONNECTION = {"connection", close_connection};
@@ -89,10 +106,19 @@ static const orr_box_kind STATEMENT = {"statement", close_statement};
 
 /* ---- connections ---- */
 
+static void raise_elsewhere(lua_State *L, const orr_connection *connection) {
+  orr_raisef(L, "InvalidRequestError",
+             "this connection was opened by process %d and does not survive the fork into process %d; call "
+             "engine:dispose() in the child and connect again",
+             (int)connection->origin.process, (int)orr_process());
+}
+
 orr_connection *orr_connection_check(lua_State *L, int index) {
   orr_connection *connection = orr_box_check(L, index, &CONNECTION);
   if (!connection->db)
     orr_raisef(L, "ResourceClosedError", "this connection is closed");
+  if (orr_origin_is_elsewhere(&connection->origin))
+    raise_elsewhere(L, connection);
   return connection;
 }
 
@@ -142,6 +168,15 @@ static void anchor(lua_State *L, int index) {
   orr_setuservalue(L, index);
 }
 
+static orr_connection *new_connection(lua_State *L, const orr_driver *driver) {
+  orr_connection *connection = orr_box_new(L, &CONNECTION, sizeof *connection);
+  anchor(L, -1);
+  connection->driver = driver;
+  connection->capacity = CACHE_SIZE;
+  orr_origin_init(&connection->origin);
+  return connection;
+}
+
 /* connect(driver, target, options) */
 static int connect(lua_State *L) {
   size_t len;
@@ -152,9 +187,7 @@ static int connect(lua_State *L) {
   if (strlen(target) != len)
     return orr_raisef(L, "ArgumentError", "a database's name cannot hold a NUL byte");
   orr_open_options options = read_options(L, 3);
-  orr_connection *connection = orr_box_new(L, &CONNECTION, sizeof *connection);
-  anchor(L, -1);
-  connection->driver = driver;
+  orr_connection *connection = new_connection(L, driver);
   lua_getfield(L, 3, "cache_size");
   connection->capacity = (int)luaL_optinteger(L, -1, CACHE_SIZE);
   lua_pop(L, 1);

@@ -285,15 +285,24 @@ static record *add_record(lua_State *L, flush *f, orr_unit_kind kind, orr_class 
   return r;
 }
 
-/* A link row between two objects; both sides of a relationship may report it, it is written once. */
+/* A link row between two objects. Both sides of a relationship may report it: it is written once, and always as a row of
+   the side that was declared first. */
 static void add_link(lua_State *L, flush *f, int near, int far, int number, orr_unit_kind kind) {
-  const orr_instance *object = lua_touserdata(L, near);
-  const orr_relationship *relation = &object->class->relations[number];
+  orr_class *class = ((orr_instance *)lua_touserdata(L, near))->class;
+  const orr_relationship *relation = &class->relations[number];
+  if (relation->second) {
+    int other = near;
+    near = far;
+    far = other;
+    class = relation->target;
+    number = relation->reverse;
+    relation = &class->relations[number];
+  }
   if (f->link_count * 2 >= f->link_room)
     grow_links(L, f);
-  uint32_t mine = number_of(L, f, near), other = number_of(L, f, far);
-  record *r = add_record(L, f, kind, object->class, relation->second ? other : mine);
-  r->other = relation->second ? mine : other;
+  uint32_t first = number_of(L, f, near), second = number_of(L, f, far);
+  record *r = add_record(L, f, kind, class, first);
+  r->other = second;
   r->relation = relation;
   r->relation_number = number;
   if (known_link(f, r))
@@ -1234,14 +1243,13 @@ static void bind_link_end(lua_State *L, binder *b, uint32_t n, const orr_pair *p
   lua_pop(L, 1);
 }
 
-/* The columns of each link row: the reporting class's, then the target's. */
+/* The columns of each link row: the class's, then the target's. */
 static void fill_link(lua_State *L, binder *b) {
   for (uint32_t i = 0; i < b->count; i++) {
     const record *r = record_at(b->f, b->batch, b->first + i);
     const orr_relationship *relation = r->relation;
-    uint32_t mine = relation->second ? r->other : r->object, other = relation->second ? r->object : r->other;
-    bind_link_end(L, b, mine, relation->pairs, relation->pair_count);
-    bind_link_end(L, b, other, relation->pairs + relation->pair_count, relation->target_count);
+    bind_link_end(L, b, r->object, relation->pairs, relation->pair_count);
+    bind_link_end(L, b, r->other, relation->pairs + relation->pair_count, relation->target_count);
   }
 }
 

@@ -528,7 +528,7 @@ static size_t measure(lua_State *L, const orr_class *class) {
   return size;
 }
 
-/* Gives the new object at 3 the field whose name and value are on top. */
+/* Gives the new object at 3 the field whose name and value are on top, unless that is a relationship. */
 static void give(lua_State *L, orr_class *class, orr_instance *object) {
   int value = lua_gettop(L), attribute = orr_class_attribute(class, L, value - 1);
   orr_value taken;
@@ -540,12 +540,33 @@ static void give(lua_State *L, orr_class *class, orr_instance *object) {
     lua_pushvalue(L, value);
     lua_pushvalue(L, 1);
     lua_call(L, 4, 0);
-  } else if (attribute >= class->column_count) {
-    orr_relationship_set(L, object, 3, attribute - class->column_count, value);
-  } else {
+  } else if (attribute < class->column_count) {
     take(L, class, attribute, value, &taken, scratch);
     orr_instance_put(L, object, 3, attribute, &taken);
   }
+}
+
+/* Pushes name and value of relationship r in the fields at 2; false where it was not given: pushes nothing. `names` is
+   the class's table of names. */
+static bool push_relation_field(lua_State *L, const orr_class *class, int names, int r) {
+  lua_rawgeti(L, names, class->column_count + r + 1);
+  lua_pushvalue(L, -1);
+  lua_rawget(L, 2);
+  if (!lua_isnil(L, -1))
+    return true;
+  lua_pop(L, 2);
+  return false;
+}
+
+/* Relationships come after all columns, and in their order: what is wrong with a column is known by then, and no other
+   object has heard of this one. */
+static void give_relations(lua_State *L, orr_class *class, orr_instance *object) {
+  orr_class_field(L, 1, ORR_CLASS_NAMES);
+  for (int r = 0; r < class->relation_count; r++)
+    if (push_relation_field(L, class, 4, r)) {
+      orr_relationship_set(L, object, 3, r, 6);
+      lua_settop(L, 4);
+    }
 }
 
 /* core.new(class [, fields]) -> object, transient. Values are checked as in assignments. */
@@ -562,23 +583,32 @@ static int new_object(lua_State *L) {
   orr_class_field(L, 1, ORR_CLASS_META);
   orr_instance *object = orr_instance_new(L, class, size, 3);
   lua_replace(L, 3);
-  if (has_fields)
+  if (has_fields) {
     for (lua_pushnil(L); lua_next(L, 2); lua_settop(L, 4))
       give(L, class, object);
+    give_relations(L, class, object);
+  }
   lua_settop(L, 3);
   return 1;
 }
 
 /* core.assign(object, fields): as the constructor does, onto an object that is there. */
 static int assign_fields(lua_State *L) {
-  orr_instance_check(L, 1);
+  const orr_class *class = orr_instance_check(L, 1)->class;
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
-  for (lua_pushnil(L); lua_next(L, 2); lua_settop(L, 3)) {
-    lua_pushvalue(L, 3);
-    lua_insert(L, -2);
+  orr_class_push(L, class);
+  orr_class_field(L, 3, ORR_CLASS_NAMES);
+  for (lua_pushnil(L); lua_next(L, 2); lua_settop(L, 5)) {
+    if (orr_class_attribute(class, L, 5) >= class->column_count)
+      continue;
+    lua_pushvalue(L, 5);
+    lua_insert(L, 6);
     lua_settable(L, 1);
   }
+  for (int r = 0; r < class->relation_count; r++)
+    if (push_relation_field(L, class, 4, r))
+      lua_settable(L, 1);
   return 0;
 }
 

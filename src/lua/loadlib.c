@@ -199,6 +199,108 @@ static void push_item(lua_State *L, load *to, const orr_item *item, int meta) {
     orr_type_push(L, &item->type, &to->row[item->first]);
 }
 
+/* ---- collections of many parents at once ---- */
+
+/* The parents whose collection is being filled, by the key that their rows are found by. Its user value holds the
+   collections by slot, and the session's weak table keeps nothing alive here: callers hold the parents. */
+typedef struct orr_gather {
+  orr_identity slots;
+  bool open;
+  int key_count;
+} orr_gather;
+
+static void close_gather(void *block) {
+  orr_gather *gather = block;
+  if (gather->open)
+    orr_identity_clear(&gather->slots);
+  gather->open = false;
+}
+
+static const orr_box_kind gather_kind = {"gather", close_gather};
+
+static bool always_alive(void *ud, uint32_t slot) {
+  (void)ud;
+  (void)slot;
+  return true;
+}
+
+/* Enters the collection on top under the key of its owner and pops it. */
+static void enter_parent(lua_State *L, orr_gather *gather, int user, const orr_value *values) {
+  orr_key key;
+  size_t size = orr_key_size(values, gather->key_count);
+  orr_key_make(&key, 1, values, gather->key_count, size ? lua_newuserdata(L, size) : NULL);
+  uint32_t slot = orr_identity_find(&gather->slots, &key);
+  if (!slot)
+    slot = orr_identity_insert(&gather->slots, &key, always_alive, NULL);
+  if (!slot)
+    luaL_error(L, "not enough memory");
+  if (size)
+    lua_pop(L, 1);
+  lua_rawseti(L, user, (int)slot);
+}
+
+static bool parent_key(lua_State *L, orr_instance *object, int index, const orr_relationship *relation, orr_value *out) {
+  for (int p = 0; p < relation->pair_count; p++) {
+    orr_instance_value(L, object, index, relation->pairs[p].near, &out[p]);
+    if (out[p].tag == ORR_NULL)
+      return false;
+  }
+  return true;
+}
+
+/* Gives each parent of the array at 1 a fresh collection for the relation at 2. */
+static void open_collections(lua_State *L, orr_gather *gather, int user) {
+  int count = (int)orr_rawlen(L, 1), attribute = (int)luaL_checkinteger(L, 2) - 1, top = lua_gettop(L);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, 1, i);
+    orr_instance *object = orr_instance_check(L, top + 1);
+    int number = attribute - object->class->column_count;
+    const orr_relationship *relation = &object->class->relations[number];
+    orr_value values[ORR_MAX_KEY];
+    gather->key_count = relation->pair_count;
+    orr_collection_new(L, top + 1, number);
+    lua_pushvalue(L, -1);
+    orr_instance_setuser(L, object, top + 1, orr_user_relation(object->class, number));
+    if (relation->pair_count <= ORR_MAX_KEY && parent_key(L, object, top + 1, relation, values))
+      enter_parent(L, gather, user, values);
+    lua_settop(L, top);
+  }
+}
+
+/* core.gather(parents, attribute number) -> handle: every parent of the array gets an empty collection, which
+   load_related then fills. */
+static int new_gather(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  orr_gather *gather = orr_box_new(L, &gather_kind, sizeof *gather);
+  orr_identity_init(&gather->slots, orr_allocator(L));
+  gather->open = true;
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  orr_setuservalue(L, 3);
+  open_collections(L, gather, 4);
+  lua_settop(L, 3);
+  return 1;
+}
+
+/* Pushes the collection that a row belongs to, or returns NULL. `keys` are its result columns from 0. */
+static orr_collection *collection_of_row(lua_State *L, const orr_gather *gather, const orr_value *row, const int *keys,
+                                         int user) {
+  orr_value values[ORR_MAX_KEY];
+  orr_key key;
+  for (int k = 0; k < gather->key_count; k++)
+    values[k] = row[keys[k]];
+  size_t size = orr_key_size(values, gather->key_count);
+  orr_key_make(&key, 1, values, gather->key_count, size ? lua_newuserdata(L, size) : NULL);
+  uint32_t slot = orr_identity_find(&gather->slots, &key);
+  if (size)
+    lua_pop(L, 1);
+  if (!slot)
+    return NULL;
+  lua_rawgeti(L, user, (int)slot);
+  return lua_touserdata(L, -1);
+}
+
 /* ---- the loop ---- */
 
 /* Pushes the metatable of each item's instances (nil for values) and returns the index of the first. */
@@ -296,9 +398,76 @@ static int load_rows(lua_State *L) {
   return status != 0 ? lua_error(L) : 2;
 }
 
+/* (session, statement, plan, gather, key columns, out): each row's object, the plan's first item, joins the collection
+   that the row's key columns name. */
+static int run_related(lua_State *L) {
+  orr_session *session = lua_touserdata(L, 1);
+  orr_statement *statement = lua_touserdata(L, 2);
+  const orr_plan *plan = lua_touserdata(L, 3);
+  const orr_gather *gather = lua_touserdata(L, 4);
+  int keys[ORR_MAX_KEY], count = 0;
+  for (int k = 0; k < gather->key_count; k++) {
+    lua_rawgeti(L, 5, k + 1);
+    keys[k] = (int)lua_tointeger(L, -1) - 1;
+    lua_pop(L, 1);
+  }
+  load to = {session, NULL, 0, 0, false, NULL, 0, 0};
+  to.row = lua_newuserdata(L, (size_t)plan->columns * sizeof *to.row);
+  lua_pushnil(L);
+  to.key_box = lua_gettop(L);
+  orr_getuservalue(L, 1);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  to.objects = lua_gettop(L);
+  orr_getuservalue(L, 4);
+  int collections = lua_gettop(L);
+  to.metas = push_metas(L, plan);
+  int top = lua_gettop(L);
+  while (next_row(L, statement, to.row, plan->columns)) {
+    push_item(L, &to, plan->items, to.metas);
+    orr_collection *list = collection_of_row(L, gather, to.row, keys, collections);
+    if (list && !lua_isnil(L, top + 1))
+      orr_collection_push_item(L, list, top + 2, top + 1);
+    lua_pushvalue(L, top + 1);
+    lua_rawseti(L, 6, ++count);
+    lua_settop(L, top);
+  }
+  lua_pushinteger(L, count);
+  return 1;
+}
+
+/* core.load_related(session, statement, plan, gather, key columns, out) -> count: fills the collections of core.gather();
+   `out` gets the objects too. */
+static int load_related(lua_State *L) {
+  lua_settop(L, 6);
+  orr_session_check(L, 1);
+  orr_statement *statement = orr_statement_check(L, 2);
+  orr_plan *plan = orr_box_check(L, 3, &plan_kind);
+  orr_gather *gather = orr_box_check(L, 4, &gather_kind);
+  luaL_checktype(L, 5, LUA_TTABLE);
+  luaL_checktype(L, 6, LUA_TTABLE);
+  luaL_argcheck(L, plan->items && plan->items[0].class && plan->columns <= statement->columns, 3, "plan of this statement expected");
+  luaL_argcheck(L, gather->open && (int)orr_rawlen(L, 5) == gather->key_count, 5, "as many key columns as the key has expected");
+  for (int k = 1; k <= gather->key_count; k++) {
+    lua_rawgeti(L, 5, k);
+    lua_Integer column = lua_tointeger(L, -1);
+    luaL_argcheck(L, column >= 1 && column <= plan->columns, 5, "result columns expected");
+    lua_pop(L, 1);
+  }
+  lua_pushcfunction(L, run_related);
+  lua_insert(L, 1);
+  orr_statement_hold(statement, true);
+  int status = lua_pcall(L, 6, 1, 0);
+  orr_statement_hold(statement, false);
+  orr_statement_reset(statement);
+  return status != 0 ? lua_error(L) : 1;
+}
+
 void orr_load_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"plan", new_plan}, {"load", load_rows}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"plan", new_plan},         {"load", load_rows}, {"gather", new_gather},
+                                       {"load_related", load_related}, {NULL, NULL}};
   orr_box_define(L, &plan_kind, NULL, NULL);
+  lua_pop(L, 1);
+  orr_box_define(L, &gather_kind, NULL, NULL);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);
 }

@@ -230,6 +230,7 @@ typedef struct orr_collection {
   int relation; /* from 0, of the owner's class */
   bool kept;    /* COLLECTION_OLD holds the items as they were before the first change */
   bool stray;   /* an item came in from its own side, without a cascade into the session */
+  bool given;   /* a script has put something in, or assigned it as a whole */
 } orr_collection;
 
 /* User value of a collection: its items at 1..count, and: */
@@ -260,7 +261,7 @@ struct orr_session {
   uint32_t epoch;
   orr_identity map;
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
-  uint32_t inserted_count, removed_count;                        /* this transaction's */
+  uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
   bool flushing;
   lua_State *sweeping; /* while the map sweeps: where the objects can be seen */
 };
@@ -273,6 +274,7 @@ struct orr_session {
 #define ORR_SESSION_WATCHED 5
 #define ORR_SESSION_INSERTED 6 /* weak: became persistent in this transaction */
 #define ORR_SESSION_REMOVED 7  /* deleted rows' objects of this transaction */
+#define ORR_SESSION_REKEYED 8  /* { object, former key part, ... } of each key that was changed in this transaction */
 
 extern const orr_box_kind orr_session_kind;
 
@@ -291,6 +293,8 @@ void orr_session_user(lua_State *L, const orr_session *session);
 orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key *key, int objects);
 /* Enters the persistent object at `index` under a key. A dead object's slot is taken over. */
 void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object, int index, const orr_key *key, int objects);
+/* Takes the object out of the identity map, where it is what stands there. */
+void orr_session_leave(lua_State *L, orr_session *session, const orr_instance *object, int objects);
 
 /* each file's part of "core" */
 void orr_instance_open(lua_State *L);

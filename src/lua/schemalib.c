@@ -142,14 +142,15 @@ static int add_table(lua_State *L) {
   return push_made(L, orr_schema_add_table(schema, name, &error), &error);
 }
 
-/* schema:add_column(table, name, nullable) -> position */
+/* schema:add_column(table, name, nullable [, key]) -> position */
 static int add_column(lua_State *L) {
   orr_schema *schema = check_schema(L);
   orr_error error;
   orr_error_clear(&error);
   uint32_t table = check_table(L, 2, schema);
   const char *name = luaL_checkstring(L, 3);
-  return push_made(L, orr_schema_add_column(schema, table, name, lua_toboolean(L, 4), &error), &error);
+  const char *key = luaL_optstring(L, 5, NULL);
+  return push_made(L, orr_schema_add_column(schema, table, name, key, lua_toboolean(L, 4), &error), &error);
 }
 
 /* schema:set_primary_key(table, { positions }) */

@@ -70,15 +70,25 @@ static void fresh_table(lua_State *L, int user, int field, const char *mode) {
   lua_rawseti(L, user, field);
 }
 
-static void fresh_lists(lua_State *L, orr_session *session, int user) {
+static void fresh_work(lua_State *L, orr_session *session, int user) {
   fresh_table(L, user, ORR_SESSION_NEW, NULL);
   fresh_table(L, user, ORR_SESSION_DIRTY, NULL);
   fresh_table(L, user, ORR_SESSION_DELETED, NULL);
   fresh_table(L, user, ORR_SESSION_WATCHED, NULL);
+  session->new_count = session->dirty_count = session->deleted_count = session->watched_count = 0;
+}
+
+/* What a transaction has done to objects. */
+static void fresh_deeds(lua_State *L, orr_session *session, int user) {
   fresh_table(L, user, ORR_SESSION_INSERTED, "v");
   fresh_table(L, user, ORR_SESSION_REMOVED, NULL);
-  session->new_count = session->dirty_count = session->deleted_count = session->watched_count = 0;
-  session->inserted_count = session->removed_count = 0;
+  fresh_table(L, user, ORR_SESSION_REKEYED, NULL);
+  session->inserted_count = session->removed_count = session->rekeyed_count = 0;
+}
+
+static void fresh_lists(lua_State *L, orr_session *session, int user) {
+  fresh_work(L, session, user);
+  fresh_deeds(L, session, user);
 }
 
 /* Pushes the user value of the session at `index`. */
@@ -170,6 +180,17 @@ void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object,
   object->session = session->number;
   object->state = ORR_PERSISTENT;
   object->slot = slot;
+}
+
+void orr_session_leave(lua_State *L, orr_session *session, const orr_instance *object, int objects) {
+  lua_rawgeti(L, objects, (int)object->slot);
+  bool mine = lua_touserdata(L, -1) == object;
+  lua_pop(L, 1);
+  if (!mine)
+    return;
+  orr_identity_remove(&session->map, object->slot);
+  lua_pushnil(L);
+  lua_rawseti(L, objects, (int)object->slot);
 }
 
 /* Makes the key of the object at `index`; its bytes are anchored by what is pushed (always one value). */
@@ -618,9 +639,7 @@ static int committed(lua_State *L) {
       object->session = object->slot = 0;
     lua_pop(L, 1);
   }
-  fresh_table(L, user, ORR_SESSION_INSERTED, "v");
-  fresh_table(L, user, ORR_SESSION_REMOVED, NULL);
-  session->inserted_count = session->removed_count = 0;
+  fresh_deeds(L, session, user);
   if (lua_toboolean(L, 2)) {
     session->epoch++;
     forget_lists(L, session, user, ORR_SESSION_WATCHED, session->watched_count, ORR_WATCHED);
@@ -630,56 +649,129 @@ static int committed(lua_State *L) {
   return 0;
 }
 
-/* Objects whose row was made in this transaction are transient again, with their values. */
-static void unmake_inserted(lua_State *L, orr_session *session, int user) {
+/* How much of a transaction's deeds stays when it goes back to a savepoint; all zero: to its beginning. */
+typedef struct marks {
+  uint32_t inserted, removed, rekeyed;
+} marks;
+
+/* Objects whose row was made since then are transient again, with their values. */
+static void unmake_inserted(lua_State *L, orr_session *session, int user, uint32_t kept) {
   lua_rawgeti(L, user, ORR_SESSION_INSERTED);
   lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
   int inserted = lua_gettop(L) - 1;
-  for (uint32_t i = 1; i <= session->inserted_count; i++) {
+  for (uint32_t i = kept + 1; i <= session->inserted_count; i++) {
     orr_instance *object = item_of(L, inserted, i);
     if (object && object->session == session->number) {
-      if (object->state == ORR_PERSISTENT) {
-        orr_identity_remove(&session->map, object->slot);
-        lua_pushnil(L);
-        lua_rawseti(L, inserted + 1, (int)object->slot);
-      }
+      if (object->state == ORR_PERSISTENT)
+        orr_session_leave(L, session, object, inserted + 1);
       orr_instance_settle(L, object, inserted + 2);
       object->state = ORR_TRANSIENT;
       object->session = object->slot = 0;
       object->flags &= (uint16_t)~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
     }
     lua_settop(L, inserted + 1);
+    lua_pushnil(L);
+    lua_rawseti(L, inserted, (int)i);
   }
+  session->inserted_count = kept;
   lua_pop(L, 2);
 }
 
-/* Objects whose row was deleted in this transaction are persistent again. */
-static void restore_removed(lua_State *L, orr_session *session, int user) {
+/* Puts the key of an entry { object, part, ... } of the list of changed keys into its object; both stay on the stack. */
+static void restore_key(lua_State *L, orr_session *session, int entry, int objects) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  lua_rawgeti(L, entry, 1);
+  orr_instance *object = lua_touserdata(L, -1);
+  int index = lua_gettop(L);
+  if (object->session != session->number)
+    return;
+  if (object->state == ORR_PERSISTENT)
+    orr_session_leave(L, session, object, objects);
+  for (int k = 0; k < object->class->key_count; k++) {
+    orr_value part;
+    orr_error error;
+    char scratch[ORR_TYPE_SCRATCH];
+    int column = object->class->keys[k];
+    lua_rawgeti(L, entry, k + 2);
+    if (orr_type_take(L, -1, &any, &part, scratch, &error) == 0) {
+      orr_tags(object)[column] &= (unsigned char)~ORR_CHANGED;
+      orr_instance_put(L, object, index, column, &part);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+/* Keys that were changed since then are what they were: first all of them leave, then all stand where they stood. */
+static void restore_keys(lua_State *L, orr_session *session, int user, uint32_t kept) {
+  lua_rawgeti(L, user, ORR_SESSION_REKEYED);
+  lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
+  int list = lua_gettop(L) - 1;
+  for (uint32_t i = session->rekeyed_count; i > kept; i--) {
+    lua_rawgeti(L, list, (int)i);
+    restore_key(L, session, list + 2, list + 1);
+    lua_settop(L, list + 1);
+  }
+  for (uint32_t i = session->rekeyed_count; i > kept; i--) {
+    orr_key key;
+    lua_rawgeti(L, list, (int)i);
+    lua_rawgeti(L, -1, 1);
+    orr_instance *object = lua_touserdata(L, -1);
+    if (object->session == session->number && object->state == ORR_PERSISTENT &&
+        make_key(L, object, list + 3, false, &key))
+      orr_session_enter(L, session, object, list + 3, &key, list + 1);
+    lua_settop(L, list + 1);
+    lua_pushnil(L);
+    lua_rawseti(L, list, (int)i);
+  }
+  session->rekeyed_count = kept;
+  lua_pop(L, 2);
+}
+
+/* Objects whose row was deleted since then are persistent again. */
+static void restore_removed(lua_State *L, orr_session *session, int user, uint32_t kept) {
   lua_rawgeti(L, user, ORR_SESSION_REMOVED);
   lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
   int removed = lua_gettop(L) - 1;
-  for (uint32_t i = 1; i <= session->removed_count; i++) {
+  for (uint32_t i = kept + 1; i <= session->removed_count; i++) {
     orr_instance *object = item_of(L, removed, i);
     orr_key key;
     if (object && object->session == session->number && object->state == ORR_DELETED &&
         make_key(L, object, removed + 2, true, &key))
       orr_session_enter(L, session, object, removed + 2, &key, removed + 1);
     lua_settop(L, removed + 1);
+    lua_pushnil(L);
+    lua_rawseti(L, removed, (int)i);
   }
+  session->removed_count = kept;
   lua_pop(L, 2);
 }
 
-/* core.rolled_back(session): objects are as the database is: everything expired, new ones transient, deleted ones back. */
+/* core.deeds(session) -> what rolled_back() takes to come back to this point */
+static int deeds(lua_State *L) {
+  const orr_session *session = check(L, 1);
+  lua_pushinteger(L, (lua_Integer)session->inserted_count);
+  lua_pushinteger(L, (lua_Integer)session->removed_count);
+  lua_pushinteger(L, (lua_Integer)session->rekeyed_count);
+  return 3;
+}
+
+static uint32_t optional_count(lua_State *L, int index) { return (uint32_t)luaL_optinteger(L, index, 0); }
+
+/* core.rolled_back(session [, deeds]): objects are as the database is: everything expired, new ones transient, deleted
+   ones back, changed keys as they were. */
 static int rolled_back(lua_State *L) {
   orr_session *session = check(L, 1);
+  marks to = {optional_count(L, 2), optional_count(L, 3), optional_count(L, 4)};
   int user = user_at(L, 1);
+  luaL_checkstack(L, 20, "rollback");
   detach_lists(L, session, user);
-  unmake_inserted(L, session, user);
-  restore_removed(L, session, user);
+  unmake_inserted(L, session, user, to.inserted);
+  restore_keys(L, session, user, to.rekeyed);
+  restore_removed(L, session, user, to.removed);
   forget_lists(L, session, user, ORR_SESSION_DIRTY, session->dirty_count, ORR_DIRTY);
   forget_lists(L, session, user, ORR_SESSION_WATCHED, session->watched_count, ORR_WATCHED);
   forget_lists(L, session, user, ORR_SESSION_DELETED, session->deleted_count, ORR_DELETING);
-  fresh_lists(L, session, user);
+  fresh_work(L, session, user);
   session->epoch++;
   return 0;
 }
@@ -690,6 +782,7 @@ void orr_session_open(lua_State *L) {
       {"list", list},           {"is_clean", is_clean},     {"objects", objects},     {"add", add},
       {"delete", delete},       {"expunge", expunge},       {"close", close},         {"expire_all", expire_all},
       {"committed", committed}, {"rolled_back", rolled_back}, {"is_settled", is_settled}, {"is_deleting", is_deleting},
+      {"deeds", deeds},
       {NULL, NULL}};
   orr_box_define(L, &orr_session_kind, NULL, NULL);
   lua_pop(L, 1);

@@ -1,0 +1,349 @@
+--- eager: loader options, and the relationships that are loaded along with a query: in a statement of their own for many
+-- objects at once (selectin), or one by one (immediate). What one object loads for itself is loading.lua's.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local compiler = import "compiler"
+local functions = import "functions"
+local statement = import "statement"
+local loading = import "loading"
+
+local eager = {}
+local unpack = table.unpack or unpack
+
+local KEYS = 500 -- in one statement: more only make it longer
+
+-- ---- options ----
+
+---@class orrery.LoaderOption
+local Option = {}
+local MARK = { __name = "orrery.loader_option" }
+local metatable = { __index = Option, __metatable = MARK }
+
+local STRATEGIES = { selectinload = "selectin", immediateload = "immediate", lazyload = "select" }
+
+local function property_of(attribute, call)
+  local mark = getmetatable(attribute)
+  if type(mark) ~= "table" or not mark.__relationship then
+    errors.raise("ArgumentError", "%s takes a relationship such as User.posts, got %s", call, errors.show(attribute))
+  end
+  return attribute.property
+end
+
+-- A path of steps, each a relationship of the class that the one before leads to.
+local function extended(steps, attribute, name)
+  local property = property_of(attribute, name .. "()")
+  local last = steps[#steps]
+  if last and last.property.mapper ~= property.parent then
+    errors.raise("ArgumentError", "%s(): %s does not belong to '%s', where %s leads", name, property:describe(),
+      last.property.mapper.name, last.property:describe())
+  end
+  local longer = { unpack(steps) }
+  longer[#longer + 1] = { property = property, strategy = STRATEGIES[name] }
+  return setmetatable({ visit = "loader_option", steps = longer }, metatable)
+end
+
+for name in pairs(STRATEGIES) do
+  --- selectinload(User.posts), and behind it :selectinload(Post.comments).
+  eager[name] = function(attribute)
+    return extended({}, attribute, name)
+  end
+  Option[name] = function(self, attribute)
+    errors.check_self(self, getmetatable(self) == MARK, "option:" .. name)
+    return extended(self.steps, attribute, name)
+  end
+end
+
+--- Whether `value` is a loader option.
+function eager.is_option(value)
+  return getmetatable(value) == MARK
+end
+
+-- ---- what is to be loaded ----
+
+local function add_path(root, steps)
+  local node = root
+  for _, step in ipairs(steps) do
+    local next_node = node[step.property]
+    if not next_node then
+      next_node = { property = step.property, children = {} }
+      node[step.property], node[#node + 1] = next_node, next_node
+    end
+    next_node.strategy = step.strategy
+    node = next_node.children
+  end
+end
+
+-- The tree of a class: what options say, then what relationships have as their default.
+local function tree_of(mapper, options)
+  local root = {}
+  for _, option in ipairs(options or {}) do
+    if not eager.is_option(option) then
+      errors.raise("ArgumentError", "options(): a loader option such as orm.selectinload(User.posts) expected, got %s",
+        errors.show(option))
+    elseif option.steps[1].property.parent == mapper then
+      add_path(root, option.steps)
+    end
+  end
+  return root
+end
+
+local function has_default(mapper)
+  if mapper.eager_default == nil then
+    mapper.eager_default = false
+    for _, property in ipairs(mapper.relationships) do
+      mapper.eager_default = mapper.eager_default or property.lazy == "selectin" or property.lazy == "immediate"
+    end
+  end
+  return mapper.eager_default
+end
+
+-- Each relationship that is to be loaded now, with what follows behind it.
+local function wanted(mapper, tree)
+  local list = {}
+  for _, node in ipairs(tree) do
+    if node.strategy ~= "select" then
+      list[#list + 1] = node
+    end
+  end
+  if has_default(mapper) then
+    for _, property in ipairs(mapper.relationships) do
+      if (property.lazy == "selectin" or property.lazy == "immediate") and not tree[property] then
+        list[#list + 1] = { property = property, strategy = property.lazy, children = {} }
+      end
+    end
+  end
+  return list
+end
+
+-- ---- selectin ----
+
+-- The columns on the far side that hold a parent's key, and the attribute numbers of that key in the parent.
+local function key_columns(property)
+  local columns, numbers = {}, {}
+  local list = property.direction == "manytomany" and property.answer.secondary_pairs or property.answer.pairs
+  for position, pair in ipairs(list) do
+    numbers[position] = loading.number_of_column(property.parent, property.parent.table.columns[pair[1]])
+    columns[position] = property.direction == "manytomany" and property.secondary.columns[pair[2]]
+      or loading.attribute_of_column(property.mapper, property.mapper.table.columns[pair[2]])
+  end
+  return columns, numbers
+end
+
+local function in_keys(columns, keys)
+  if #columns == 1 then
+    return columns[1]:in_(keys)
+  end
+  return functions.tuple_(unpack(columns)):in_(keys)
+end
+
+local function key_of(object, numbers)
+  if #numbers == 1 then
+    return core.stored(object, numbers[1])
+  end
+  local key = {}
+  for position, number in ipairs(numbers) do
+    key[position] = core.stored(object, number)
+    if key[position] == nil then
+      return nil
+    end
+  end
+  return key
+end
+
+local function base_select(property, columns)
+  local select = statement.select(property.mapper.class)
+  if property.direction ~= "manytomany" then
+    return select
+  end
+  for _, pair in ipairs(property.answer.target_pairs) do
+    select = select:where(property.secondary.columns[pair[2]]:eq(
+      loading.attribute_of_column(property.mapper, property.mapper.table.columns[pair[1]])))
+  end
+  return select:add_columns(unpack(columns))
+end
+
+local function ordered(property, select)
+  for _, element in ipairs(property:order_elements()) do
+    select = select:order_by(element)
+  end
+  return select
+end
+
+-- Result columns, from 1, that hold the parent's key.
+local function key_positions(property, columns)
+  local positions = {}
+  for position, column in ipairs(columns) do
+    if property.direction == "manytomany" then
+      positions[position] = #property.mapper.column_keys + position
+    else
+      positions[position] = loading.number_of_column(property.mapper, column.origin)
+    end
+  end
+  return positions
+end
+
+local function run_related(session, select, gather, positions, out)
+  local connection = session:connection()
+  local compiled, values = compiler.cached(select, session.engine.dialect, session.engine.cache)
+  local plan = loading.plan_of(compiled)
+  local stmt, bound = connection:start(compiled, values)
+  local found = {}
+  local ok, count = pcall(core.load_related, session[1], stmt, plan.core, gather, positions, found)
+  if not ok then
+    connection:failed(count, compiled, bound)
+  end
+  connection:finish(stmt, compiled, bound, count)
+  for _, object in ipairs(found) do
+    out[#out + 1] = object
+  end
+end
+
+-- Objects whose relation is not loaded yet.
+local function lacking(objects, number)
+  local list = {}
+  for _, object in ipairs(objects) do
+    local _, loaded = core.peek(object, number)
+    if not loaded then
+      list[#list + 1] = object
+    end
+  end
+  return list
+end
+
+local function chunks(list, fn)
+  for first = 1, #list, KEYS do
+    local chunk = {}
+    for position = first, math.min(first + KEYS - 1, #list) do
+      chunk[#chunk + 1] = list[position]
+    end
+    fn(chunk)
+  end
+end
+
+local function keys_of(objects, numbers)
+  local keys = {}
+  for _, object in ipairs(objects) do
+    keys[#keys + 1] = key_of(object, numbers)
+  end
+  return keys
+end
+
+-- Fills the collections of many parents and returns the objects that came.
+local function load_collections(session, property, objects, number)
+  local columns, numbers = key_columns(property)
+  local select, positions, out = ordered(property, base_select(property, columns)), key_positions(property, columns), {}
+  chunks(objects, function(chunk)
+    local gather = core.gather(chunk, number)
+    run_related(session, select:where(in_keys(columns, keys_of(chunk, numbers))), gather, positions, out)
+  end)
+  return out
+end
+
+-- Many-to-one: the targets by their keys, those in the session already left out; each then comes from the identity map.
+local function load_targets(session, property, objects, number)
+  local target, columns, numbers = property.mapper, {}, {}
+  for position, pair in ipairs(property.answer.pairs) do
+    numbers[position] = loading.number_of_column(property.parent, property.parent.table.columns[pair[1]])
+    columns[position] = loading.attribute_of_column(target, target.table.columns[pair[2]])
+  end
+  local keys, seen, hold = {}, {}, {}
+  for _, object in ipairs(objects) do
+    local key = key_of(object, numbers)
+    local mark = type(key) == "table" and table.concat(key, "\0") or key
+    if key ~= nil and not seen[mark] then
+      seen[mark], keys[#keys + 1] = true, key
+    end
+  end
+  chunks(keys, function(chunk)
+    hold[#hold + 1] = session:scalars(statement.select(target.class):where(in_keys(columns, chunk))):all()
+  end)
+  local out = {}
+  for _, object in ipairs(objects) do
+    out[#out + 1] = object[property.key]
+  end
+  return out, number
+end
+
+local function load_selectin(session, property, objects, number)
+  if property.direction == "manytoone" then
+    return load_targets(session, property, objects, number)
+  elseif property.uselist then
+    return load_collections(session, property, objects, number)
+  end
+  local out = {}
+  for _, object in ipairs(objects) do
+    out[#out + 1] = object[property.key]
+  end
+  return out
+end
+
+-- What is loaded already still leads on to what follows behind it.
+local function add_present(out, objects, property, number)
+  for _, object in ipairs(objects) do
+    local value = core.peek(object, number)
+    if property.uselist and value then
+      for _, item in value do
+        out[#out + 1] = item
+      end
+    elseif value then
+      out[#out + 1] = value
+    end
+  end
+end
+
+local load_tree
+
+local function load_node(session, node, objects)
+  local property = node.property
+  local number = #property.parent.column_keys + property.parent:relationship_number(property)
+  local missing, out = lacking(objects, number), {}
+  if #missing > 0 then
+    out = load_selectin(session, property, missing, number)
+  end
+  if #node.children > 0 or has_default(property.mapper) then
+    if #missing < #objects then
+      out = {}
+      add_present(out, objects, property, number)
+    end
+    load_tree(session, property.mapper, node.children, out)
+  end
+end
+
+function load_tree(session, mapper, tree, objects)
+  if #objects == 0 then
+    return
+  end
+  for _, node in ipairs(wanted(mapper, tree)) do
+    load_node(session, node, objects)
+  end
+end
+
+-- The objects at one position of rows, each once; rows of scalars are the objects.
+local function objects_at(out, position, scalars)
+  local list, seen = {}, {}
+  for index = 1, #out do
+    local object = scalars and out[index] or rawget(out[index], position)
+    if object and object ~= core.null and not seen[object] then
+      seen[object], list[#list + 1] = true, object
+    end
+  end
+  return list
+end
+
+--- Loads what a statement's options, and the defaults of relationships, ask for, behind the rows of a query.
+---@param session table
+---@param compiled table
+---@param out table rows, or objects where `scalars`
+---@param scalars boolean
+---@param options? table[] loader options
+function eager.load(session, compiled, out, scalars, options)
+  for position, item in ipairs(compiled.raw) do
+    local mapper = item.entity and item.entity.mapper
+    if mapper and (options or has_default(mapper)) then
+      load_tree(session, mapper, tree_of(mapper, options), objects_at(out, position, scalars))
+    end
+  end
+end
+
+return eager

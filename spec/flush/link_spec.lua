@@ -1,0 +1,167 @@
+-- The rows of link tables: each link written once though both sides report it, removed exactly, never guessed.
+local orm = require "orrery"
+local library = require "spec.support.library"
+local database = require "spec.support.database"
+local raises = require "spec.support.raises"
+local rows, run = database.rows, database.run
+
+local LINKS = "SELECT book_id, tag_id FROM book_tag ORDER BY 1, 2"
+
+describe("links", function()
+  it("are written once, after both ends", function()
+    local lib = library.empty()
+    local book, tag = lib.Book { title = "b" }, lib.Tag { name = "t" }
+    book.tags:append(tag)
+    assert.equal(book, tag.books[1])
+    lib.session:add(book)
+    lib.session:flush()
+    local seen = lib.record:headlines()
+    table.sort(seen)
+    assert.same({ "INSERT book", "INSERT book_tag", "INSERT tag" }, seen)
+    assert.same({ "1|1" }, rows(lib.session, LINKS))
+  end)
+
+  it("are written in few statements, in the order of the objects", function()
+    local lib = library.open()
+    local book = lib.session:get(lib.Book, 4)
+    book.tags = { lib.session:get(lib.Tag, 1), lib.session:get(lib.Tag, 2) }
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "INSERT INTO book_tag (book_id, tag_id) VALUES (?, ?), (?, ?) [4, 1, 4, 2]" }, lib.record:take())
+  end)
+
+  it("are written the same whichever side reports", function()
+    for _, side in ipairs { "book", "tag", "both" } do
+      local lib = library.open()
+      local book, tag = lib.session:get(lib.Book, 4), lib.session:get(lib.Tag, 2)
+      local _ = side == "both" and { #book.tags, #tag.books }
+      if side ~= "tag" then
+        book.tags:append(tag)
+      else
+        tag.books:append(book)
+      end
+      lib.record:take()
+      lib.session:flush()
+      assert.same({ "INSERT INTO book_tag (book_id, tag_id) VALUES (?, ?) [4, 2]" }, lib.record:take())
+    end
+  end)
+
+  it("are removed one by one, and the objects stay", function()
+    local lib = library.open()
+    local book = lib.session:get(lib.Book, 1)
+    book.tags:remove(book.tags[1])
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "DELETE FROM book_tag WHERE book_id = ? AND tag_id = ? [1, 1]" }, lib.record:take())
+    assert.same({ "1|2", "2|1" }, rows(lib.session, LINKS))
+    assert.same({ "2" }, rows(lib.session, "SELECT count(*) FROM tag"))
+  end)
+
+  it("are removed once though both sides report", function()
+    local lib = library.open()
+    local book, tag = lib.session:get(lib.Book, 1), lib.session:get(lib.Tag, 1)
+    local _ = { #book.tags, #tag.books }
+    book.tags:remove(tag)
+    assert.is_false(tag.books:contains(book))
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "DELETE FROM book_tag WHERE book_id = ? AND tag_id = ? [1, 1]" }, lib.record:take())
+  end)
+
+  it("that are removed and added again write nothing", function()
+    local lib = library.open()
+    local book = lib.session:get(lib.Book, 1)
+    local tag = book.tags[1]
+    book.tags:remove(tag)
+    book.tags:append(tag)
+    book.tags = { book.tags[2], book.tags[1] }
+    lib.record:take()
+    lib.session:flush()
+    assert.same({}, lib.record:take())
+  end)
+
+  it("go with an object that is deleted, without having been loaded; the other ends stay", function()
+    local lib = library.open()
+    lib.session:delete(lib.session:get(lib.Book, 1))
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "SELECT tag", "DELETE book_tag", "DELETE book" }, lib.record:headlines())
+    assert.same({ "2|1" }, rows(lib.session, LINKS))
+    assert.same({ "2" }, rows(lib.session, "SELECT count(*) FROM tag"))
+  end)
+
+  it("go once when both ends are deleted", function()
+    local lib = library.open()
+    lib.session:delete(lib.session:get(lib.Book, 1))
+    lib.session:delete(lib.session:get(lib.Tag, 1))
+    lib.session:commit()
+    assert.same({}, rows(lib.engine, LINKS))
+    assert.same({ "2" }, rows(lib.engine, "SELECT id FROM tag"))
+  end)
+
+  it("that vanished behind the session's back are a StaleDataError naming the table", function()
+    local lib = library.open()
+    local book = lib.session:get(lib.Book, 1)
+    local tag = book.tags[1]
+    run(lib.session, "DELETE FROM book_tag WHERE book_id = 1 AND tag_id = 1")
+    book.tags:remove(tag)
+    raises("StaleDataError", { "Book.tags", "book_tag" }, lib.session.flush, lib.session)
+    lib.session:rollback()
+    assert.equal(2, #book.tags)
+  end)
+
+  it("that stand twice in a table without a key cannot be removed alone", function()
+    local base = orm.declarative_base()
+    local A = base:model("A", { __tablename__ = "a", id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      bs = orm.relationship("B", { secondary = "ab" }) })
+    base:model("B", { __tablename__ = "b", id = orm.mapped_column(orm.Integer, { primary_key = true }) })
+    orm.Table("ab", base.metadata, orm.Column("a_id", orm.Integer, orm.ForeignKey("a.id")),
+      orm.Column("b_id", orm.Integer, orm.ForeignKey("b.id")))
+    local engine = database.create(base)
+    run(engine, "INSERT INTO a VALUES (1)", "INSERT INTO b VALUES (1)", "INSERT INTO ab VALUES (1, 1), (1, 1)")
+    local session = orm.Session(engine)
+    session:get(A, 1).bs:clear()
+    raises("StaleDataError", { "ab" }, session.flush, session)
+    session:rollback()
+    assert.same({ "2" }, rows(engine, "SELECT count(*) FROM ab"))
+  end)
+
+  it("of an object that stands twice in the list are written once", function()
+    local lib = library.open()
+    local book = lib.session:get(lib.Book, 1)
+    book.tags:append(book.tags[1])
+    assert.equal(3, #book.tags)
+    lib.record:take()
+    lib.session:flush()
+    assert.same({}, lib.record:take())
+    lib.session:expire(book)
+    assert.equal(2, #book.tags)
+  end)
+
+  it("between new and stored objects on both sides come out right in one flush", function()
+    local lib = library.open()
+    local book, tag = lib.session:get(lib.Book, 3), lib.session:get(lib.Tag, 1)
+    local new_book, new_tag = lib.Book { title = "new" }, lib.Tag { name = "new" }
+    book.tags:extend { tag, new_tag }
+    new_book.tags = { tag, new_tag }
+    lib.session:add(new_book)
+    lib.session:commit()
+    assert.same({ "1|1", "1|2", "2|1", "3|1", "3|3", "5|1", "5|3" }, rows(lib.engine, LINKS))
+    lib.session:expire_all()
+    assert.equal(2, #new_tag.books)
+  end)
+
+  it("of many objects take few statements", function()
+    local lib = library.empty()
+    local tags = {}
+    for number = 1, 50 do
+      tags[number] = lib.Tag { name = "t" .. number }
+    end
+    for _ = 1, 10 do
+      lib.session:add(lib.Book { tags = tags })
+    end
+    lib.session:commit()
+    assert.same({ "500" }, rows(lib.engine, "SELECT count(*) FROM book_tag"))
+    assert.is_true(#lib.record:take() < 40)
+  end)
+end)

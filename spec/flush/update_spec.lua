@@ -1,0 +1,138 @@
+-- The statements by which changes are written: only what differs, in primary key order, neighbours of one shape together.
+local orm = require "orrery"
+local library = require "spec.support.library"
+local database = require "spec.support.database"
+local raises = require "spec.support.raises"
+local rows, run = database.rows, database.run
+
+local function books(lib)
+  local list = lib.session:scalars(orm.select(lib.Book):order_by(lib.Book.id)):all()
+  lib.record:take()
+  return list
+end
+
+describe("updating", function()
+  it("writes the columns that differ, by primary key", function()
+    local lib = library.open()
+    local list = books(lib)
+    list[2].year, list[2].title = 1999, "x"
+    lib.session:flush()
+    assert.same({ "UPDATE book SET title = ?, year = ? WHERE id = ? [x, 1999, 2]" }, lib.record:take())
+  end)
+
+  it("goes in primary key order; neighbours that set the same columns are one run", function()
+    local lib = library.open()
+    local list = books(lib)
+    list[4].year, list[3].title, list[2].year, list[1].year = 7, "x", 7, 7
+    lib.session:flush()
+    assert.same({
+      "UPDATE book SET year = ? WHERE id = ? [[7, 1], [7, 2]]",
+      "UPDATE book SET title = ? WHERE id = ? [x, 3]",
+      "UPDATE book SET year = ? WHERE id = ? [7, 4]",
+    }, lib.record:take())
+    assert.same({ "b1|7", "b2|7", "x|2000", "b4|7" }, rows(lib.session, "SELECT title, year FROM book ORDER BY id"))
+  end)
+
+  it("writes nothing where nothing differs in the end", function()
+    local lib = library.open()
+    local list = books(lib)
+    list[1].title = "b1"
+    list[2].title = "x"
+    list[2].title = "b2"
+    list[3].year = nil
+    list[3].year = 2000
+    list[4].author = lib.session:get(lib.Author, 1)
+    list[4].author = lib.session:get(lib.Author, 2)
+    lib.record:take()
+    lib.session:flush()
+    assert.same({}, lib.record:take())
+    assert.same({}, lib.session.dirty)
+  end)
+
+  it("tells NULL, empty text and zero apart", function()
+    local lib = library.open()
+    run(lib.engine, "UPDATE book SET title = NULL, year = NULL WHERE id = 1", "UPDATE book SET title = '', year = 0 WHERE id = 2")
+    local list = books(lib)
+    list[1].title, list[1].year, list[2].title, list[2].year = "", 0, nil, nil
+    lib.session:flush()
+    assert.same({ "UPDATE book SET title = ?, year = ? WHERE id = ? [[, 0, 1], [NULL, NULL, 2]]" }, lib.record:take())
+  end)
+
+  it("of an object with only assigned attributes needs no SELECT", function()
+    local lib = library.open()
+    local list = books(lib)
+    lib.session:commit()
+    list[1].title = "x"
+    lib.session:commit()
+    assert.same({ "UPDATE book SET title = ? WHERE id = ? [x, 1]" }, lib.record:take())
+  end)
+
+  it("sets the foreign key when a child moves, and only that", function()
+    local lib = library.open()
+    local first, second = lib.session:get(lib.Author, 1), lib.session:get(lib.Author, 2)
+    second.books:append(first.books[1])
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "UPDATE book SET author_id = ? WHERE id = ? [2, 1]" }, lib.record:take())
+  end)
+
+  it("sets it to NULL when a child leaves", function()
+    local lib = library.open()
+    local author = lib.session:get(lib.Author, 1)
+    author.books:clear()
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "UPDATE book SET author_id = ? WHERE id = ? [[NULL, 1], [NULL, 2]]" }, lib.record:take())
+  end)
+
+  it("goes before inserts of the same table, and parents before children", function()
+    local lib = library.open()
+    local list = books(lib)
+    lib.session:get(lib.Author, 1).name = "x"
+    list[1].title = "y"
+    lib.session:add(lib.Book { title = "new", author = lib.Author { name = "new" } })
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "UPDATE author SET name", "INSERT author", "UPDATE book SET title", "INSERT book" }, lib.record:headlines())
+  end)
+
+  it("gives a stored child the key of a new parent", function()
+    local lib = library.open()
+    local book = lib.session:get(lib.Book, 1)
+    book.author = lib.Author { name = "new" }
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "INSERT INTO author (name) VALUES (?) [new]", "UPDATE book SET author_id = ? WHERE id = ? [3, 1]" },
+      lib.record:take())
+    assert.equal(3, book.author_id)
+  end)
+
+  it("of a row that is gone is a StaleDataError naming the table", function()
+    local lib = library.open()
+    local list = books(lib)
+    run(lib.session, "DELETE FROM book WHERE id = 4")
+    list[4].title = "x"
+    raises("StaleDataError", { "UPDATE", "book" }, lib.session.flush, lib.session)
+  end)
+
+  it("changes a primary key by its old value", function()
+    local lib = library.open()
+    local list = books(lib)
+    list[4].id, list[4].title = 50, "x"
+    lib.session:flush()
+    assert.same({ "UPDATE book SET id = ?, title = ? WHERE id = ? [50, x, 4]" }, lib.record:take())
+    list[4].title = "y"
+    lib.session:flush()
+    assert.same({ "UPDATE book SET title = ? WHERE id = ? [y, 50]" }, lib.record:take())
+  end)
+
+  it("swaps children between parents in one flush", function()
+    local lib = library.open()
+    local first, second = lib.session:get(lib.Author, 1), lib.session:get(lib.Author, 2)
+    first.books, second.books = second.books:to_table(), first.books:to_table()
+    lib.session:commit()
+    assert.same({ "1|2", "2|2", "3|1", "4|1" }, rows(lib.engine, "SELECT id, author_id FROM book ORDER BY id"))
+    assert.equal(2, #first.books)
+    assert.equal(first, lib.session:get(lib.Book, 3).author)
+  end)
+end)

@@ -1,0 +1,124 @@
+local orm = require "orrery"
+local library = require "spec.support.library"
+local raises = require "spec.support.raises"
+
+local function titles(list)
+  local names = {}
+  for _, book in list do
+    names[#names + 1] = book.title
+  end
+  return table.concat(names, " ")
+end
+
+describe("selectinload", function()
+  it("fills the collections of all objects with one statement more", function()
+    local lib = library.open()
+    lib.record:take()
+    local authors = lib.session:scalars(orm.select(lib.Author):order_by("id"):options(orm.selectinload(lib.Author.books))):all()
+    assert.equal(2, #lib.record:take())
+    assert.equal("b1 b2", titles(authors[1].books))
+    assert.equal("b3 b4", titles(authors[2].books))
+    assert.equal(authors[2], authors[2].books[1].author)
+    assert.equal(0, #lib.record:take())
+  end)
+
+  it("gives an empty collection where there is nothing", function()
+    local lib = library.open()
+    lib.session:add(lib.Author { name = "without" })
+    lib.session:commit()
+    lib.record:take()
+    local author = lib.session:scalars(orm.select(lib.Author):where(lib.Author.name:eq("without"))
+      :options(orm.selectinload(lib.Author.books))):one()
+    assert.equal(2, #lib.record:take())
+    assert.equal(0, #author.books)
+    assert.equal(0, #lib.record:take())
+  end)
+
+  it("goes on along a path, many-to-many included", function()
+    local lib = library.open()
+    lib.record:take()
+    local authors = lib.session:scalars(orm.select(lib.Author):order_by("id"):options(
+      orm.selectinload(lib.Author.books):selectinload(lib.Book.tags))):all()
+    assert.equal(3, #lib.record:take())
+    assert.equal(2, #authors[1].books[1].tags)
+    assert.equal("t1", authors[1].books[2].tags[1].name)
+    assert.equal(0, #authors[2].books[2].tags)
+    assert.equal(0, #lib.record:take())
+  end)
+
+  it("answers many-to-one from the identity map where it can", function()
+    local lib = library.open()
+    local held = lib.session:get(lib.Author, 1)
+    lib.record:take()
+    local books = lib.session:scalars(orm.select(lib.Book):options(orm.selectinload(lib.Book.author))):all()
+    assert.equal(2, #lib.record:take())
+    assert.equal(held, books[1].author)
+    assert.equal("a2", books[4].author.name)
+    assert.equal(0, #lib.record:take())
+  end)
+
+  it("leaves what is loaded, and was changed, alone", function()
+    local lib = library.open()
+    local author = lib.session:get(lib.Author, 1)
+    lib.session:no_autoflush(function(session)
+      author.books:append(lib.Book { title = "new" })
+      session:scalars(orm.select(lib.Author):options(orm.selectinload(lib.Author.books))):all()
+      assert.equal("b1 b2 new", titles(author.books))
+    end)
+  end)
+
+  it("finds rows of composite keys, and of more keys than one statement takes", function()
+    local base = orm.declarative_base()
+    local Part = base:model("Part", {
+      __tablename__ = "part",
+      a = orm.mapped_column(orm.Integer, { primary_key = true }),
+      b = orm.mapped_column(orm.String(5), { primary_key = true }),
+      screws = orm.relationship("Screw", { back_populates = "part" }),
+    })
+    base:model("Screw", {
+      __tablename__ = "screw",
+      id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      part_a = orm.mapped_column(orm.Integer),
+      part_b = orm.mapped_column(orm.String(5)),
+      part = orm.relationship("Part", { back_populates = "screws" }),
+      __table_args__ = { orm.ForeignKeyConstraint({ "part_a", "part_b" }, { "part.a", "part.b" }) },
+    })
+    local engine = orm.create_engine("sqlite://")
+    base.metadata:create_all(engine)
+    local session = orm.Session(engine)
+    for number = 1, 1100 do
+      local part = Part { a = number, b = "x" .. number % 3 }
+      part.screws:append(base.registry.classes.Screw.class {})
+      session:add(part)
+    end
+    session:commit()
+    session:expunge_all()
+    local count = 0
+    for _, part in ipairs(session:scalars(orm.select(Part):options(orm.selectinload(Part.screws))):all()) do
+      count = count + #part.screws
+    end
+    assert.equal(1100, count)
+  end)
+
+  it("can be the default of a relationship", function()
+    local lib = library.open { books = { lazy = "selectin" } }
+    lib.record:take()
+    local authors = lib.session:scalars(orm.select(lib.Author)):all()
+    assert.equal(2, #lib.record:take())
+    assert.equal(2, #authors[1].books)
+    lib.session:expunge_all()
+    lib.session:scalars(orm.select(lib.Author):options(orm.lazyload(lib.Author.books))):all()
+    assert.equal(1, #lib.record:take())
+  end)
+
+  it("refuses what is no relationship, and paths that do not meet", function()
+    local lib = library.open()
+    raises("ArgumentError", { "selectinload()", "relationship" }, orm.selectinload, lib.Author.name)
+    raises("ArgumentError", { "Book.tags", "Author.books", "'Tag'" }, function()
+      return orm.selectinload(lib.Book.tags):selectinload(lib.Author.books)
+    end)
+    raises("ArgumentError", "loader option", function()
+      lib.session:scalars(orm.select(lib.Author):options(lib.Author.books))
+    end)
+  end)
+end)

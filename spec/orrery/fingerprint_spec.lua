@@ -1,0 +1,315 @@
+-- The cache of compiled statements: statements of one shape share an entry, and statements that differ in anything
+-- but their values never do.
+local orm = require "orrery"
+local internals = require "spec.support.internals"
+local raises = require "spec.support.raises"
+local sql_cases = require "spec.support.sql_cases"
+local func, null, select = orm.func, orm.null, orm.select
+local users, posts, comments = sql_cases.users, sql_cases.posts, sql_cases.comments
+local odd, pair = sql_cases.odd, sql_cases.pair
+local u, p, c = users.c, posts.c, sql_cases.comments.c
+
+local compiler = internals("new_cache", "function")
+local sqlite = orm.dialects.sqlite
+
+describe("the statement cache", function()
+  it("compiles a shape once, and gives each statement its own values", function()
+    local cache = compiler.new_cache()
+    local function build(id, age)
+      return select(users):where(u.id:ge(id), u.age:gt(age)):order_by(u.id):limit(1):offset(0)
+    end
+    local first, values = compiler.cached(build(1, 2), sqlite, cache)
+    assert.same({ 1, 2, 1, 0 }, values)
+    local second, others = compiler.cached(build(3, 4), sqlite, cache)
+    assert.equal(first, second)
+    assert.same({ 3, 4, 1, 0 }, others)
+  end)
+
+  it("agrees with the compiler in every case", function()
+    local cache = compiler.new_cache()
+    for _ = 1, 2 do
+      sql_cases.each(function(name, statement, sql, values)
+        local compiled, found = compiler.cached(statement, sqlite, cache)
+        assert.equal(sql, compiled.sql, name)
+        assert.same(values, found, name)
+      end)
+    end
+  end)
+
+  it("keeps no values", function()
+    local secret = setmetatable({}, { __mode = "v" })
+    local cache = compiler.new_cache()
+    local function run(value)
+      secret[1] = value
+      local case = orm.case_():when(p.doc:eq(value), 1):else_(2)
+      compiler.cached(select(case, p.doc:eq(value):label("same")):where(p.doc:in_{ value, value }), sqlite, cache)
+    end
+    run{ "secret" }
+    run{ "another" }
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(secret[1])
+  end)
+
+  it("is bounded", function()
+    local cache = compiler.new_cache(10)
+    local hot = select(u.id):where(u.age:eq(1))
+    local first = compiler.cached(hot, sqlite, cache)
+    for number = 1, 100 do
+      compiler.cached(select(u.id:label("x" .. number)), sqlite, cache)
+      assert.equal(first, (compiler.cached(hot, sqlite, cache)))
+    end
+    local kept = 0
+    for _, generation in ipairs{ cache.young, cache.old } do
+      for _ in pairs(generation) do
+        kept = kept + 1
+      end
+    end
+    assert.is_true(kept <= 10)
+  end)
+
+  it("can be switched off", function()
+    local cache = compiler.new_cache(0)
+    compiler.cached(select(u.id), sqlite, cache)
+    assert.is_nil(next(cache.young))
+    assert.is_nil(next(cache.old))
+  end)
+
+  it("finds a value that stands in two places", function()
+    local cache = compiler.new_cache()
+    local value = orm.literal(5)
+    local shared = select(u.id):where(u.id:eq(value), u.age:eq(value))
+    local apart = select(u.id):where(u.id:eq(orm.literal(6)), u.age:eq(orm.literal(7)))
+    for _ = 1, 2 do
+      local _, values = compiler.cached(shared, sqlite, cache)
+      assert.same({ 5, 5 }, values)
+      _, values = compiler.cached(apart, sqlite, cache)
+      assert.same({ 6, 7 }, values)
+    end
+  end)
+
+  it("asks for a default each time", function()
+    local count = 0
+    local counted = orm.Table("counted", orm.MetaData(),
+      orm.Column("id", orm.Integer, { primary_key = true }),
+      orm.Column("n", orm.Integer, { default = function()
+        count = count + 1
+        return count
+      end }))
+    local cache = compiler.new_cache()
+    for number = 1, 3 do
+      local compiled, values = compiler.cached(orm.insert(counted):values{ id = 9 }, sqlite, cache)
+      assert.equal("INSERT INTO counted (id, n) VALUES (?, ?)", compiled.sql)
+      assert.same({ 9, number }, values)
+    end
+  end)
+
+  it("takes names of parameters as columns of an insert or update", function()
+    local cache = compiler.new_cache()
+    local insert, values = compiler.cached(orm.insert(users):values{ age = 5 }, sqlite, cache, { name = "x", id = 1 })
+    assert.equal("INSERT INTO users (id, name, age) VALUES (?, ?, ?)", insert.sql)
+    assert.equal("id", insert.binds[1].key)
+    assert.equal("name", insert.binds[2].key)
+    assert.equal(5, values[3])
+    local update = compiler.cached(orm.update(users):where(u.id:eq(orm.bindparam("which"))), sqlite, cache,
+      { which = 1, name = "x" })
+    assert.equal("UPDATE users SET name = ? WHERE users.id = ?", update.sql)
+    raises("ArgumentError", "'users' has no column 'nmae'; did you mean 'name'?", compiler.cached, orm.insert(users),
+      sqlite,
+      cache, { nmae = 1 })
+  end)
+end)
+
+-- Each line has statements that differ from each other in one thing.
+local function variants()
+  local id, age, name = u.id, u.age, u.name
+  local base = select(id)
+  local a, b = orm.alias(users, "a"), orm.alias(users, "b")
+  local anonymous, other = orm.alias(users), orm.alias(users)
+  local one = select(id):subquery("s")
+  local value = orm.literal(1)
+  local label, twin = (age + 1):label("x"), (age + 1):label("x")
+  return {
+    { base:where(id:eq(1)), base:where(id:ne(1)), base:where(id:lt(1)), base:where(id:le(1)), base:where(id:gt(1)),
+      base:where(id:ge(1)), base:where(age:eq(1)), base:where(id:eq(null)), base:where(id:eq(age)),
+        base:having(id:eq(1)),
+      base:where(id:is_(1)), base:where(id:is_distinct_from(1)) },
+    { base, base:distinct(), base:limit(1), base:offset(1), base:limit(1):offset(1), base:order_by(id),
+      base:group_by(id),
+      base:order_by(id:desc()), base:order_by(id:asc()), base:order_by(id:desc():nulls_last()),
+      base:order_by(id:desc():nulls_first()), base:order_by(id, age), base:order_by(age, id), select(id, age),
+        select(age, id),
+      select(users), select(id:label("x")), select(id:label("y")), select(func.max(id)), select(func.min(id)),
+      select(func.max(id, age)), base:select_from(posts), base:with_for_update() },
+    { base:where(id:in_{ 1 }), base:where(id:in_{ 1, 2 }), base:where(id:not_in{ 1 }), base:where(id:in_{}),
+      base:where(id:not_in{}), base:where(id:in_{ age }), base:where(id:in_(select(p.id))),
+      base:where(id:in_(select(p.user_id))) },
+    { base:where(name:like("x")), base:where(name:not_like("x")), base:where(name:ilike("x")),
+      base:where(name:like("x", { escape = "/" })), base:where(name:like("x", { escape = "!" })),
+      base:where(name:eq("x")) },
+    { base:where(orm.and_(id:eq(1), age:eq(2)), name:eq("x")), base:where(orm.or_(id:eq(1), age:eq(2)), name:eq("x")),
+      base:where(id:eq(1), orm.or_(age:eq(2), name:eq("x"))), base:where(orm.or_(id:eq(1), age:eq(2), name:eq("x"))),
+      base:where(orm.not_(orm.and_(id:eq(1), age:eq(2))), name:eq("x")) },
+    { base:where(id:between(1, 2)), base:where(id:not_between(1, 2)), base:where(id:ge(1), id:le(2)) },
+    { base:join(posts), base:outerjoin(posts), base:join(posts, p.user_id:eq(id)), base:join(posts, p.id:eq(id)),
+      base:join(comments, c.author_id:eq(id)), base:join(posts, { full = true }) },
+    { select(a.c.id), select(b.c.id), select(anonymous.c.id), select(anonymous.c.id, other.c.id),
+      select(anonymous.c.id, anonymous.c.age), select(id, anonymous.c.id), select(a.c.id, b.c.id), select(a.c.id,
+        a.c.age) },
+    { select(anonymous.c.id, anonymous.c.id), select(anonymous.c.id, other.c.id) },
+    { select(label):order_by(label), select(label):order_by(twin), select(label, twin):order_by(label) },
+    { select(one.c.id), select(select(id):subquery("t").c.id), select(select(id):subquery().c.id),
+      select(select(age:label("id")):subquery("s").c.id), select(select(id):where(id:eq(1)):subquery("s").c.id),
+      select(select(id):cte("s").c.id) },
+    { select(id:cast(orm.String(5))), select(id:cast(orm.String(6))), select(id:cast(orm.Text)),
+      select(orm.type_coerce(id, orm.Text)), select(id:cast(orm.Numeric(5, 2))), select(id:cast(orm.Numeric(5, 3))) },
+    { select(orm.literal(1)), select(orm.literal("x")), select(orm.literal(1, orm.Float)),
+      select(orm.bindparam("a", { value = 1 })), select(orm.bindparam("b", { value = 1 })) },
+    { base:where(id:eq(value), age:eq(value)), base:where(id:eq(orm.literal(1)), age:eq(orm.literal(2))) },
+    { select(id + 1), select(id - 1), select(id * 1), select(id / 1), select(id % 1), select(1 + id), select(-id),
+      select(id:op("&")(1)), select(id:op("|")(1)), select(id:op("&", { return_type = orm.Text })(1)),
+        select(id .. "x") },
+    { select(func.sum(id):over()), select(func.sum(id):over{ order_by = id }),
+      select(func.sum(id):over{ partition_by = id }),
+      select(func.sum(id):over{ order_by = id, rows = { 0, 1 } }), select(func.sum(id):over{ order_by = id,
+        rows = { 0, 2 } }),
+      select(func.sum(id):filter(id:gt(1))) },
+    { select(orm.case_():when(id:eq(1), 2)), select(orm.case_():when(id:eq(1), 2):else_(3)),
+      select(orm.case_(id):when(1, 2)),
+      select(orm.case_():when(id:eq(1), 2):when(id:eq(3), 4)) },
+    { select(p.doc:path("a")), select(p.doc), select(orm.extract("year", p.title)), select(orm.extract("month",
+      p.title)),
+      select(name:collate("NOCASE")), select(name:collate("BINARY")) },
+    { orm.text("SELECT 1"), orm.text("SELECT 2"), orm.text("SELECT :a"), orm.text("SELECT :b"), select(orm.text("1")),
+      select(orm.literal_column("1")), orm.text("SELECT 1"):columns{ a = orm.Text },
+      orm.text("SELECT 1"):columns{ a = orm.Date } },
+    { base:union(select(p.id)), base:union_all(select(p.id)), base:intersect(select(p.id)), base:except_(select(p.id)),
+      base:union(select(p.id), select(c.id)), base:union(select(p.user_id)), base:union(select(p.id)):limit(1) },
+    { orm.insert(users):values{ id = 1 }, orm.insert(users):values{ age = 1 }, orm.insert(users):values{ id = 1,
+      age = 1 },
+      orm.insert(users):values{ { id = 1 }, { id = 2 } }, orm.insert(users), orm.insert(posts):values{ id = 1 },
+      orm.insert(users):values{ id = 1 }:returning(id), orm.insert(users):values{ id = 1 }:returning(age),
+      orm.insert(users):values{ id = 1 }:on_conflict_do_nothing(),
+      orm.insert(users):values{ id = 1 }:on_conflict_do_nothing{ index_elements = { "id" } },
+      orm.insert(users):values{ id = id + 1 }, orm.insert(users):from_select({ "id" }, select(p.id)),
+      orm.insert(users):from_select({ "age" }, select(p.id)) },
+    { orm.update(users):where(id:eq(1)):values{ age = 2 }, orm.update(users):where(age:eq(1)):values{ age = 2 },
+      orm.update(users):where(id:eq(1)):values{ name = "x" }, orm.update(users):where(orm.all):values{ age = 2 },
+      orm.update(users):where(id:eq(1)):values{ age = age }, orm.delete(users):where(id:eq(1)), base:where(id:eq(1)) },
+    { base:where(orm.exists(select(p.id))), base:where(orm.not_(orm.exists(select(p.id)))),
+      base:where(orm.exists(select(p.id):where(p.user_id:eq(id)))),
+      base:where(orm.exists(select(p.id):where(p.user_id:eq(id)):correlate(users))) },
+    { select(pair), select(pair.c.a, pair.c.b), select(odd) },
+  }
+end
+
+describe("statements that differ", function()
+  for line, group in ipairs(variants()) do
+    it(("never share an entry (group %d)"):format(line), function()
+      for _, first in ipairs(group) do
+        for _, second in ipairs(group) do
+          local cache = compiler.new_cache()
+          compiler.cached(first, sqlite, cache)
+          local compiled, values = compiler.cached(second, sqlite, cache)
+          local fresh = second:compile()
+          assert.equal(fresh.sql, compiled.sql)
+          assert.same(fresh.params, values)
+          for position, column in ipairs(fresh.columns) do
+            assert.equal(column.name, compiled.columns[position].name)
+            assert.equal(column.type.name, compiled.columns[position].type.name)
+          end
+          for position, bind in ipairs(fresh.binds) do
+            assert.equal(bind.type.name, compiled.binds[position].type.name)
+            assert.equal(bind.key, compiled.binds[position].key)
+          end
+        end
+      end
+    end)
+  end
+
+  it("share one where they differ in values only", function()
+    local cache = compiler.new_cache()
+    local seen
+    for number = 1, 5 do
+      local twin_ = orm.alias(users)
+      local sub_ = select(p.user_id):where(p.id:gt(number)):subquery()
+      local statement = select(twin_.c.id, sub_.c.user_id, func.coalesce(twin_.c.name, tostring(number)))
+        :where(twin_.c.id:eq(sub_.c.user_id), twin_.c.age:between(number, number + 1))
+        :where(twin_.c.name:startswith(tostring(number)))
+      local compiled = compiler.cached(statement, sqlite, cache)
+      assert.equal(seen or compiled, compiled)
+      seen = compiled
+    end
+  end)
+end)
+
+-- ---- what the key is made of ----
+
+-- A statement whose nodes show a renderer nothing but what the cache's key is made of.
+local PARTS = internals("PARTS", "table").PARTS
+local ALWAYS = { visit = true, type = true, is_statement = true, table = true, columns = true, name = true, key = true,
+  schema = true, visible = true }
+local WHOLE = { table = true, entity = true, excluded = true }
+local EXTRA = { column = { origin = true }, bind = { value = true }, list = { values = true },
+  insert = { target = true }, update = { target = true },
+  text = { column_types = true } }
+
+local function allowed_fields(visit)
+  local set = {}
+  for _, group in pairs(PARTS[visit] or {}) do
+    for _, field in ipairs(group) do
+      set[field] = true
+    end
+  end
+  for field in pairs(EXTRA[visit] or {}) do
+    set[field] = true
+  end
+  return set
+end
+
+local function strict()
+  local known = {}
+  local wrap
+  local function wrap_list(list)
+    local copy = {}
+    for position, item in ipairs(list) do
+      copy[position] = wrap(item)
+    end
+    return copy
+  end
+  local function proxy_of(node)
+    local fields = allowed_fields(node.visit)
+    local mark = getmetatable(node)
+    return setmetatable({}, { __metatable = mark, __index = function(_, name)
+      local value = node[name]
+      if name == "table" then
+        return wrap(value)
+      elseif value == nil or type(value) == "function" or ALWAYS[name] then
+        return value
+      end
+      assert(fields[name], ("'%s' of %s is read, but is no part of the key"):format(name, node.visit))
+      return wrap(value)
+    end })
+  end
+  function wrap(value)
+    if type(value) ~= "table" or getmetatable(value) == nil and value.visit == nil and value[1] == nil then
+      return value
+    elseif value.visit == nil then
+      return getmetatable(value) == nil and wrap_list(value) or value
+    elseif WHOLE[value.visit] or value.visit == "column" and (not value.table or WHOLE[value.table.visit]) then
+      return value
+    end
+    known[value] = known[value] or proxy_of(value)
+    return known[value]
+  end
+  return wrap
+end
+
+describe("the key of a statement", function()
+  sql_cases.each(function(name, statement, sql)
+    it("has all that is read for " .. name, function()
+      local wrapped = strict()(statement)
+      assert.equal(sql, compiler.compile(wrapped, sqlite).sql)
+    end)
+  end)
+end)
