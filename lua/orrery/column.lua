@@ -5,6 +5,7 @@ local errors = import "errors"
 local expression = import "expression"
 local types = import "types"
 local constraint = import "constraint"
+local generated = import "generated"
 
 local column = {}
 
@@ -23,6 +24,9 @@ local column = {}
 ---@field default any a value, a function, or an SQL expression
 ---@field onupdate any likewise
 ---@field server_default any
+---@field computed? table what Computed() makes
+---@field identity? table what Identity() makes
+---@field collation? string
 ---@field autoincrement boolean|"auto"
 local Column = {}
 
@@ -40,7 +44,8 @@ end
 -- ---- reading the arguments ----
 
 local OPTIONS = { name = 1, key = 1, primary_key = 1, nullable = 1, unique = 1, index = 1, default = 1, onupdate = 1,
-  server_default = 1, autoincrement = 1, info = 1, comment = 1 }
+  server_default = 1, autoincrement = 1, info = 1, comment = 1,
+  collation = 1 }
 local FLAGS = { "primary_key", "nullable", "unique", "index" }
 
 local function call_of(name)
@@ -51,6 +56,11 @@ end
 local function take_argument(self, value, call)
   if constraint.is_foreign_key(value) then
     self.keys[#self.keys + 1] = value
+  elseif generated.is_generated(value) then
+    if self[value.kind] then
+      errors.raise("ArgumentError", "%s has %s twice", call, value.call)
+    end
+    self[value.kind] = value
   elseif constraint.is_constraint(value) and value.kind == "check" then
     self.checks[#self.checks + 1] = value
   elseif constraint.is_constraint(value) then
@@ -78,6 +88,27 @@ local function check_options(options, call)
   end
 end
 
+-- What the database makes leaves no room for other defaults.
+local function check_generated(self, options, call)
+  for _, kind in ipairs{ "computed", "identity" } do
+    local one = self[kind]
+    for _, name in ipairs(one and { "default", "server_default", "onupdate" } or {}) do
+      if options[name] ~= nil and (kind == "computed" or name ~= "onupdate") then
+        errors.raise("ArgumentError", "%s: %s leaves no room for %s", call, one.call, name)
+      end
+    end
+  end
+  if self.computed and self.identity then
+    errors.raise("ArgumentError", "%s: Computed() and Identity() exclude each other", call)
+  end
+end
+
+local function check_collation(value, call)
+  if value ~= nil then
+    constraint.check_name(value, call .. ": collation")
+  end
+end
+
 local function check_server_default(value, call)
   local kind = type(value)
   if value ~= nil and kind ~= "string" and kind ~= "number" and kind ~= "boolean" and not expression.clause(value) then
@@ -89,14 +120,17 @@ end
 local function take_options(self, options, call)
   check_options(options, call)
   check_server_default(options.server_default, call)
+  check_generated(self, options, call)
+  check_collation(options.collation, call)
   self.primary_key = options.primary_key or false
   self.nullable = options.nullable
   if self.nullable == nil then
-    self.nullable = not self.primary_key
+    self.nullable = not self.primary_key and self.identity == nil
   end
   self.unique, self.index = options.unique or false, options.index or false
   self.default, self.onupdate, self.server_default = options.default, options.onupdate, options.server_default
   self.autoincrement = options.autoincrement == nil and "auto" or options.autoincrement
+  self.collation = options.collation
   self.key, self.comment, self.info = options.key, options.comment, options.info or {}
 end
 
@@ -160,7 +194,7 @@ end
 
 --- A column: Column("name", String(30), ForeignKey("team.id"), { nullable = false }). The name may be missing where it
 --- follows from the place, and the type where it follows from a foreign key.
----@param ... any [name,] type, foreign keys, checks, options
+---@param ... any [name,] type, foreign keys, checks, Computed() or Identity(), options
 ---@return orrery.Column
 function column.Column(...)
   local first = (...)
@@ -183,7 +217,7 @@ end
 
 -- Copied field by field: what belongs to one table stays behind.
 local COPIED = { "name", "type", "order", "nullable", "primary_key", "unique", "index", "default", "onupdate",
-  "server_default", "autoincrement", "key", "comment", "info" }
+  "server_default", "autoincrement", "key", "comment", "info", "computed", "identity", "collation", "declared_type" }
 
 --- The same column for another table.
 ---@return orrery.Column
@@ -196,7 +230,8 @@ function Column:copy()
     copy.keys[position] = reference:copy()
   end
   for position, check in ipairs(self.checks) do
-    copy.checks[position] = constraint.CheckConstraint(check.condition, { name = check.name })
+    copy.checks[position] = constraint.CheckConstraint(check.condition, { name = check.given_name })
+    copy.checks[position].final = check.final
   end
   return copy
 end
@@ -215,10 +250,9 @@ end
 -- Unique and index together are one unique index.
 local function add_uniqueness(self, tbl)
   if self.index then
-    local stem = tbl.fullname:gsub("%.", "_")
-    tbl:_append(constraint.Index(("ix_%s_%s"):format(stem, self.name), self.name, { unique = self.unique }))
+    tbl:_append(constraint.index_of_column(self, self.unique))
   elseif self.unique then
-    tbl:_append(constraint.UniqueConstraint(self.name))
+    tbl:_append(constraint.UniqueConstraint(self))
   end
 end
 

@@ -273,17 +273,19 @@ end
 ---@param columns table[]
 ---@param rows integer
 ---@param dialect orrery.Dialect
+---@param returning? table[] columns whose values come back as a row
 ---@return string
-function compiler.insert_sql(target, columns, rows, dialect)
+function compiler.insert_sql(target, columns, rows, dialect, returning)
   local into = "INSERT INTO " .. compiler.table_name(target, dialect)
+  local tail = returning and #returning > 0 and " RETURNING " .. concat(quoted_names(returning, dialect), ", ") or ""
   if #columns == 0 then
-    return into .. " DEFAULT VALUES"
+    return into .. " DEFAULT VALUES" .. tail
   end
   local next_marker = markers_from(dialect)
   local groups = repeated(rows, ", ", function()
     return "(" .. repeated(#columns, ", ", next_marker) .. ")"
   end)
-  return ("%s (%s) VALUES %s"):format(into, concat(quoted_names(columns, dialect), ", "), groups)
+  return ("%s (%s) VALUES %s%s"):format(into, concat(quoted_names(columns, dialect), ", "), groups, tail)
 end
 
 local function equalities(columns, separator, dialect, next_marker)

@@ -8,8 +8,11 @@ local execution = import "execution"
 local compiler = import "compiler"
 local transaction = import "transaction"
 
-local null = import("core").null
-local WEAK_KEYS = { __mode = "k" }
+local core = import "core"
+local diagnosis = import "diagnosis"
+
+local null = core.null
+local WEAK_KEYS, NONE = { __mode = "k" }, {}
 
 local connection = {}
 
@@ -35,19 +38,125 @@ function connection.new(engine)
     epoch = 0,
     savepoints = {},
     cursors = setmetatable({}, WEAK_KEYS),
+    options = engine.execution,
+    autocommit = false,
+    readonly = false,
   }, metatable)
   self.slot = self.pool:checkout(self)
   self.dbc = self.slot.dbc
+  connection.prepare_slot(self)
   event.fire(engine.dispatch, "checkout", self.dbc, self)
   return self
 end
 
 local function check(self, call)
-  local is_connection = type(self) == "table" and getmetatable(self) == metatable
-  errors.check_self(self, is_connection, "connection:" .. call)
+  if type(self) ~= "table" or getmetatable(self) ~= metatable then
+    errors.check_self(self, false, "connection:" .. call)
+  end
   if self.closed then
     errors.raise("ResourceClosedError", "connection:%s(): this connection is closed", call)
   end
+end
+
+-- ---- options of the execution ----
+
+local OPTIONS = { isolation_level = true, readonly = true, timeout = true, yield_per = true }
+
+local function check_seconds(value, call)
+  if value ~= nil and (type(value) ~= "number" or not (value >= 0)) then
+    errors.raise("ArgumentError", "%s: timeout is a number of seconds, 0 for no limit; got %s", call, errors.show(value))
+  end
+end
+
+local function check_size(value, call)
+  if value ~= nil and (type(value) ~= "number" or not (value >= 1)) then
+    errors.raise("ArgumentError", "%s: yield_per is a number of rows from 1, got %s", call, errors.show(value))
+  end
+end
+
+local function check_level(engine, level, call)
+  if level ~= nil and engine.driver.isolation[level] == nil then
+    errors.raise("ArgumentError", "%s: there is no isolation level %s%s", call, errors.show(level),
+      errors.hint(level, errors.sorted_keys(engine.driver.isolation)))
+  end
+end
+
+--- Options by name over others, both checked.
+---@param engine table
+---@param base table what holds where they say nothing
+---@param options table
+---@param call string
+---@return table
+function connection.merge_options(engine, base, options, call)
+  options = errors.check_options(options, OPTIONS, call)
+  check_level(engine, options.isolation_level, call)
+  check_seconds(options.timeout, call)
+  check_size(options.yield_per, call)
+  local merged = {}
+  for name in pairs(OPTIONS) do
+    merged[name] = options[name]
+    if merged[name] == nil then
+      merged[name] = base[name]
+    end
+  end
+  return merged
+end
+
+local function set_timeout(self, seconds)
+  if self.slot.timeout ~= seconds then
+    self.dbc:set_timeout(seconds or 0)
+    self.slot.timeout = seconds
+  end
+end
+
+-- A slot keeps the level that it was left with.
+local function set_level(self, level)
+  local setting = self.engine.driver.isolation[level]
+  if setting and self.slot.isolation_level ~= level then
+    self.dbc:exec(setting)
+    self.slot.isolation_level = level
+  end
+end
+
+--- Gives the slot what this connection's options say.
+---@param self table connection
+function connection.prepare_slot(self)
+  local options = self.options
+  self.readonly = options.readonly or false
+  self.autocommit = options.isolation_level == "AUTOCOMMIT"
+  set_level(self, options.isolation_level or (self.slot.isolation_level and self.engine.driver.default_isolation))
+  set_timeout(self, options.timeout)
+end
+
+--- Sets options of this connection until it is closed, and returns it. The isolation level cannot change inside a
+--- transaction.
+---@param options { isolation_level: string, readonly: boolean, timeout: number, yield_per: integer }
+---@return orrery.Connection
+function Connection:execution_options(options)
+  local call = "connection:execution_options()"
+  check(self, "execution_options")
+  local merged = connection.merge_options(self.engine, self.options, options, call)
+  if options and (options.isolation_level or options.readonly ~= nil) and self:in_transaction() then
+    errors.raise("InvalidRequestError", "%s: a transaction is open already; set isolation_level and readonly before the "
+      .. "first statement, or after commit or rollback", call)
+  end
+  self.options = merged
+  connection.prepare_slot(self)
+  return self
+end
+
+--- The options that are set.
+---@return table
+function Connection:get_execution_options()
+  check(self, "get_execution_options")
+  return connection.merge_options(self.engine, self.options, {}, "connection:get_execution_options()")
+end
+
+--- "SERIALIZABLE", "READ UNCOMMITTED" or "AUTOCOMMIT".
+---@return string
+function Connection:get_isolation_level()
+  check(self, "get_isolation_level")
+  return self.autocommit and "AUTOCOMMIT" or self.slot.isolation_level or self.engine.driver.default_isolation
 end
 
 -- ---- listeners, echo, faults ----
@@ -61,15 +170,55 @@ function Connection:trace()
   if not (engine.echo or dispatch.before_cursor_execute or dispatch.after_cursor_execute) then
     return nil
   end
-  return function(phase, sql, params, many)
+  return function(phase, sql, params, many, rowcount)
     if phase == "before" then
-      if engine.echo then
+      if engine.echo and not engine:times_echo() then
         engine:log(sql, params, many)
       end
       event.fire(dispatch, "before_cursor_execute", self, sql, params, many or false)
+      self.began = core.clock()
     else
+      if engine.echo and engine:times_echo() then
+        engine:log(sql, params, many, { seconds = core.clock() - (self.began or core.clock()), rowcount = rowcount })
+      end
+      self.began = nil
       event.fire(dispatch, "after_cursor_execute", self, sql, params, many or false)
     end
+  end
+end
+
+-- Faults that listeners have heard of already.
+local told = setmetatable({}, WEAK_KEYS)
+
+local function tell(self, err, sql, values)
+  if type(err) == "table" and not told[err] then
+    told[err] = true
+    event.fire(self.engine.dispatch, "handle_error", {
+      connection = self, engine = self.engine, original_exception = err, statement = sql, parameters = values,
+    })
+  end
+end
+
+local function log_fault(self, err, compiled, values)
+  local engine = self.engine
+  if engine.echo and engine:times_echo() then
+    local now = core.clock()
+    engine:log(compiled.sql, values, false, { seconds = now - (self.began or now), fault = err })
+  end
+  self.began = nil
+end
+
+-- What is known here of a fault of the database: its SQL, its parameters, and what may be meant.
+local function complete(self, err, compiled, values)
+  if compiled and errors.is_error(err) then
+    err.statement = rawget(err, "statement") or compiled.sql
+    err.params = rawget(err, "params") or values
+  end
+  if errors.is_error(err, "DBAPIError") then
+    diagnosis.explain(err, self)
+  end
+  if self.engine.hide_parameters and errors.is_error(err) then
+    diagnosis.hide_values(err)
   end
 end
 
@@ -78,19 +227,20 @@ end
 ---@param compiled? table
 ---@param values? table
 function Connection:failed(err, compiled, values)
-  local engine = self.engine
-  if errors.is_error(err) and compiled then
-    err.statement = rawget(err, "statement") or compiled.sql
-    if not engine.hide_parameters then
-      err.params = rawget(err, "params") or values
-    end
-  end
   transaction.resync(self)
-  event.fire(engine.dispatch, "handle_error", {
-    connection = self, engine = engine, original_exception = err,
-    statement = compiled and compiled.sql, parameters = values,
-  })
+  complete(self, err, compiled, values)
+  if compiled then
+    log_fault(self, err, compiled, values)
+  end
+  tell(self, err, compiled and compiled.sql or (errors.is_error(err) and rawget(err, "statement") or nil), values)
   error(err, 0)
+end
+
+--- Makes the statement that runs on this connection, or whose rows are being read, fail soon with an OperationalError:
+--- for hooks, other coroutines, and callbacks of a host.
+function Connection:interrupt()
+  check(self, "interrupt")
+  self.dbc:interrupt()
 end
 
 -- ---- running ----
@@ -116,11 +266,28 @@ local function check_setting(self, sql)
   end
 end
 
+local CONTROL = { BEGIN = "begin", COMMIT = "commit", END = "commit", ROLLBACK = "rollback" }
+
+local function is_rollback_to(sql)
+  sql = sql:upper()
+  return sql:find("^%s*ROLLBACK%s+TO%s") or sql:find("^%s*ROLLBACK%s+TRANSACTION%s+TO%s")
+end
+
+-- A transaction that is ended behind the connection's back looks like one that was lost.
+local function check_control(self, sql)
+  local method = CONTROL[first_word(sql)]
+  if not self.autocommit and not is_rollback_to(sql) then
+    errors.raise("InvalidRequestError", "%s as text cannot be followed; call connection:%s(), or set the connection to "
+      .. "AUTOCOMMIT", sql:match("^%s*(%a*)"):upper(), method)
+  end
+end
+
 -- text() says nothing about itself: the database knows whether it writes. Found out once.
 local function effect_of(self, facts, sql)
   if not facts.effect then
+    local word = first_word(sql)
     local writes = not self.dbc:prepare(sql):readonly()
-    facts.effect = SETTINGS[first_word(sql)] and "setting" or writes and "write" or "read"
+    facts.effect = SETTINGS[word] and "setting" or CONTROL[word] and "control" or writes and "write" or "read"
   end
   return facts.effect
 end
@@ -133,19 +300,26 @@ local function begin_for(self, compiled, facts)
   local effect = effect_of(self, facts, compiled.sql)
   if effect == "setting" then
     check_setting(self, compiled.sql)
+  elseif effect == "control" then
+    check_control(self, compiled.sql)
   else
     transaction.ensure_begun(self, effect == "write")
   end
 end
 
 local function bind_values(self, compiled, values, facts)
-  return self.dbc:prepare(compiled.sql):bind(values, facts.count, facts.bind_handles, facts.bind_names)
+  return self.dbc:open(compiled.sql, values, facts.count, facts.bind_handles, facts.bind_names)
 end
 
 local function open_statement(self, compiled, values)
-  local facts = execution.facts(compiled)
-  values = execution.convert(facts, values)
-  begin_for(self, compiled, facts)
+  local facts = compiled.facts or execution.facts(compiled)
+  if facts.bind_functions then
+    values = execution.convert(facts, values)
+  end
+  local current = self.transaction
+  if compiled.kind == "text" or not (compiled.readonly and current and current.is_open) then
+    begin_for(self, compiled, facts)
+  end
   local trace = self:trace()
   if trace then
     trace("before", compiled.sql, values, false)
@@ -174,14 +348,14 @@ end
 ---@param _ userdata the statement
 ---@param compiled table
 ---@param values table as start() gave them
----@param rowcount? integer
-function Connection:finish(_, compiled, values, rowcount)
+---@param outcome? integer|table how many rows there were, or the result
+function Connection:finish(_, compiled, values, outcome)
   if compiled.kind == "text" then
     transaction.resync(self)
   end
   local trace = self:trace()
   if trace then
-    trace("after", compiled.sql, values, false, rowcount)
+    trace("after", compiled.sql, values, false, type(outcome) == "table" and result.count(outcome) or outcome)
   end
 end
 
@@ -189,11 +363,14 @@ end
 
 local CHUNK = 100
 
+local WRITES = { insert = true, update = true, delete = true }
+
 -- What a result reads on from.
 local Cursor = {}
 local cursor_metatable = { __index = Cursor }
 
 function Cursor:fetch(max)
+  set_timeout(self.connection, self.timeout)
   local ok, rows, done = pcall(execution.fetch, self.stmt, self.facts, max)
   if not ok then
     self.stmt:reset()
@@ -219,8 +396,12 @@ local function cursor_result(self, compiled, values, stmt, has_row, chunk)
     self.cursors[stmt] = not done or nil
   end
   local cursor = setmetatable({ connection = self, epoch = self.epoch, slot_epoch = self.slot.epoch, stmt = stmt,
-    facts = facts, compiled = compiled, values = values }, cursor_metatable)
-  return result.from_cursor(cursor, facts.row_metatable, rows, done, chunk)
+    facts = facts, compiled = compiled, values = values, timeout = self.slot.timeout }, cursor_metatable)
+  local outcome = result.from_cursor(cursor, facts.row_metatable, rows, done, chunk)
+  if WRITES[compiled.kind] and done then
+    outcome.rowcount = self.dbc:changes() -- of RETURNING; known at its end only
+  end
+  return outcome
 end
 
 -- The value that was bound for a column; nil where the database made it.
@@ -233,12 +414,16 @@ local function bound_value(compiled, values, column)
   end
 end
 
--- The key of the one row that was inserted.
+-- The key of the one row that was inserted: what was bound, or the integer that the database made; what else it may
+-- have made is not known without RETURNING.
 local function inserted_key(compiled, values, id)
-  local key = {}
-  for position, column in ipairs(compiled.table and compiled.table.primary_key or {}) do
+  local key, columns = {}, compiled.table and compiled.table.primary_key or {}
+  for position, column in ipairs(columns) do
     local value = bound_value(compiled, values, column)
-    key[position] = value == nil and id or value
+    if value == nil and #columns == 1 and column.type and column.type.kind == core.kinds.INTEGER then
+      value = id
+    end
+    key[position] = value
   end
   return key
 end
@@ -266,38 +451,60 @@ local function changes_result(self, compiled, values)
 end
 
 -- Steps once and makes the result of what came.
-local function run(self, compiled, values, stmt, options)
+local function run(self, compiled, values, stmt, chunk)
   local facts = execution.facts(compiled)
   local has_row = stmt:step()
   execution.describe(facts, compiled, stmt)
   if #facts.names == 0 then
     return changes_result(self, compiled, values)
   end
-  return cursor_result(self, compiled, values, stmt, has_row, options.yield_per or CHUNK)
+  return cursor_result(self, compiled, values, stmt, has_row, chunk or CHUNK)
 end
 
-local function open_and_run(self, compiled, values, options)
+local function open_and_run(self, compiled, values, chunk)
   local stmt, bound = open_statement(self, compiled, values)
   self.running = stmt
-  return run(self, compiled, bound, stmt, options), bound
+  return run(self, compiled, bound, stmt, chunk), bound
 end
 
-local function execute_once(self, compiled, values, options)
+local function execute_once(self, compiled, values, chunk)
   self.running = nil
-  local ok, outcome, bound = pcall(open_and_run, self, compiled, values, options)
+  local ok, outcome, bound = pcall(open_and_run, self, compiled, values, chunk)
   if not ok then
     if self.running then
       self.running:reset()
     end
     self:failed(outcome, compiled, values)
   end
-  self:finish(nil, compiled, bound, rawget(outcome, "rowcount"))
+  self:finish(nil, compiled, bound, outcome)
   return outcome
 end
 
 -- ---- what a script calls ----
 
-local EXECUTE_OPTIONS = { yield_per = true }
+local EXECUTE_OPTIONS = { yield_per = true, timeout = true }
+
+local function check_execute_options(options)
+  if options == nil then
+    return NONE
+  end
+  options = errors.check_options(options, EXECUTE_OPTIONS, "execute()")
+  check_seconds(options.timeout, "execute()")
+  check_size(options.yield_per, "execute()")
+  return options
+end
+
+-- What the call says, else the statement, else the connection.
+local function chosen(self, name, options, statement)
+  if options[name] ~= nil then
+    return options[name]
+  end
+  local own = statement.execution
+  if own and own[name] ~= nil then
+    return own[name]
+  end
+  return self.options[name]
+end
 
 local function check_statement(statement)
   if type(statement) == "string" then
@@ -307,9 +514,27 @@ local function check_statement(statement)
   end
 end
 
+-- Runs one of several sets; rows that come back join `rows`.
+local function run_set(self, compiled, values, facts, rows)
+  local stmt = bind_values(self, compiled, values, facts)
+  local has_row = stmt:step()
+  execution.describe(facts, compiled, stmt)
+  if #facts.names == 0 then
+    return self.dbc:changes()
+  elseif compiled.readonly or compiled.kind == "select" or compiled.kind == "text" then
+    stmt:reset()
+    errors.raise("InvalidRequestError",
+      "execute(): a statement that returns rows takes one set of parameters, not a list")
+  end
+  for _, row in ipairs(has_row and execution.fetch(stmt, facts) or NONE) do
+    rows[#rows + 1] = row
+  end
+  return self.dbc:changes()
+end
+
 -- Runs every set on one prepared statement; listeners hear of it once.
 local function run_many(self, compiled, value_sets, state)
-  local facts, total = execution.facts(compiled), 0
+  local facts, total, rows = execution.facts(compiled), 0, {}
   begin_for(self, compiled, facts)
   local trace = self:trace()
   if trace then
@@ -317,16 +542,13 @@ local function run_many(self, compiled, value_sets, state)
   end
   for index = 1, #value_sets do
     state.current = value_sets[index]
-    local stmt = bind_values(self, compiled, value_sets[index], facts)
-    if stmt:step() or #stmt:columns() > 0 then
-      stmt:reset()
-      errors.raise("InvalidRequestError",
-        "execute(): a statement that returns rows takes one set of parameters, not a list")
-    end
-    total = total + self.dbc:changes()
+    total = total + run_set(self, compiled, value_sets[index], facts, rows)
   end
   if trace then
     trace("after", compiled.sql, value_sets, true, total)
+  end
+  if facts.names and #facts.names > 0 then
+    return result.from_array(rows, facts.row_metatable, nil, { rowcount = total })
   end
   return result.without_rows({ rowcount = total })
 end
@@ -358,26 +580,52 @@ function Connection:compile(statement, params)
   return compiled, execution.fill(compiled, own, set)
 end
 
+local function run_compiled(self, compiled, own, set, sets, chunk)
+  if sets then
+    return execute_many(self, compiled, execution.fill_sets(compiled, own, sets))
+  end
+  return execute_once(self, compiled, execution.fill(compiled, own, set), chunk)
+end
+
+-- The same where this execution has a timeout of its own.
+local function run_within(self, seconds, ...)
+  local before = self.slot.timeout
+  set_timeout(self, seconds)
+  local ok, outcome = pcall(run_compiled, self, ...)
+  if not self.closed and self.dbc:is_open() then
+    set_timeout(self, before)
+  end
+  if not ok then
+    error(outcome, 0)
+  end
+  return outcome
+end
+
+local function execute(self, statement, params, options)
+  local set, sets = execution.read_params(params)
+  local compiled, own = compile(self, statement, set)
+  local chunk = chosen(self, "yield_per", options, statement)
+  local seconds = chosen(self, "timeout", options, statement)
+  if seconds ~= self.slot.timeout then
+    return run_within(self, seconds, compiled, own, set, sets, chunk)
+  end
+  return run_compiled(self, compiled, own, set, sets, chunk)
+end
+
 --- Runs a statement.
 ---@param statement table text(), select(), insert(), ...
 ---@param params? table values by name, or a list of such tables: once for each
----@param options? { yield_per: integer }
+---@param options? { yield_per: integer, timeout: number }
 ---@return table result
 function Connection:execute(statement, params, options)
   check(self, "execute")
-  options = errors.check_options(options, EXECUTE_OPTIONS, "execute()")
-  local set, sets = execution.read_params(params)
+  check_statement(statement)
+  options = check_execute_options(options)
   local dispatch = self.engine.dispatch
   if dispatch.before_execute then
     event.fire(dispatch, "before_execute", self, statement, params, options)
   end
-  local compiled, own = compile(self, statement, set)
-  local outcome
-  if sets then
-    outcome = execute_many(self, compiled, execution.fill_sets(compiled, own, sets))
-  else
-    outcome = execute_once(self, compiled, execution.fill(compiled, own, set), options)
-  end
+  local outcome = execute(self, statement, params, options)
   if dispatch.after_execute then
     event.fire(dispatch, "after_execute", self, statement, params, options, outcome)
   end
@@ -424,7 +672,7 @@ function Connection:exec_driver_sql(sql, params)
   if type(params[1]) == "table" then
     return execute_many(self, positional(sql, #params[1]), params)
   end
-  return execute_once(self, positional(sql, #params), params, {})
+  return execute_once(self, positional(sql, #params), params)
 end
 
 -- ---- transactions ----
@@ -471,7 +719,7 @@ end
 
 local function begin_block(self, fn, options)
   return transaction.retrying(options.retry or 0, function()
-    transaction.ensure_begun(self, options.mode ~= "read")
+    transaction.ensure_begun(self, options.mode ~= "read" and not self.readonly)
     self.block = true
     local function leave(finish)
       return function()
@@ -514,7 +762,10 @@ local function end_inner(self, own)
 end
 
 local function new_savepoint(self)
-  transaction.ensure_begun(self, true)
+  if self.autocommit then
+    errors.raise("InvalidRequestError", "connection:begin_nested(): with AUTOCOMMIT there is no transaction to nest in")
+  end
+  transaction.ensure_begun(self, not self.readonly)
   local current = self.transaction
   current.savepoints = current.savepoints + 1
   local name, own = "orrery_" .. current.savepoints, nil

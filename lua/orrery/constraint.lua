@@ -6,6 +6,7 @@ local errors = import "errors"
 local expression = import "expression"
 local functions = import "functions"
 local joining = import "joining"
+local naming = import "naming"
 
 local constraint = {}
 
@@ -83,6 +84,9 @@ local MARK = { __name = "orrery.constraint" }
 local metatable = { __index = Constraint, __metatable = MARK }
 local ATTACH = {}
 
+--- Methods of constraints and indexes, for files that add some.
+constraint.methods = Constraint
+
 --- Whether `value` is a constraint or an index.
 ---@param value any
 ---@return boolean
@@ -95,8 +99,10 @@ function metatable.__tostring(self)
 end
 
 local function new(kind, call, options, fields)
+  local name, final = naming.unwrap(options.name)
   fields.kind, fields.call = kind, call
-  fields.name = options.name and constraint.check_name(options.name, call) or nil
+  fields.name = name and constraint.check_name(name, call) or nil
+  fields.given_name, fields.final = fields.name, final
   check_flag(options, "deferrable", call)
   fields.deferrable, fields.initially = options.deferrable, check_word(options, "initially", call)
   fields.comment, fields.info = options.comment, options.info or {}
@@ -128,12 +134,25 @@ local function positions_of(columns)
 end
 constraint.positions_of = positions_of
 
+local function take_name(self)
+  self.name = naming.name_of(self, self.table.metadata.naming_convention)
+end
+
 --- Gives the constraint its table: finds its columns there and tells the core what it says about them.
 ---@param tbl orrery.Table
 function Constraint:_attach(tbl)
   self.table = tbl
   self.columns = columns_of(self, tbl, self.given)
   ATTACH[self.kind](self, tbl)
+  if self.kind ~= "foreign_key" then -- which has its name when it knows what it refers to
+    take_name(self)
+  end
+  return self
+end
+
+--- The constraint keeps the name that it has, or stays without one, whatever the convention says.
+function Constraint:_keep_name()
+  self.final = true
   return self
 end
 
@@ -199,7 +218,7 @@ function ATTACH.check() end
 -- ---- foreign keys ----
 
 local FOREIGN_OPTIONS = { name = 1, ondelete = 1, onupdate = 1, deferrable = 1, initially = 1, use_alter = 1,
-  comment = 1, info = 1 }
+  link_to_name = 1, comment = 1, info = 1 }
 
 ---@class orrery.ForeignKey
 ---@field target string|orrery.Column "table.column" or the column
@@ -217,8 +236,23 @@ function constraint.is_foreign_key(value)
   return type(value) == "table" and getmetatable(value) == FOREIGN_MARK
 end
 
+-- A place in the database, which needs no dots to be taken apart: for names that have some.
+local PLACE = { __name = "orrery.place" }
+
+--- Where a foreign key of ForeignKeyConstraint() leads, by names exactly as the database has them.
+---@param fullname string "table" or "schema.table"
+---@param table_name string
+---@param column_name string
+function constraint.place(fullname, table_name, column_name)
+  return setmetatable({ table_name = fullname, plain_name = table_name, column_name = column_name, by_name = true },
+    { __metatable = PLACE })
+end
+
 local function check_target(target, call)
-  if type(target) == "string" then
+  if type(target) == "table" and getmetatable(target) == PLACE then
+    return { table_name = target.table_name, plain_name = target.plain_name, column_name = target.column_name,
+      by_name = true }
+  elseif type(target) == "string" then
     local table_name, column_name = target:match("^(.+)%.([^%.]+)$")
     if not table_name then
       errors.raise("ArgumentError", "%s: a foreign key refers to \"table.column\" or a column, got %s", call,
@@ -240,8 +274,9 @@ local function new_reference(target, call)
   return setmetatable(self, foreign_metatable)
 end
 
---- What a column refers to, as an argument of its Column(): ForeignKey("author.id", { ondelete = "CASCADE" }).
---- Options: name, ondelete, onupdate, deferrable, initially, use_alter.
+--- What a column refers to, as an argument of its Column(): ForeignKey("author.id", { ondelete = "CASCADE" }). The
+--- column is named by its key; by its name where there is no such key, or with link_to_name.
+--- Options: name, ondelete, onupdate, deferrable, initially, use_alter, link_to_name.
 ---@param target string|orrery.Column "table.column", "schema.table.column" or the column itself
 ---@param options? table
 ---@return orrery.ForeignKey
@@ -250,6 +285,7 @@ function constraint.ForeignKey(target, options)
   self.options = errors.check_options(options, FOREIGN_OPTIONS, "ForeignKey()")
   check_word(self.options, "ondelete", "ForeignKey()")
   check_word(self.options, "onupdate", "ForeignKey()")
+  check_flag(self.options, "link_to_name", "ForeignKey()")
   return self
 end
 
@@ -285,7 +321,8 @@ end
 local function new_foreign_key(options, fields)
   local call = "ForeignKeyConstraint()"
   check_flag(options, "use_alter", call)
-  fields.use_alter = options.use_alter
+  check_flag(options, "link_to_name", call)
+  fields.use_alter, fields.link_to_name = options.use_alter, options.link_to_name
   fields.ondelete, fields.onupdate = check_word(options, "ondelete", call), check_word(options, "onupdate", call)
   return new("foreign_key", call, options, fields)
 end
@@ -321,7 +358,9 @@ end
 -- "author" or "schema.author", and "id".
 local function target_names(self, reference)
   local column = reference.target_column
-  if not column then
+  if reference.by_name then
+    return reference.table_name, reference.column_name
+  elseif not column then
     local default = self.table.metadata.schema
     local plain = not reference.table_name:find(".", 1, true)
     return plain and default and default .. "." .. reference.table_name or reference.table_name, reference.column_name
@@ -334,12 +373,13 @@ end
 
 -- Tells the core. A column object that has no table yet does it when it gets one.
 local function register(self)
-  local names, table_name = {}, nil
+  local names, table_name, by_name = {}, nil, self.link_to_name
   for position, reference in ipairs(self.elements) do
     local column = reference.target_column
     if column and not column.table then
       return column:_when_attached(function() register(self) end)
     end
+    by_name = by_name or column ~= nil or reference.by_name
     local referred
     referred, names[position] = target_names(self, reference)
     table_name = table_name or referred
@@ -349,8 +389,9 @@ local function register(self)
     end
   end
   self.id = self.table.metadata.handle:add_foreign_key(self.table.id, positions_of(self.columns), table_name, names,
-    self.use_alter)
+    self.use_alter, by_name)
   self.table.metadata._foreign_keys[self.id] = self
+  take_name(self)
 end
 
 function ATTACH.foreign_key(self)
@@ -397,12 +438,37 @@ local function index_table(parts)
   end
 end
 
+local function new_index(call, parts, options)
+  check_flag(options, "unique", call)
+  return new("index", "Index()", options, { given = {}, parts = parts, unique = options.unique or false,
+    where = options.where ~= nil and expression.expect_operand(options.where, call .. " where", 1) or nil })
+end
+
+--- The index of a column that says index = true; its name is the convention's.
+---@param column orrery.Column
+---@param unique boolean
+function constraint.index_of_column(column, unique)
+  return new_index("Index()", { column }, { unique = unique })
+end
+
+--- An index of parts that belong to a table which takes it in later; no convention changes its name.
+---@param name string
+---@param parts (string|orrery.Element)[]
+---@param options { unique?: boolean, where?: orrery.Element }
+function constraint.index_of_parts(name, parts, options)
+  local self = new_index("Index()", parts, options)
+  self.name, self.given_name, self.final = name, name, true
+  return self
+end
+
 --- An index on columns or expressions: Index("ix_user_name", "name", { unique = true }). Given columns of a table, it
 --- is the table's at once; otherwise it goes among the table's arguments.
 ---@param name string
 ---@param ... string|orrery.Element then options: unique, where (a condition: the index is partial)
 ---@return orrery.Constraint
 function constraint.Index(name, ...)
+  local final
+  name, final = naming.unwrap(name)
   constraint.check_name(name, "Index()")
   local call = ("Index('%s')"):format(name)
   local parts, count, options = constraint.arguments(call, INDEX_OPTIONS, ...)
@@ -412,10 +478,8 @@ function constraint.Index(name, ...)
   if count == 0 then
     errors.raise("ArgumentError", "%s needs at least one column", call)
   end
-  check_flag(options, "unique", call)
-  local self = new("index", "Index()", {}, { given = {}, parts = parts, unique = options.unique or false,
-    where = options.where ~= nil and expression.expect_operand(options.where, call .. " where", 1) or nil })
-  self.name, self.info = name, options.info or {}
+  local self = new_index(call, parts, options)
+  self.name, self.given_name, self.final = name, name, final
   local tbl = index_table(parts)
   if tbl and tbl.append_constraint then
     tbl:append_constraint(self)
@@ -423,8 +487,13 @@ function constraint.Index(name, ...)
   return self
 end
 
-local function index_column(self, part, tbl)
-  if type(part) == "string" or part.visit == "column" then
+local index_column
+
+-- A direction does not change which column it is.
+function index_column(self, part, tbl)
+  if type(part) ~= "string" and part.visit == "ordering" and part.element.visit == "column" then
+    return index_column(self, part.element, tbl)
+  elseif type(part) == "string" or part.visit == "column" then
     return tbl:_find(part, tostring(self))
   end
 end
@@ -434,7 +503,7 @@ function ATTACH.index(self, tbl)
   self.expressions = {}
   for position, part in ipairs(self.parts) do
     local column = index_column(self, part, tbl)
-    self.expressions[position] = column or part
+    self.expressions[position] = type(part) ~= "string" and part.visit == "ordering" and part or column or part
     self.columns[#self.columns + 1] = column
     plain = plain and column ~= nil
   end

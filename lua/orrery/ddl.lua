@@ -1,11 +1,12 @@
---- ddl: the SQL that makes and drops tables and indexes, and metadata:create_all() and drop_all(). One function for
--- each kind of constraint; names are quoted by the dialect alone. What the tables are is schema.lua's.
+--- ddl: the SQL that makes and drops tables and indexes. One function for each kind of constraint; names are quoted by
+-- the dialect alone. What the tables are is schema.lua's; running it is creation.lua's.
 local import = ...
 local errors = import "errors"
 local core = import "core"
 local types = import "types"
 local expression = import "expression"
 local functions = import "functions"
+local naming = import "naming"
 local schema = import "schema"
 local compiler = import "compiler"
 
@@ -138,28 +139,82 @@ local function default_text(value, kind, dialect)
   return "(" .. expression_text(node, dialect) .. ")"
 end
 
-local function is_rowid(column)
+-- Whether the key's constraint stands at the column, which is where SQLite wants AUTOINCREMENT.
+local function is_counted(column, dialect)
   local tbl = column.table
-  return tbl.options.sqlite_autoincrement and #tbl.primary_key == 1 and tbl.primary_key[1] == column
+  return dialect.name == "sqlite" and tbl.options.sqlite_autoincrement and #tbl.primary_key == 1
+    and tbl.primary_key[1] == column
 end
 
-local function column_text(column, dialect)
-  local parts = { dialect.quote(column.name), column.type:ddl(dialect) }
-  if column.server_default ~= nil then
-    parts[#parts + 1] = "DEFAULT " .. default_text(column.server_default, column.type, dialect)
+-- A type as a database was found to have it, word for word where words are all that it is.
+local function verbatim_type(text, dialect)
+  local words, arguments = text:match("^([%a_][%w_ ]*)(%(?[%d%s,+%-%.]*%)?)$")
+  for word in (words or ""):gmatch("%S+") do
+    words = words and dialect.quote(word:lower()) == word:lower() and words or nil
   end
-  parts[#parts + 1] = not column.nullable and "NOT NULL" or nil
-  if is_rowid(column) and dialect.name == "sqlite" then
-    parts[#parts + 1] = "PRIMARY KEY AUTOINCREMENT"
-  end
-  return concat(parts, " ")
+  return words and words .. arguments or dialect.quote(text)
 end
 
--- ---- constraints ----
+local function type_text(column, dialect)
+  local declared = column.declared_type and column.declared_type[dialect.name]
+  if declared then
+    return declared ~= "" and verbatim_type(declared, dialect) or nil
+  end
+  local kind = column.type
+  if column.table.options.sqlite_strict and dialect.strict_types then
+    return kind.as == "string" and kind.kind == kinds.NUMERIC and "TEXT" or dialect.strict_types[kind.kind]
+  end
+  return kind:ddl(dialect)
+end
+
+local function computed_text(computed, dialect)
+  local text = "GENERATED ALWAYS AS (" .. expression_text(computed.sqltext, dialect) .. ")"
+  if computed.persisted == nil then
+    return text
+  end
+  return text .. (computed.persisted and " STORED" or " VIRTUAL")
+end
+
+local function check_identity(column, dialect)
+  local key = column.table.primary_key
+  if column.identity and not dialect.identity and (#key ~= 1 or key[1] ~= column
+    or column.type:ddl(dialect) ~= "INTEGER") then
+    errors.raise("CompileError", "column '%s': %s gives numbers to a single primary key of type Integer only, so "
+      .. "Identity() cannot stand here", expression.describe(column), dialect.name)
+  end
+end
+
+local function key_name(tbl)
+  local declared = rawget(tbl, "key_constraint")
+  return naming.name_of(declared or { kind = "primary_key", call = "PrimaryKeyConstraint()", table = tbl,
+    columns = tbl.primary_key }, tbl.metadata.naming_convention)
+end
 
 local function with_name(name, text, dialect)
   return name and "CONSTRAINT " .. dialect.quote(name) .. " " .. text or text
 end
+
+local function collation_text(name, dialect)
+  return "COLLATE " .. (dialect.collations[name] and name or dialect.quote(name))
+end
+
+local function column_text(column, dialect)
+  check_identity(column, dialect)
+  local parts = { dialect.quote(column.name) }
+  parts[#parts + 1] = type_text(column, dialect)
+  parts[#parts + 1] = column.collation and collation_text(column.collation, dialect)
+  if column.server_default ~= nil then
+    parts[#parts + 1] = "DEFAULT " .. default_text(column.server_default, column.type, dialect)
+  end
+  parts[#parts + 1] = not column.nullable and "NOT NULL" or nil
+  if is_counted(column, dialect) then
+    parts[#parts + 1] = with_name(key_name(column.table), "PRIMARY KEY AUTOINCREMENT", dialect)
+  end
+  parts[#parts + 1] = column.computed and computed_text(column.computed, dialect)
+  return concat(parts, " ")
+end
+
+-- ---- constraints ----
 
 local function deferral(part)
   local text = ""
@@ -197,11 +252,21 @@ end
 
 local function primary_key_text(tbl, dialect)
   local key = tbl.primary_key
-  if #key == 0 or (is_rowid(key[1]) and dialect.name == "sqlite") then
+  if #key == 0 or is_counted(key[1], dialect) then
     return nil
   end
-  local declared = rawget(tbl, "key_constraint")
-  return with_name(declared and declared.name, "PRIMARY KEY (" .. names_of(key, dialect) .. ")", dialect)
+  return with_name(key_name(tbl), "PRIMARY KEY (" .. names_of(key, dialect) .. ")", dialect)
+end
+
+-- The name of an Enum's check; a convention that builds on a name has nothing to say where there is none.
+local function enum_name(column)
+  local tbl, name = column.table, column.type.enum_name
+  local convention = tbl.metadata.naming_convention
+  if not name and (convention.ck or ""):find("constraint_name", 1, true) then
+    return nil
+  end
+  return naming.name_of({ kind = "check", call = "Enum()", table = tbl, columns = { column }, given_name = name },
+    convention)
 end
 
 -- Enum(..., { create_constraint = true }) has its values checked by the database.
@@ -214,7 +279,7 @@ local function enum_text(column, dialect)
   for position, value in ipairs(kind.values) do
     values[position] = ddl.literal(value, types.Text, dialect)
   end
-  return with_name(kind.enum_name, ("CHECK (%s IN (%s))"):format(dialect.quote(column.name), concat(values, ", ")),
+  return with_name(enum_name(column), ("CHECK (%s IN (%s))"):format(dialect.quote(column.name), concat(values, ", ")),
     dialect)
 end
 
@@ -299,6 +364,19 @@ function mark.__clause(self)
   return functions.text(self:compile())
 end
 
+--- SQL of the script's own, taken as it stands, for conn:execute(): DDL("CREATE VIEW ...").
+---@param sql string
+function ddl.DDL(sql)
+  if type(sql) ~= "string" or not sql:find("%S") then
+    errors.raise("ArgumentError", "DDL(): SQL text expected, got %s", errors.show(sql))
+  end
+  return setmetatable({ kind = "DDL", element = sql }, metatable)
+end
+
+function WRITE.DDL(sql)
+  return sql
+end
+
 local function define(kind, accepts, wanted)
   ddl[kind] = function(element)
     if not accepts(element) then
@@ -317,135 +395,13 @@ define("DropTable", schema.is_table, "a Table")
 define("CreateIndex", is_index, "an Index of a table")
 define("DropIndex", is_index, "an Index of a table")
 
--- ---- creating and dropping ----
-
--- Runs fn on a connection: the one given, which its owner commits, or one of an engine's in a transaction of its own.
-local function on_connection(bind, call, fn)
-  local mark_of = getmetatable(bind)
-  local kind = type(bind) == "table" and type(mark_of) == "table" and mark_of.__name
-  if kind == "orrery.Engine" then
-    return bind:begin(fn)
-  elseif kind == "orrery.Connection" then
-    return fn(bind)
-  end
-  errors.raise("ArgumentError", "%s: an engine or a connection expected, got %s", call, errors.show(bind))
-end
-
--- Names of the tables and views that the database has in a schema, as it compares names.
-local function existing_names(conn, namespace, dialect, cache)
-  local known = cache[namespace or ""]
-  if not known then
-    known = {}
-    local prefix = namespace and dialect.quote(namespace) .. "." or ""
-    for _, name in ipairs(conn:exec_driver_sql(dialect.table_names:format(prefix)):scalars():all()) do
-      known[name] = true
-    end
-    cache[namespace or ""] = known
-  end
-  return known
-end
-
-local function exists(conn, tbl, dialect, cache)
-  return existing_names(conn, tbl.schema, dialect, cache)[tbl.name:lower()] ~= nil
-end
-
-local function create_table(conn, tbl, dialect)
-  conn:exec_driver_sql(WRITE.CreateTable(tbl, dialect))
-  for _, index in ipairs(tbl.indexes) do
-    conn:exec_driver_sql(WRITE.CreateIndex(index, dialect))
-  end
-end
-
-local OPTIONS = { checkfirst = 1, tables = 1 }
-
-local function wanted_tables(metadata, options, call)
-  local wanted
-  if options.tables ~= nil then
-    wanted = {}
-    for position, value in ipairs(options.tables) do
-      local tbl = expression.clause(value)
-      tbl = tbl and tbl.visit == "entity" and tbl.table or tbl
-      if not schema.is_table(tbl) or tbl.metadata ~= metadata then
-        errors.raise("ArgumentError", "%s: tables: item %d is no table of this MetaData", call, position)
-      end
-      wanted[tbl] = true
-    end
-  end
-  return wanted
-end
-
--- Tables that are wanted and there (or not there), in order of dependency.
-local function select_tables(conn, metadata, options, there, call)
-  local wanted, checks = wanted_tables(metadata, options, call), options.checkfirst ~= false
-  local sorted, left_out = metadata:_sorted()
-  local list, cache, dialect = {}, {}, conn.dialect
-  for _, tbl in ipairs(sorted) do
-    if (not wanted or wanted[tbl]) and (not checks or exists(conn, tbl, dialect, cache) == there) then
-      list[#list + 1] = tbl
-    end
-  end
-  return list, left_out
-end
-
-local function check_metadata(self, call)
-  errors.check_self(self, type(self) == "table" and rawget(self, "handle") ~= nil, call)
-end
-
---- Creates the tables that the database does not have, with their indexes; those that others refer to first.
----@param bind orrery.Engine|orrery.Connection an engine commits; a connection's owner does
----@param options? { tables?: orrery.Table[], checkfirst?: boolean }
-function schema.metadata_methods:create_all(bind, options)
-  check_metadata(self, "metadata:create_all")
-  options = errors.check_options(options, OPTIONS, "metadata:create_all()")
-  self:_check()
-  on_connection(bind, "metadata:create_all()", function(conn)
-    for _, tbl in ipairs(select_tables(conn, self, options, false, "metadata:create_all()")) do
-      create_table(conn, tbl, conn.dialect)
-    end
-  end)
-end
-
---- Drops the tables that the database has, those that refer to others first.
----@param bind orrery.Engine|orrery.Connection
----@param options? { tables?: orrery.Table[], checkfirst?: boolean }
-function schema.metadata_methods:drop_all(bind, options)
-  check_metadata(self, "metadata:drop_all")
-  options = errors.check_options(options, OPTIONS, "metadata:drop_all()")
-  on_connection(bind, "metadata:drop_all()", function(conn)
-    local list, left_out = select_tables(conn, self, options, true, "metadata:drop_all()")
-    if #left_out > 0 and #list > 0 and conn.dialect.defer_foreign_keys then
-      conn:exec_driver_sql(conn.dialect.defer_foreign_keys)
-    end
-    for position = #list, 1, -1 do
-      conn:exec_driver_sql(WRITE.DropTable(list[position], conn.dialect))
-    end
-  end)
-end
-
-local ONE_OPTIONS = { checkfirst = 1 }
-
---- Creates this table and its indexes.
----@param bind orrery.Engine|orrery.Connection
----@param options? { checkfirst?: boolean } false by default
-function schema.table_methods:create(bind, options)
-  options = errors.check_options(options, ONE_OPTIONS, "table:create()")
-  on_connection(bind, "table:create()", function(conn)
-    if not (options.checkfirst and exists(conn, self, conn.dialect, {})) then
-      create_table(conn, self, conn.dialect)
-    end
-  end)
-end
-
---- Drops this table.
----@param bind orrery.Engine|orrery.Connection
----@param options? { checkfirst?: boolean } false by default
-function schema.table_methods:drop(bind, options)
-  options = errors.check_options(options, ONE_OPTIONS, "table:drop()")
-  on_connection(bind, "table:drop()", function(conn)
-    if not options.checkfirst or exists(conn, self, conn.dialect, {}) then
-      conn:exec_driver_sql(WRITE.DropTable(self, conn.dialect))
-    end
-  end)
+--- The SQL of one element: write("CreateTable", tbl, dialect).
+---@param kind string
+---@param element any
+---@param dialect orrery.Dialect
+---@return string
+function ddl.write(kind, element, dialect)
+  return WRITE[kind](element, dialect)
 end
 
 return ddl

@@ -51,6 +51,7 @@ end
 
 local SPECIAL = {
   __tablename__ = true, __table__ = true, __table_args__ = true, __abstract__ = true, __mixins__ = true, __init__ = true,
+  __mapper_args__ = true,
 }
 -- What a script may say of how objects behave; the others are how they work.
 local SETTABLE = {
@@ -75,12 +76,21 @@ end
 
 -- ---- the class object ----
 
+-- Members that compute what they read as: hybrids, composites, proxies. Each has :read(object, key),
+-- :write(object, key, value) and :of_class(mapper, key).
+local function is_descriptor(value)
+  local mark = getmetatable(value)
+  return type(value) == "table" and type(mark) == "table" and mark.__descriptor == true
+end
+
 local function add_method(self, key, value)
   if self.attributes[key] or self.relationships_by_key[key] then
     errors.raise("ArgumentError", "%s.%s is a mapped attribute; a method cannot take its name", self.name, key)
   end
   self.methods[key] = value
-  self.visible[key] = value
+  if not is_descriptor(value) then
+    self.visible[key] = value
+  end
 end
 
 local function set_init(self, fn)
@@ -136,6 +146,8 @@ local function resolve(self, key)
   local property = self.relationships_by_key[key]
   if property then
     return property:attribute()
+  elseif is_descriptor(self.methods[key]) then
+    return self.methods[key]:of_class(self, key)
   elseif key == "__table__" then
     return self.table
   elseif key == "__tablename__" then
@@ -147,9 +159,16 @@ end
 
 local function tostring_of_object(object)
   local self = mapper_module.of_object(object)
+  if not self then
+    return "object of a closed class"
+  end
   local parts = {}
   for number, key in ipairs(self.column_keys) do
     local value, loaded = core.peek(object, number)
+    if not loaded and self.attributes[key].origin.primary_key then
+      value = core.stored(object, number) -- an expired object does not forget its key
+      loaded = value ~= nil
+    end
     if loaded then
       parts[#parts + 1] = key .. "=" .. (value == nil and "nil" or errors.show(value))
     end
@@ -175,6 +194,50 @@ function declarative.pairs(object)
     end
   end, object, nil
 end
+
+local TABLE_OPTIONS = { include = true }
+local to_table
+
+-- include = { "books", author = { include = { ... } } }: names, or names with options of their own.
+local function included(self, object, include, result)
+  for key, value in pairs(include) do
+    local name = type(key) == "number" and value or key
+    local property = self.relationships_by_key[name]
+    if not property then
+      errors.raise("ArgumentError", "to_table(): include names '%s', which is no relationship of '%s'%s", tostring(name),
+        self.name, errors.hint(tostring(name), errors.sorted_keys(self.relationships_by_key)))
+    end
+    local options, held = type(key) ~= "number" and value or nil, object[name]
+    if property.uselist then
+      result[name] = {}
+      for position, item in held do
+        result[name][position] = to_table(item, options)
+      end
+    elseif held then
+      result[name] = to_table(held, options)
+    end
+  end
+end
+
+--- A plain table of an object's loaded columns, for JSON and templates; NULL leaves no field. `include` names
+-- relationships to take along, which are loaded when they are not.
+---@param object userdata
+---@param options? { include: table }
+---@return table
+function to_table(object, options)
+  local self = mapper_module.of_object(object)
+  if not self then
+    errors.raise("ArgumentError", "to_table(): a mapped object expected, got %s", type(object))
+  end
+  options = errors.check_options(options, TABLE_OPTIONS, "to_table()")
+  local result = {}
+  for key, value in declarative.pairs(object) do
+    result[key] = value
+  end
+  included(self, object, options.include or {}, result)
+  return result
+end
+declarative.to_table = to_table
 
 local function new_class(name, registry)
   local meta, instance_meta = {}, { __name = name, __tostring = tostring_of_object, __pairs = declarative.pairs }
@@ -323,6 +386,17 @@ local function map_existing(self, entries, tbl)
   end
 end
 
+local MAPPER_ARGUMENTS = { version_id_col = true, version_id_generator = true }
+
+local function mapper_arguments(name, given)
+  local arguments = errors.check_options(given, MAPPER_ARGUMENTS, name .. ": __mapper_args__")
+  if arguments.version_id_generator ~= nil and type(arguments.version_id_generator) ~= "function" then
+    errors.raise("ArgumentError", "%s: version_id_generator is a function that makes the next version of one, got %s", name,
+      errors.show(arguments.version_id_generator))
+  end
+  return arguments
+end
+
 local function model(base, name, body)
   if type(name) ~= "string" or name == "" then
     errors.raise("ArgumentError", "model(): the first argument is the class name, got %s", errors.show(name))
@@ -343,6 +417,7 @@ local function model(base, name, body)
     map_existing(self, entries, self.table)
   end
   attach_columns(self, entries, self.table)
+  self.arguments = mapper_arguments(name, entries.special.__mapper_args__)
   for _, entry in ipairs(entries.others) do
     assign(self, entry.key, entry.value)
   end
@@ -395,7 +470,9 @@ local function unknown(self, key)
 end
 
 core.hook("read_other", function(object, key, member, class)
-  if member ~= nil then
+  if is_descriptor(member) then
+    return member:read(object, key)
+  elseif member ~= nil then
     return member
   end
   local self = mapper_module.of(class)
@@ -407,7 +484,9 @@ end)
 
 core.hook("write_other", function(object, key, value, member, class)
   local self = mapper_module.of(class)
-  if member ~= nil then
+  if is_descriptor(member) then
+    return member:write(object, key, value)
+  elseif member ~= nil then
     errors.raise("ArgumentError", "%s.%s is a method; it cannot be assigned on an object", self.name, key)
   elseif not self.registry.strict then
     return core.set_extra(object, key, value)
@@ -421,7 +500,9 @@ core.hook("unknown_field", function(object, key, value, class)
     return
   end
   local self = mapper_module.of(class)
-  if not self.registry.strict and self.methods[key] == nil then
+  if is_descriptor(self.methods[key]) then
+    return self.methods[key]:write(object, key, value)
+  elseif not self.registry.strict and self.methods[key] == nil then
     return core.set_extra(object, key, value)
   elseif type(key) ~= "string" then
     errors.raise("ArgumentError", "%s{...} takes named fields, got [%s]", self.name, errors.show(key))

@@ -2,8 +2,10 @@
 -- database's name; a new database is one more table.
 local import = ...
 local errors = import "errors"
+local core = import "core"
 
 local dialect = {}
+local kinds = core.kinds
 
 -- ---- identifiers ----
 
@@ -65,6 +67,8 @@ end
 ---@field update_from boolean UPDATE ... FROM exists
 ---@field types? table<string, string> names of types where they differ
 ---@field table_names string a template, of "schema." or "", of a query for the names of tables and views, in lower case
+---@field strict_types? table<integer, string> types of columns by kind, in tables that check them
+---@field identity? boolean whether Identity() may stand at any column
 ---@field defer_foreign_keys? string lets rows refer to nothing until the transaction ends (to drop circles)
 local STANDARD = {
   marker = "?",
@@ -121,6 +125,9 @@ dialect.sqlite = dialect.new{
   offset_limit = "-1",
   row_locks = false,
   table_names = "SELECT lower(name) FROM %ssqlite_master WHERE type IN ('table', 'view')",
+  strict_types = { [kinds.ANY] = "ANY", [kinds.INTEGER] = "INTEGER", [kinds.FLOAT] = "REAL", [kinds.NUMERIC] = "REAL",
+    [kinds.TEXT] = "TEXT", [kinds.BOOLEAN] = "INTEGER", [kinds.BLOB] = "BLOB", [kinds.DATE] = "TEXT",
+    [kinds.TIME] = "TEXT", [kinds.DATETIME] = "TEXT" },
   defer_foreign_keys = "PRAGMA defer_foreign_keys = ON",
 }
 

@@ -1,11 +1,13 @@
---- eager: loader options, and the relationships that are loaded along with a query: in a statement of their own for many
--- objects at once (selectin), or one by one (immediate). What one object loads for itself is loading.lua's.
+--- eager: loader options, and the relationships that are loaded along with a query: by a join, in a statement of their own
+-- for many objects at once (selectin), or one by one (immediate). What one object loads for itself is loading.lua's.
 local import = ...
 local errors = import "errors"
 local core = import "core"
 local compiler = import "compiler"
 local functions = import "functions"
+local selectable = import "selectable"
 local statement = import "statement"
+local aliased = import "aliased"
 local loading = import "loading"
 
 local eager = {}
@@ -20,7 +22,7 @@ local Option = {}
 local MARK = { __name = "orrery.loader_option" }
 local metatable = { __index = Option, __metatable = MARK }
 
-local STRATEGIES = { selectinload = "selectin", immediateload = "immediate", lazyload = "select" }
+local STRATEGIES = { selectinload = "selectin", joinedload = "joined", immediateload = "immediate", lazyload = "select" }
 
 local function property_of(attribute, call)
   local mark = getmetatable(attribute)
@@ -114,6 +116,26 @@ local function wanted(mapper, tree)
     end
   end
   return list
+end
+
+local function joins_by_default(mapper)
+  if mapper.joins_default == nil then
+    mapper.joins_default = false
+    for _, property in ipairs(mapper.relationships) do
+      mapper.joins_default = mapper.joins_default or property.lazy == "joined"
+    end
+  end
+  return mapper.joins_default
+end
+
+local function add_default_joins(mapper, tree)
+  if joins_by_default(mapper) then
+    for _, property in ipairs(mapper.relationships) do
+      if property.lazy == "joined" and not tree[property] then
+        add_path(tree, { { property = property, strategy = "joined" } })
+      end
+    end
+  end
 end
 
 -- ---- selectin ----
@@ -329,6 +351,125 @@ local function objects_at(out, position, scalars)
     end
   end
   return list
+end
+
+-- ---- joined ----
+
+-- Whether joining would multiply the rows that a limit, or a grouping, counts.
+local function must_wrap(select)
+  return select.limited or select.skipped or select.is_distinct or select.groups
+end
+
+-- The same order on a subquery's columns.
+local function outer_orders(select, mapper, by_key)
+  local list = {}
+  for _, element in ipairs(select.orders or {}) do
+    local ordering = element.visit == "ordering" and element or nil
+    local column = ordering and ordering.element or element
+    local shown = column.visit == "column" and column.table == mapper.table and column.origin and by_key[column.key]
+    if not shown then
+      errors.raise("InvalidRequestError", "joinedload() with limit() needs an order by columns of '%s' itself; use "
+        .. "selectinload()", mapper.name)
+    end
+    if ordering then
+      shown = ordering.direction == "DESC" and shown:desc() or shown:asc()
+    end
+    list[#list + 1] = shown
+  end
+  return list
+end
+
+local function wrap(select, mapper)
+  local entity, by_key = aliased.entity(mapper, select:subquery())
+  local outer = statement.select(entity)
+  local orders = outer_orders(select, mapper, by_key)
+  return #orders > 0 and outer:order_by(unpack(orders)) or outer, entity.table
+end
+
+-- A relationship's own order, on the alias that is joined.
+local function joined_orders(property, by_key)
+  local list = {}
+  for _, element in ipairs(property:order_elements()) do
+    local ordering = element.visit == "ordering" and element or nil
+    local shown = by_key[(ordering and ordering.element or element).key]
+    list[#list + 1] = ordering and ordering.direction == "DESC" and shown:desc() or shown
+  end
+  return list
+end
+
+local function join_one(state, node, parent_item, parent_table)
+  local property = node.property
+  local target = selectable.alias(property.mapper.table)
+  local secondary = property.secondary and selectable.alias(property.secondary)
+  local entity, by_key = aliased.entity(property.mapper, target)
+  for _, step in ipairs(property:join_steps(target, parent_table, secondary)) do
+    state.select = state.select:outerjoin(step.table, step.on)
+  end
+  state.select = state.select:add_columns(entity)
+  for _, order in ipairs(joined_orders(property, by_key)) do
+    state.select = state.select:order_by(order)
+  end
+  local number = #property.parent.column_keys + property.parent:relationship_number(property)
+  state.links[#state.links + 1] = { parent_item, number }
+  return #state.links + 1, target
+end
+
+local function join_tree(state, tree, parent_item, parent_table)
+  for _, node in ipairs(tree) do
+    if node.strategy == "joined" then
+      local item, target = join_one(state, node, parent_item, parent_table)
+      join_tree(state, node.children, item, target)
+    end
+  end
+end
+
+-- Whether anything is joined, and whether a collection is among it, which multiplies the rows.
+local joins_of
+function joins_of(tree)
+  local any, lists = false, false
+  for _, node in ipairs(tree) do
+    if node.strategy == "joined" then
+      local _, below = joins_of(node.children)
+      any, lists = true, lists or below or node.property.uselist
+    end
+  end
+  return any, lists
+end
+
+--- Rewrites a select of one class whose options, or whose relationships' defaults, want joins.
+---@param select table
+---@return table select
+---@return table? links what core.load_joined takes; nil where nothing is joined
+---@return boolean? lists whether collections are joined
+function eager.join(select)
+  local items = select.visit == "select" and select.items or {}
+  local mapper = #items == 1 and items[1].visit == "entity" and items[1].mapper
+  if not mapper or items[1].table ~= mapper.table or not (select.loader_options or joins_by_default(mapper)) then
+    return select
+  end
+  local tree = tree_of(mapper, select.loader_options)
+  add_default_joins(mapper, tree)
+  local any, lists = joins_of(tree)
+  if not any then
+    return select
+  end
+  local state, source = { select = select, links = {} }, mapper.table
+  if lists and must_wrap(select) then
+    state.select, source = wrap(select, mapper)
+  end
+  join_tree(state, tree, 1, source)
+  return state.select, state.links, lists
+end
+
+--- The same for the objects of a select that was joined.
+---@param session table
+---@param mapper table
+---@param objects userdata[]
+---@param options? table[]
+function eager.load_behind(session, mapper, objects, options)
+  local tree = tree_of(mapper, options)
+  add_default_joins(mapper, tree)
+  load_tree(session, mapper, tree, objects)
 end
 
 --- Loads what a statement's options, and the defaults of relationships, ask for, behind the rows of a query.

@@ -1,4 +1,4 @@
---- engine: what a script makes from a URL: the dialect, the pool and the options that its connections share.
+--- engine: what a script makes from a URL: the dialect, the pool and the options that its connections share; and echo.
 local import = ...
 local core = import "core"
 local errors = import "errors"
@@ -45,8 +45,9 @@ end
 -- ---- what a URL says ----
 
 local OPTIONS = {
-  echo = true, hide_parameters = true, readonly = true, timeout = true,
-  pool_size = true, max_overflow = true, query_cache_size = true,
+  echo = true, echo_time = true, hide_parameters = true, readonly = true, timeout = true, statement_timeout = true,
+  isolation_level = true, execution_options = true, pool_size = true, max_overflow = true, pool_timeout = true,
+  pool_recycle = true, pool_pre_ping = true, pool_wait = true, query_cache_size = true,
 }
 
 local MODES = {
@@ -118,27 +119,50 @@ local function sqlite_target(url, options)
   return target
 end
 
-local DRIVERS = { sqlite = sqlite_target }
+-- What connections and the pool have to know of a database: how to read its URL, the statements that set isolation levels
+-- (false: none is needed), one that fails on a dead connection, and where its names are.
+local DRIVERS = {
+  sqlite = {
+    target = sqlite_target,
+    default_isolation = "SERIALIZABLE",
+    isolation = {
+      SERIALIZABLE = "PRAGMA read_uncommitted = 0",
+      ["READ UNCOMMITTED"] = "PRAGMA read_uncommitted = 1",
+      AUTOCOMMIT = false,
+    },
+    ping = "PRAGMA schema_version",
+    table_names = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name",
+    column_names = "SELECT name FROM pragma_table_info(?) ORDER BY cid",
+    function_names = "SELECT DISTINCT name FROM pragma_function_list ORDER BY name",
+  },
+}
 
-local function read_target(url, options)
-  local name = url:get_backend_name()
-  local read = DRIVERS[name]
-  if not read then
+local function driver_of(name)
+  local driver = DRIVERS[name]
+  if not driver then
     errors.raise("ArgumentError", "create_engine(): there is no dialect '%s'%s", name,
       errors.hint(name, errors.sorted_keys(DRIVERS)))
   end
-  return name, read(url, options)
+  return driver
 end
 
 -- ---- options ----
 
 ---@class orrery.EngineOptions
 ---@field echo? boolean|function shows statements: on stderr, or to the function
+---@field echo_time? boolean echo says how long a statement took and how many rows it had; true with echo = true
 ---@field hide_parameters? boolean keeps values out of echo and errors
 ---@field readonly? boolean
 ---@field timeout? number seconds to wait for a lock; 5
+---@field statement_timeout? number seconds that a statement may run
+---@field isolation_level? string "SERIALIZABLE", "READ UNCOMMITTED" or "AUTOCOMMIT"
+---@field execution_options? table what connection:execution_options() takes
 ---@field pool_size? integer connections that are kept; 5, 0: without bound
 ---@field max_overflow? integer connections beyond these; 10, -1: without bound
+---@field pool_timeout? number seconds to wait for a connection, where pool_wait can; 30
+---@field pool_wait? fun(seconds: number) lets other coroutines run while a connection is waited for
+---@field pool_recycle? number seconds after which a connection is replaced; -1: never
+---@field pool_pre_ping? boolean tries each connection before it is handed out
 ---@field query_cache_size? integer statements that are kept compiled
 
 local function check_number(options, name, least)
@@ -148,26 +172,65 @@ local function check_number(options, name, least)
   end
 end
 
+local LEAST = {
+  { "timeout", 0 }, { "statement_timeout", 0 }, { "pool_size", 0 }, { "max_overflow", -1 }, { "pool_timeout", 0 },
+  { "pool_recycle", -1 }, { "query_cache_size", 0 },
+}
+
 local function check_values(options)
-  check_number(options, "timeout", 0)
-  check_number(options, "pool_size", 0)
-  check_number(options, "max_overflow", -1)
-  check_number(options, "query_cache_size", 0)
-  local echo = options.echo
+  for _, entry in ipairs(LEAST) do
+    check_number(options, entry[1], entry[2])
+  end
+  local echo, wait = options.echo, options.pool_wait
   if echo ~= nil and type(echo) ~= "boolean" and type(echo) ~= "function" then
     errors.raise("ArgumentError", "create_engine(): echo is true, false or a function, got %s", errors.show(echo))
+  elseif wait ~= nil and type(wait) ~= "function" then
+    errors.raise("ArgumentError", "create_engine(): pool_wait is a function (seconds), got %s", errors.show(wait))
   end
 end
 
 -- ---- engines ----
 
-local function new_pool(self)
-  local target = self.target
-  return pool_module.new(function()
-    local dbc = core.connect(self.name, target.database, target)
-    event.fire(self.dispatch, "connect", dbc)
-    return dbc
-  end, { shared = target.memory, size = self.options.pool_size, overflow = self.options.max_overflow })
+local function pool_options(self, options)
+  local ping = self.driver.ping
+  return {
+    shared = self.target.memory,
+    size = options.pool_size, overflow = options.max_overflow, timeout = options.pool_timeout, wait = options.pool_wait,
+    recycle = options.pool_recycle ~= -1 and options.pool_recycle or nil,
+    ping = options.pool_pre_ping and function(dbc) dbc:exec(ping) end or nil,
+  }
+end
+
+local function open_connection(self)
+  local dbc = core.connect(self.name, self.target.database, self.target)
+  event.fire(self.dispatch, "connect", dbc)
+  return dbc
+end
+
+local function execution_of(self, options)
+  local given = connection.merge_options(self, {}, options.execution_options, "create_engine(), execution_options")
+  return connection.merge_options(self, given, { isolation_level = options.isolation_level,
+    timeout = options.statement_timeout }, "create_engine()")
+end
+
+-- An engine over a target of core.connect(); `open(engine)` makes its database connections.
+local function new_engine(name, url, target, options, open)
+  local self = setmetatable({
+    url = url,
+    name = name,
+    driver = DRIVERS[name],
+    dialect = compiler.dialects[name],
+    target = target,
+    readonly = target.readonly or false,
+    echo = options.echo or false,
+    hide_parameters = options.hide_parameters or false,
+    dispatch = new_dispatch(),
+    cache = compiler.new_cache(options.query_cache_size),
+  }, metatable)
+  self.echo_time = options.echo_time
+  self.execution = execution_of(self, options)
+  self.pool = pool_module.new(function() return open(self) end, pool_options(self, options))
+  return self
 end
 
 --- An engine for the database at `url`. Opens nothing yet.
@@ -178,21 +241,41 @@ function engine.create_engine(url, options)
   url = url_module.parse(url)
   options = errors.check_options(options, OPTIONS, "create_engine()")
   check_values(options)
-  local name, target = read_target(url, options)
-  local self = setmetatable({
-    url = url,
-    name = name,
-    dialect = compiler.dialects[name],
-    options = options,
-    target = target,
-    readonly = target.readonly or false,
-    echo = options.echo or false,
-    hide_parameters = options.hide_parameters or false,
-    dispatch = new_dispatch(),
-    cache = compiler.new_cache(options.query_cache_size),
-  }, metatable)
-  self.pool = new_pool(self)
-  return self
+  local name = url:get_backend_name()
+  return new_engine(name, url, driver_of(name).target(url, options), options, open_connection)
+end
+
+-- What orr_push_engine makes of a handle of the host: all connections share it, and when it is disposed there is no other.
+function core.engine_of(dbc)
+  local handle = dbc
+  return new_engine("sqlite", url_module.parse("sqlite://"), { memory = true }, {}, function()
+    if not handle then
+      errors.raise("ResourceClosedError", "the host's database handle was given back by dispose(); there is no other")
+    end
+    local given = handle
+    handle = nil
+    return given
+  end)
+end
+
+--- An engine with other execution options that shares this one's pool, events and cache.
+---@param options { isolation_level: string, readonly: boolean, timeout: number, yield_per: integer }
+---@return orrery.Engine
+function Engine:execution_options(options)
+  check(self, "execution_options")
+  local copy = {}
+  for name, value in pairs(self) do
+    copy[name] = value
+  end
+  copy.execution = connection.merge_options(self, self.execution, options, "engine:execution_options()")
+  return setmetatable(copy, metatable)
+end
+
+--- The execution options that are set.
+---@return table
+function Engine:get_execution_options()
+  check(self, "get_execution_options")
+  return connection.merge_options(self, self.execution, {}, "engine:get_execution_options()")
 end
 
 --- A connection: it begins a transaction with its first statement, and rolls back at close() what was not committed.
@@ -230,11 +313,10 @@ function Engine:begin(...)
 end
 
 --- Closes the pool's connections; those in use close when they come back. The engine opens new ones when it is used
--- again. A memory database ends with its connection.
+-- again. A memory database ends with its connection. In a forked child, the parent's connections are let go untouched.
 function Engine:dispose()
   check(self, "dispose")
   self.pool:dispose()
-  self.pool = new_pool(self)
 end
 
 Engine.close = Engine.dispose
@@ -271,19 +353,62 @@ local function show_params(params, many)
   return table.concat(parts, ", ")
 end
 
---- Writes a statement to where echo goes: the function given, or stderr.
+local COLOURS = { sql = "\27[1m", params = "\27[36m", note = "\27[2m", fault = "\27[31m", off = "\27[0m" }
+
+local function is_coloured()
+  return core.stderr_is_terminal() and not (os and os.getenv and os.getenv("NO_COLOR"))
+end
+
+local function paint(text, colour, coloured)
+  return coloured and COLOURS[colour] .. text .. COLOURS.off or text
+end
+
+-- "3 rows, 0.12 ms" or "failed after 0.12 ms: ..."
+local function outcome_of(details)
+  local time = ("%.2f ms"):format(details.seconds * 1000)
+  if details.fault then
+    local fault = details.fault
+    return ("failed after %s: %s"):format(time, errors.is_error(fault) and fault.message or tostring(fault)), "fault"
+  end
+  local count = details.rowcount
+  if count == nil or count == -1 then
+    return time, "note"
+  end
+  return ("%s row%s, %s"):format(tostring(count), count == 1 and "" or "s", time), "note"
+end
+
+local function echo_text(self, sql, params, many, details, coloured)
+  local lines = { paint(sql, "sql", coloured) }
+  if params and #params > 0 then
+    local text = self.hide_parameters and "(parameters hidden)" or show_params(params, many)
+    lines[2] = "  " .. paint(text, "params", coloured)
+  end
+  if details then
+    local text, colour = outcome_of(details)
+    lines[#lines + 1] = "  " .. paint("-- " .. text, colour, coloured)
+  end
+  return table.concat(lines, "\n")
+end
+
+--- Whether echo waits for the end of a statement, to say how long it took.
+---@return boolean
+function Engine:times_echo()
+  if self.echo_time ~= nil then
+    return self.echo_time
+  end
+  return self.echo == true
+end
+
+--- Writes a statement to where echo goes: the function given, or stderr, coloured where that is a terminal.
 ---@param sql string
 ---@param params? table
 ---@param many? boolean whether `params` is a list of sets
-function Engine:log(sql, params, many)
-  local text = sql
-  if params and #params > 0 then
-    text = text .. "\n  " .. (self.hide_parameters and "(parameters hidden)" or show_params(params, many))
-  end
+---@param details? { seconds: number, rowcount: integer|string, fault: any }
+function Engine:log(sql, params, many, details)
   if type(self.echo) == "function" then
-    self.echo(text)
+    self.echo(echo_text(self, sql, params, many, details, false))
   elseif io and io.stderr then
-    io.stderr:write(text, "\n")
+    io.stderr:write(echo_text(self, sql, params, many, details, is_coloured()), "\n")
   end
 end
 

@@ -79,6 +79,9 @@ function metatable.__tostring(err)
   if type(err.params) == "table" and #err.params > 0 then
     lines[#lines + 1] = "[parameters: " .. show_set(err.params) .. "]"
   end
+  if type(err.hint) == "string" and not err.message:find(err.hint, 1, true) then
+    lines[#lines + 1] = "[hint: " .. err.hint .. "]"
+  end
   return table.concat(lines, "\n")
 end
 

@@ -12,15 +12,23 @@ local statement = import "statement"
 local change = import "change"
 local compiler = import "compiler"
 local ddl = import "ddl"
+local inspector = import "inspector"
 local event = import "event"
 local url = import "url"
 local engine = import "engine"
 local relationship = import "relationship"
 local declarative = import "declarative"
+local aliased = import "aliased"
 local eager = import "eager"
+local mapper = import "mapper"
+local inspection = import "inspection"
+local hybrid = import "hybrid"
+local composite = import "composite"
+local proxy = import "proxy"
 local session = import "session"
 import "query"
 local database = import "database"
+local automap = import "automap"
 
 local orm = { _VERSION = "Orrery 0.1.0" }
 
@@ -48,13 +56,22 @@ export(schema, "MetaData", "Table", "Column", "ForeignKey", "ForeignKeyConstrain
   "CheckConstraint", "Index")
 export(statement, "select", "union", "union_all", "intersect", "intersect_all", "except_", "except_all")
 export(change, "insert", "update", "delete")
-export(ddl, "CreateTable", "DropTable", "CreateIndex")
+export(schema, "Computed", "Identity", "conv")
+export(ddl, "CreateTable", "DropTable", "CreateIndex", "DropIndex", "DDL")
+export(inspector, "inspector")
 export(engine, "create_engine", "with")
 export(relationship, "relationship", "backref")
-export(declarative, "declarative_base", "Mapped", "mapped_column", "assign", "pairs", "configure_mappers")
-export(eager, "selectinload", "immediateload", "lazyload")
+export(declarative, "declarative_base", "Mapped", "mapped_column", "assign", "pairs", "to_table", "configure_mappers")
+export(aliased, "aliased")
+export(eager, "selectinload", "joinedload", "immediateload", "lazyload")
+export(mapper, "validates")
+export(inspection, "inspect")
+export(hybrid, "hybrid_property")
+export(composite, "composite", "value_class")
+export(proxy, "association_proxy")
 export(session, "Session", "sessionmaker")
 export(database, "database")
+export(automap, "automap")
 
 orm.make_url = url.parse
 orm.dialects = compiler.dialects

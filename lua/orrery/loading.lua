@@ -111,6 +111,24 @@ function loading.run(session, compiled, values, scalars, populate)
   return out, count
 end
 
+--- The same for a select that eager.join() has rewritten: the objects of its first item, each once.
+---@param session table
+---@param compiled table
+---@param values table
+---@param links table
+---@param populate? boolean
+---@return userdata[]
+function loading.run_joined(session, compiled, values, links, populate)
+  local plan, connection, out = loading.plan_of(compiled), session:connection(), {}
+  local stmt, bound = connection:start(compiled, values)
+  local ok, count = pcall(core.load_joined, session[1], stmt, plan.core, out, links, populate)
+  if not ok then
+    connection:failed(count, compiled, bound)
+  end
+  connection:finish(stmt, compiled, bound, count)
+  return out
+end
+
 -- ---- statements that are made once per class or relationship ----
 
 -- A select whose named binds are filled from attribute numbers; compiled once per dialect.
@@ -268,18 +286,24 @@ end
 
 -- What the other side did to this collection before it was loaded.
 local function merge_backlog(items, backlog)
-  for _, change in ipairs(backlog or {}) do
-    local present
-    for position, item in ipairs(items) do
-      present = present or (item == change[1] and position)
-    end
-    if change[2] and not present then
-      items[#items + 1] = change[1]
-    elseif not change[2] and present then
-      table.remove(items, present)
+  if not backlog then
+    return items
+  end
+  local last, merged, there = {}, {}, {}
+  for _, change in ipairs(backlog) do
+    last[change[1]] = change[2]
+  end
+  for _, item in ipairs(items) do
+    if last[item] ~= false then
+      merged[#merged + 1], there[item] = item, true
     end
   end
-  return items
+  for _, change in ipairs(backlog) do
+    if last[change[1]] and not there[change[1]] then
+      merged[#merged + 1], there[change[1]] = change[1], true
+    end
+  end
+  return merged
 end
 
 -- An expired object does not know its foreign keys; its primary key it never forgets.
@@ -298,7 +322,8 @@ end
 
 local function set_loaded(property, object, number, items)
   if property.uselist then
-    core.set_loaded(object, number, merge_backlog(items, core.backlog(object, number)))
+    local backlog = core.backlog(object, number)
+    core.set_loaded(object, number, merge_backlog(items, backlog), backlog and items)
     return
   end
   if #items > 1 then

@@ -3,6 +3,7 @@
 local import = ...
 local errors = import "errors"
 local core = import "core"
+local event = import "event"
 local expression = import "expression"
 local registry = import "registry"
 local relationship = import "relationship"
@@ -52,6 +53,7 @@ end
 function mapper.new(fields)
   local self = setmetatable(fields, metatable)
   self.attributes, self.column_keys = {}, {}
+  self.arguments, self.attribute_dispatch, self.validators = {}, {}, {}
   self.relationships, self.relationships_by_key = {}, {}
   return self
 end
@@ -120,6 +122,17 @@ function Mapper:number_of(key)
   end
 end
 
+--- The attribute number of the table's column at a position, or nil.
+---@param position integer
+---@return integer?
+function Mapper:number_of_position(position)
+  for number, key in ipairs(self.column_keys) do
+    if self.attributes[key].origin.position == position then
+      return number
+    end
+  end
+end
+
 --- Every name that an object of this class answers to.
 ---@return string[]
 function Mapper:known_names()
@@ -143,6 +156,132 @@ function Mapper:entity()
   end
   return self.entity_node
 end
+
+-- ---- listeners ----
+
+local EVENTS = { "before_insert", "after_insert", "before_update", "after_update", "before_delete", "after_delete" }
+local ATTRIBUTE_EVENTS = { "set", "append", "remove" }
+local new_dispatch = event.define("class", EVENTS)
+local new_attribute_dispatch = event.define("attribute", ATTRIBUTE_EVENTS)
+
+--- Whether anybody has ever listened to a class: until then a flush does not look.
+mapper.listening = false
+
+--- The list of listeners to a class.
+function Mapper:listeners()
+  mapper.listening = true
+  self.dispatch = self.dispatch or new_dispatch()
+  return self.dispatch
+end
+
+--- Whether changes of an attribute have to be reported.
+---@param key string
+function Mapper:is_heard(key)
+  return self.attribute_dispatch[key] ~= nil or self.validators[key] ~= nil
+end
+
+--- Has the core report the changes of an attribute from now on.
+---@param key string
+function Mapper:hear(key)
+  if self.configured then
+    core.listen(self.class, self:number_of(key), true)
+  end
+end
+
+--- The list of listeners to an attribute.
+---@param key string
+function Mapper:attribute_listeners(key)
+  self.attribute_dispatch[key] = self.attribute_dispatch[key] or new_attribute_dispatch()
+  self:hear(key)
+  return self.attribute_dispatch[key]
+end
+
+event.find_by(function(target)
+  local mark = getmetatable(target)
+  local found = type(mark) == "table" and mark.__mapper
+  return found and found:listeners() or nil
+end)
+
+event.find_by(function(target)
+  local class = type(target) == "table" and rawget(target, "class")
+  if class and rawget(target, "key") and core.is_class(class) then
+    return mapper.of(class):attribute_listeners(target.key)
+  end
+end)
+
+local function returned(self, key, ...)
+  if select("#", ...) == 0 then
+    errors.raise("ArgumentError", "%s.%s: its validator returned nothing; it must return the value to assign", self.name, key)
+  end
+  return (...)
+end
+
+local function validated(self, object, key, value)
+  for _, validator in ipairs(self.validators[key] or {}) do
+    value = returned(self, key, validator(object, key, value))
+  end
+  return value
+end
+
+core.hook("attribute_event", function(object, number, value, name)
+  local self = mapper.of_object(object)
+  local key = self:attribute_names()[number]
+  if name ~= "remove" then
+    value = validated(self, object, key, value)
+  end
+  local dispatch = self.attribute_dispatch[key]
+  if dispatch and dispatch[name] then
+    if name == "set" then
+      event.fire(dispatch, name, object, value, (core.peek(object, number)))
+    else
+      event.fire(dispatch, name, object, value)
+    end
+  end
+  return value
+end)
+
+-- ---- versions ----
+
+--- The number of the column that counts changes of a row (__mapper_args__ = { version_id_col = "v" }), or nil.
+function Mapper:version_number()
+  local wanted = self.arguments.version_id_col
+  if wanted == nil then
+    return nil
+  end
+  for number, key in ipairs(self.column_keys) do
+    local column = self.attributes[key].origin
+    if wanted == key or wanted == column.name or wanted == column then
+      return number
+    end
+  end
+  errors.raise("ArgumentError", "%s: version_id_col names '%s', which is no column of it%s", self.name, tostring(wanted),
+    errors.hint(tostring(wanted), self.column_keys))
+end
+
+--- Runs `validator(object, key, value)` before a value is assigned to an attribute; it returns what to assign.
+---@param class userdata
+---@param ... any attribute names, then the function
+function mapper.validates(class, ...)
+  local self, arguments = mapper.of(class, "validates()"), { ... }
+  local count = select("#", ...)
+  if type(arguments[count]) ~= "function" then
+    errors.raise("ArgumentError", "validates(): the last argument is the function that checks, got %s", errors.show(arguments[count]))
+  end
+  for position = 1, count - 1 do
+    local key = arguments[position]
+    if not self.attributes[key] and not self.relationships_by_key[key] then
+      errors.raise("ArgumentError", "validates(): %s has no attribute '%s'%s", self.name, tostring(key),
+        errors.hint(tostring(key), self:attribute_names()))
+    end
+    self.validators[key] = self.validators[key] or {}
+    table.insert(self.validators[key], arguments[count])
+    self:hear(key)
+  end
+end
+
+core.hook("version", function(class, current)
+  return mapper.of(class).arguments.version_id_generator(current)
+end)
 
 -- ---- configuration ----
 
@@ -175,7 +314,7 @@ local function is_autokey(self, column)
   return column.type.kind == core.kinds.INTEGER and #column.foreign_keys == 0 and column.default == nil
 end
 
-local function column_spec(self, column)
+local function column_spec(self, key, column)
   local kind = column.type
   return {
     handle = kind.handle,
@@ -187,10 +326,13 @@ local function column_spec(self, column)
     bind = kind.bind ~= nil,
     result = kind.result ~= nil,
     mutable = kind.mutable or false,
+    events = self:is_heard(key),
   }
 end
 
-local function key_numbers(self)
+--- The attribute numbers of the primary key, in the order of its columns.
+---@return integer[]
+function Mapper:key_numbers()
   local numbers, tbl = {}, self.table
   for _, column in ipairs(tbl.primary_key) do
     for number, key in ipairs(self.column_keys) do
@@ -226,14 +368,27 @@ local function core_spec(self)
   local columns, types, defaults = {}, {}, {}
   for number, key in ipairs(self.column_keys) do
     local column = self.attributes[key].origin
-    columns[number], types[number] = column_spec(self, column), column.type
+    columns[number], types[number] = column_spec(self, key, column), column.type
     defaults[number] = column.default == nil and false or column.default
   end
   return {
-    name = self.name, names = self:attribute_names(), columns = columns, keys = key_numbers(self),
+    name = self.name, names = self:attribute_names(), columns = columns, keys = self:key_numbers(),
     relations = specs_of(self, "spec"), types = types, defaults = defaults, targets = targets_of(self),
     members = self.methods, meta = self.instance_meta, group = group_of(self.table),
+    version = self:version_number(), version_hook = self.arguments.version_id_generator ~= nil,
   }
+end
+
+-- What a flush has to know beforehand, noted so that it looks only where some class asks for it.
+local function note_habits(self)
+  mapper.any_version = mapper.any_version or self.arguments.version_id_col ~= nil
+  for _, property in ipairs(self.relationships) do
+    if property.direction == "onetomany" and property.options.passive_updates == false then
+      self.key_carriers = self.key_carriers or {}
+      table.insert(self.key_carriers, property)
+      mapper.any_key_carrier = true
+    end
+  end
 end
 
 local pair_count = 0
@@ -304,6 +459,7 @@ registry.set_configure(function(mappers)
   for position, one in ipairs(mappers) do
     core.configure(one.class, specs[position])
     one.configured = true
+    note_habits(one)
     one.table:_freeze()
     check_overlap(one)
   end

@@ -1,9 +1,9 @@
---- pool: keeps database connections for reuse. Decides how many there are and who holds which; begins and ends no
--- transaction, and knows no SQL.
+--- pool: keeps database connections for reuse. Decides how many there are, who holds which, and which are still good;
+-- begins and ends no transaction, and knows no SQL.
 --
--- A slot is one database connection: { dbc, transaction }. `transaction` belongs to whoever uses the slot (engine.lua).
--- Two policies: a queue (each holder has a slot of its own) and a shared slot (a memory database, which is one
--- connection). A slot in use is known by its holder weakly, so that a holder which is dropped without close()
+-- A slot is one database connection: { dbc, born, generation, transaction }. `transaction` belongs to whoever uses the slot
+-- (transaction.lua). Two policies: a queue (each holder has a slot of its own) and a shared slot (a memory database, which
+-- is one connection). A slot in use is known by its holder weakly, so that a holder which is dropped without close()
 -- gives its place back when it is collected.
 local import = ...
 local core = import "core"
@@ -14,11 +14,20 @@ local pool = {}
 local Pool = {}
 local metatable = { __index = Pool, __name = "orrery.pool" }
 
-local DEFAULTS = { size = 5, overflow = 10 }
+local DEFAULTS = { size = 5, overflow = 10, timeout = 30 }
+
+---@class orrery.PoolOptions
+---@field shared? boolean one slot for everybody
+---@field size? integer connections that are kept
+---@field overflow? integer connections beyond these; -1: without bound
+---@field timeout? number seconds to wait for one, where `wait` can
+---@field wait? fun(seconds: number) lets others run meanwhile
+---@field recycle? number seconds after which a connection is not used again
+---@field ping? fun(dbc) raises where a connection is dead; asked at every checkout
 
 --- A pool that opens connections by `open()`.
 ---@param open function () -> dbc
----@param options { shared?: boolean, size?: integer, overflow?: integer } overflow -1: without bound
+---@param options orrery.PoolOptions
 ---@return table
 function pool.new(open, options)
   local size, overflow = options.size or DEFAULTS.size, options.overflow or DEFAULTS.overflow
@@ -27,7 +36,13 @@ function pool.new(open, options)
     shared = options.shared or false,
     size = size,
     limit = (overflow < 0 or size == 0) and math.huge or size + overflow,
+    timeout = options.timeout or DEFAULTS.timeout,
+    wait = options.wait or false,
+    recycle = options.recycle or false,
+    ping = options.ping or false,
     idle = {},
+    generation = 1, -- of slots; those of an earlier one close when they come back
+    process = false, -- the one that the slots were opened in
     holders = setmetatable({}, { __mode = "k" }), -- holder to where it took its slot
   }, metatable)
 end
@@ -48,6 +63,8 @@ function Pool:checkedin()
   return #self.idle
 end
 
+-- ---- room ----
+
 -- "3 at app.lua:12, 1 at job.lua:40", the most frequent places first.
 local function describe_holders(self)
   local counts = {}
@@ -65,31 +82,77 @@ local function describe_holders(self)
   return table.concat(parts, ", ")
 end
 
--- Nobody can give a connection back while this one thread waits, so there is no waiting: either dropped holders
--- make room, or the error names those who hold.
-local function check_room(self)
-  if self:checkedout() < self.limit then
-    return
-  end
-  collectgarbage()
-  collectgarbage()
-  if self:checkedout() >= self.limit then
-    errors.raise("TimeoutError", "all %d connections of the pool are in use (%s); close them, or raise pool_size or "
-      .. "max_overflow", self.limit, describe_holders(self))
+local function is_full(self)
+  return self:checkedout() >= self.limit
+end
+
+-- In one thread nobody can give a connection back while this call waits, unless `wait` lets other coroutines run.
+local function wait_for_room(self)
+  local now = core.clock()
+  local deadline = now + self.timeout
+  while is_full(self) and now < deadline do
+    self.wait(deadline - now)
+    now = core.clock()
   end
 end
 
+local function check_room(self)
+  if not is_full(self) then
+    return
+  end
+  collectgarbage()
+  collectgarbage() -- what held a connection and was dropped makes room
+  if self.wait then
+    wait_for_room(self)
+  end
+  if is_full(self) then
+    errors.raise("TimeoutError", "all %d connections of the pool are in use (%s)%s; close them, or raise pool_size or "
+      .. "max_overflow", self.limit, describe_holders(self),
+      self.wait and (", and none came back in %g s"):format(self.timeout) or "")
+  end
+end
+
+-- ---- slots ----
+
 local function new_slot(self)
-  return { dbc = self.open() }
+  self.process = core.process()
+  return { dbc = self.open(), born = core.clock(), generation = self.generation }
+end
+
+local function is_good(self, slot)
+  if not slot.dbc:is_open() or (self.recycle and core.clock() - slot.born > self.recycle) then
+    return false
+  end
+  return not self.ping or (pcall(self.ping, slot.dbc))
+end
+
+-- The idle slot that was used last, or nil; those that are not good any more are closed.
+local function take_idle(self)
+  local slot = table.remove(self.idle)
+  while slot and not is_good(self, slot) do
+    slot.dbc:close()
+    slot = table.remove(self.idle)
+  end
+  return slot
 end
 
 local function take_slot(self)
   if self.shared then
-    self.slot = self.slot or new_slot(self)
+    if not self.slot or not self.slot.dbc:is_open() then
+      self.slot = new_slot(self)
+    end
     return self.slot
   end
   check_room(self)
-  return table.remove(self.idle) or new_slot(self)
+  return take_idle(self) or new_slot(self)
+end
+
+local function check_process(self)
+  if self.process and self.process ~= core.process() then
+    errors.raise("InvalidRequestError", "this engine has connections of process %d, and process %d was forked from it; "
+      .. "connections do not survive a fork: call engine:dispose() in the child first, or make a new engine there",
+      self.process, core.process())
+  end
 end
 
 local function place()
@@ -101,6 +164,7 @@ end
 ---@param holder table
 ---@return table slot
 function Pool:checkout(holder)
+  check_process(self)
   local slot = take_slot(self)
   self.holders[holder] = place()
   return slot
@@ -113,25 +177,26 @@ end
 ---@param usable boolean
 function Pool:checkin(holder, slot, usable)
   self.holders[holder] = nil
-  if self.shared then
+  if self.shared and slot == self.slot then
     return
-  elseif self.disposed or not usable or #self.idle >= self.size then
+  elseif slot.generation ~= self.generation or not usable or #self.idle >= self.size then
     slot.dbc:close()
   else
     self.idle[#self.idle + 1] = slot
   end
 end
 
---- Closes what is idle; what is in use closes when it comes back. The pool is not used for new checkouts afterwards.
+--- Closes what is idle; what is in use closes when it comes back. New checkouts open new connections.
 function Pool:dispose()
-  self.disposed = true
   for _, slot in ipairs(self.idle) do
     slot.dbc:close()
   end
-  self.idle = {}
   if self.slot then
     self.slot.dbc:close()
   end
+  self.idle, self.slot, self.process = {}, nil, false
+  self.generation = self.generation + 1
+  self.holders = setmetatable({}, { __mode = "k" })
 end
 
 --- "5 of at most 15 in use, 2 idle"

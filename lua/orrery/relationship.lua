@@ -5,21 +5,26 @@ local import = ...
 local errors = import "errors"
 local core = import "core"
 local expression = import "expression"
+local functions = import "functions"
+local selectable = import "selectable"
 local schema = import "schema"
+local statement = import "statement"
 
 local relationship = {}
+local unpack = table.unpack or unpack
 
 local DIRECTIONS = { onetomany = 0, manytoone = 1, manytomany = 2 }
 local OPTIONS = {
   uselist = true, secondary = true, back_populates = true, backref = true, cascade = true, order_by = true, lazy = true,
-  foreign_keys = true, remote_side = true, viewonly = true, passive_deletes = true, single_parent = true, doc = true,
+  foreign_keys = true, remote_side = true, viewonly = true, passive_deletes = true, passive_updates = true, single_parent = true, doc = true,
   info = true,
 }
 local CASCADES = {
   ["save-update"] = true, merge = true, expunge = true, ["refresh-expire"] = true, delete = true, ["delete-orphan"] = true,
 }
 local ALL = { "save-update", "merge", "refresh-expire", "expunge", "delete" }
-local LAZY = { select = true, raise = true, noload = true, immediate = true, selectin = true }
+local LAZY = { select = true, raise = true, noload = true, immediate = true, selectin = true,
+  joined = true }
 
 ---@class orrery.Relationship
 ---@field key string
@@ -356,8 +361,12 @@ local attribute_metatable = { __metatable = { __name = "orrery.relationship_attr
 local Attribute = {}
 attribute_metatable.__index = Attribute
 
---- The class-level attribute Portfolio.investments: for joins, and conditions with any() and has().
-function Relationship:attribute()
+--- The class-level attribute Portfolio.investments: for joins, loader options, and conditions with any() and has().
+---@param source? table where the class is read from an alias
+function Relationship:attribute(source)
+  if source then
+    return setmetatable({ property = self, key = self.key, class = self.parent.class, source = source }, attribute_metatable)
+  end
   if not self.attribute_object then
     self.attribute_object = setmetatable({ property = self, key = self.key, class = self.parent.class }, attribute_metatable)
   end
@@ -369,10 +378,10 @@ function attribute_metatable.__tostring(attribute)
 end
 
 local function all_of(conditions)
-  return expression.and_((table.unpack or unpack)(conditions))
+  return expression.and_(unpack(conditions))
 end
 
--- left.a = right.b for each pair of positions.
+-- left = right for each pair of positions; each side is a table, or an alias of it.
 local function equalities(pairs_list, left, right)
   local conditions = {}
   for _, pair in ipairs(pairs_list) do
@@ -381,22 +390,70 @@ local function equalities(pairs_list, left, right)
   return conditions
 end
 
---- The joins that lead from the class to the target, or to `target` in its place (an alias).
----@return table[] steps { table =, on = }
-function Relationship:join_steps(target)
-  target = target and (target.visit == "entity" and target.table or target) or self.mapper.table
-  local parent, answer = self.parent.table, self.answer
+--- The joins that lead from the class to the target.
+---@param target? table an alias (or entity) in the target's place
+---@param parent? table an alias in the place of the class's own table
+---@param secondary? table an alias in the link table's place
+---@return table[] steps { table =, on =, entity = }
+function Relationship:join_steps(target, parent, secondary)
+  local entity = target and target.visit == "entity" and target or nil
+  target = entity and entity.table or target or self.mapper.table
+  parent, secondary = parent or self.parent.table, secondary or self.secondary
+  local answer = self.answer
   if self.direction ~= "manytomany" then
-    return { { table = target, on = all_of(equalities(answer.pairs, parent, target)) } }
+    return { { table = target, on = all_of(equalities(answer.pairs, parent, target)), entity = entity or self.mapper:entity() } }
   end
   return {
-    { table = self.secondary, on = all_of(equalities(answer.secondary_pairs, parent, self.secondary)) },
-    { table = target, on = all_of(equalities(answer.target_pairs, target, self.secondary)) },
+    { table = secondary, on = all_of(equalities(answer.secondary_pairs, parent, secondary)) },
+    { table = target, on = all_of(equalities(answer.target_pairs, target, secondary)), entity = entity or self.mapper:entity() },
   }
 end
 
 attribute_metatable.__metatable.__join = function(attribute, target)
-  return attribute.property:join_steps(target)
+  return attribute.property:join_steps(target, attribute.source)
+end
+
+-- EXISTS (SELECT 1 FROM target WHERE it belongs to the object AND criterion). A class that is related to itself needs
+-- the inner one under another name, which the criterion cannot know: there only the bare question can be asked.
+local function exists(attribute, criterion, call)
+  local property = attribute.property
+  local target = property.mapper.table
+  if target == (attribute.source or property.parent.table) then
+    target = selectable.alias(target)
+    if criterion ~= nil then
+      errors.raise("ArgumentError", "%s:%s(): a criterion on a class that is related to itself is ambiguous; join "
+        .. "orm.aliased(%s) instead", property:describe(), call, property.mapper.name)
+    end
+  end
+  local conditions = {}
+  for _, step in ipairs(property:join_steps(target, attribute.source)) do
+    conditions[#conditions + 1] = step.on
+  end
+  if criterion ~= nil then
+    conditions[#conditions + 1] = expression.expect(criterion, property:describe() .. ":" .. call .. "()", 1)
+  end
+  local inner = statement.select(functions.literal_column("1")):where(unpack(conditions))
+  return functions.exists(inner:correlate(attribute.source or property.parent.table))
+end
+
+--- Whether the collection has an object (that fits a criterion): User.posts:any(Post.title:eq("x")).
+---@param criterion? table
+function Attribute:any(criterion)
+  if not self.property.uselist then
+    errors.raise("InvalidRequestError", "%s:any() is for collections; this side holds one object, use has()",
+      self.property:describe())
+  end
+  return exists(self, criterion, "any")
+end
+
+--- Whether there is an object (that fits a criterion): Post.author:has(User.name:eq("x")).
+---@param criterion? table
+function Attribute:has(criterion)
+  if self.property.uselist then
+    errors.raise("InvalidRequestError", "%s:has() is for single objects; this side is a collection, use any()",
+      self.property:describe())
+  end
+  return exists(self, criterion, "has")
 end
 
 -- ---- for the core ----
@@ -427,6 +484,9 @@ function Relationship:spec()
     save_update = self.cascade["save-update"],
     viewonly = self.options.viewonly,
     load_old = self.direction == "onetomany",
+    orphans = self.cascade["delete-orphan"],
+    sync_keys = self.direction == "onetomany" and self.options.passive_updates == false,
+    events = self.parent:is_heard(self.key),
     reverse = self.reverse and self.mapper:relationship_number(self.reverse),
     id = self.id,
     second = self.second,

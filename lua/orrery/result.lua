@@ -6,6 +6,7 @@
 local import = ...
 local core = import "core"
 local errors = import "errors"
+local expression = import "expression"
 
 local unpack = table.unpack or unpack
 local null = core.null
@@ -37,11 +38,41 @@ local function raise_ambiguous(name)
     "several columns of this row are named '%s'; read them by position, or label them", name)
 end
 
+-- What a column object stands for in the end: the table's column behind labels, attributes and aliases.
+local function origin_of(node)
+  while type(node) == "table" and (node.origin or node.visit == "label") do
+    node = node.origin or node.element
+  end
+  return node
+end
+
+-- Columns and their origins, to positions.
+local function positions_by_node(nodes, count)
+  local by_node, by_origin = {}, {}
+  for position = 1, nodes and count or 0 do
+    local node = nodes[position]
+    if node then
+      local origin = origin_of(node)
+      by_node[node] = by_node[node] and AMBIGUOUS or position
+      by_origin[origin] = by_origin[origin] and AMBIGUOUS or position
+    end
+  end
+  return by_node, by_origin
+end
+
+-- A class and its attributes come as whatever stands for them in a statement.
+local function position_of_node(shape, key)
+  local node = (type(key) == "table" or type(key) == "userdata") and expression.clause(key)
+  if node then
+    return shape.nodes[node] or shape.origins[origin_of(node)]
+  end
+end
+
 -- The position that a name, a number from 1 or a column object stands for, or an error.
 local function find_column(shape, key)
-  local position = shape.positions[key] or shape.nodes[key]
+  local position = shape.positions[key] or position_of_node(shape, key)
   if position == AMBIGUOUS then
-    raise_ambiguous(key)
+    raise_ambiguous(type(key) == "string" and key or tostring(key))
   elseif not position and type(key) == "number" and key >= 1 and key <= shape.count then
     position = key
   elseif not position then
@@ -96,13 +127,8 @@ end
 ---@param nodes? table[] the column objects, by position
 ---@return table
 function result.row_metatable(names, nodes)
-  local shape = { names = names, count = #names, positions = positions_of(names), nodes = {} }
-  for position = 1, #names do
-    local node = nodes and nodes[position]
-    if node then
-      shape.nodes[node] = shape.nodes[node] and AMBIGUOUS or position
-    end
-  end
+  local shape = { names = names, count = #names, positions = positions_of(names) }
+  shape.nodes, shape.origins = positions_by_node(nodes, shape.count)
   local count, shown = shape.count, {}
   shapes[shown] = shape
   return {
@@ -151,6 +177,10 @@ local function close_source(source, reason)
 end
 
 local function check_readable(source)
+  if source.needs_unique then
+    errors.raise("InvalidRequestError", "this query joins collections to its objects (joinedload); call unique() on its result "
+      .. "before reading it")
+  end
   if not source.closed and source.cursor and not source.cursor:is_current() then
     close_source(source, "this result was ended by the commit, rollback or close of its connection; "
       .. "read it to the end before, with :all()")
@@ -221,7 +251,9 @@ local function is_result(value)
 end
 
 local function check(self, call)
-  errors.check_self(self, is_result(self), "result:" .. call)
+  if not is_result(self) then
+    errors.check_self(self, false, "result:" .. call)
+  end
 end
 
 -- convert(element) makes what this view hands out; `scalar` says that it hands out single values.
@@ -233,9 +265,7 @@ end
 -- A view of the same source, read through `convert` and, where this one is, unique.
 local function view(self, shape, convert, scalar)
   local copy = new_result(self.source, shape, convert, scalar)
-  for name in pairs(PROPERTIES) do
-    copy[name] = self[name]
-  end
+  copy.rowcount, copy.lastrowid, copy.inserted_primary_key = self.rowcount, self.lastrowid, self.inserted_primary_key
   copy.seen, copy.strategy = self.seen and {}, self.strategy
   return copy
 end
@@ -353,14 +383,19 @@ function Result:fetchone()
   return next_value(self)
 end
 
---- At most `size` elements; an empty array at the end.
----@param size integer
+local function check_size(size, call)
+  if type(size) ~= "number" or not (size >= 1) then
+    errors.raise("ArgumentError", "result:%s() takes a number of rows from 1, got %s", call, errors.show(size))
+  end
+  return size
+end
+
+--- At most `size` elements (by default as many as are read at a time); an empty array at the end.
+---@param size? integer
 ---@return table
 function Result:fetchmany(size)
   check(self, "fetchmany")
-  if type(size) ~= "number" or size < 1 then
-    errors.raise("ArgumentError", "result:fetchmany() takes a number of rows from 1, got %s", errors.show(size))
-  end
+  size = check_size(size == nil and self.source.chunk or size, "fetchmany")
   local list = {}
   while #list < size do
     local value = next_value(self)
@@ -372,11 +407,12 @@ function Result:fetchmany(size)
   return list
 end
 
---- Iterates over arrays of `size` elements, the last one perhaps shorter.
----@param size integer
+--- Iterates over arrays of `size` elements (by default as many as are read at a time), the last one perhaps shorter.
+---@param size? integer
 ---@return function iterator
 function Result:partitions(size)
   check(self, "partitions")
+  size = check_size(size == nil and self.source.chunk or size, "partitions")
   return function()
     local list = self:fetchmany(size)
     return list[1] ~= nil and list or nil
@@ -387,10 +423,7 @@ end
 ---@param size integer
 function Result:yield_per(size)
   check(self, "yield_per")
-  if type(size) ~= "number" or size < 1 then
-    errors.raise("ArgumentError", "result:yield_per() takes a number of rows from 1, got %s", errors.show(size))
-  end
-  self.source.chunk = size
+  self.source.chunk = check_size(size, "yield_per")
   return self
 end
 
@@ -547,6 +580,11 @@ function Result:unique(strategy)
   if strategy ~= nil and type(strategy) ~= "function" then
     errors.raise("ArgumentError", "result:unique() takes a function or nothing, got %s", errors.show(strategy))
   end
+  if self.source.needs_unique and not strategy then
+    self.source.needs_unique = nil -- its elements are single already
+    return self
+  end
+  self.source.needs_unique = nil
   local copy = view(self, self.shape, self.convert, self.scalar_values)
   copy.seen, copy.strategy = {}, strategy or false
   return copy
@@ -563,16 +601,54 @@ function result.from_cursor(cursor, row_meta, rows, complete, chunk)
   return new_result(new_source(rows, cursor, complete, chunk), row_meta.shape)
 end
 
+-- What is known of results that have names only, by the array of these. A copy is kept, since a value that led to its
+-- own weak key would keep it on 5.1 and LuaJIT.
+local named = setmetatable({}, { __mode = "k" })
+
+local function shape_of_names(names)
+  local shape = named[names]
+  if not shape then
+    local copy = { unpack(names) }
+    shape = { names = copy, count = #copy, positions = positions_of(copy), nodes = {}, origins = {} }
+    named[names] = shape
+  end
+  return shape
+end
+
 --- A result over an array that is there already: rows made with the metatable given, or any values where names
 -- are given (`scalar`: each is a single value; orm.null stands for NULL).
 ---@param elements table
 ---@param columns table a row_metatable(), or an array of names
 ---@param scalar? boolean
+---@param fields? table rowcount
 ---@return table
-function result.from_array(elements, columns, scalar)
+function result.from_array(elements, columns, scalar, fields)
   local source = new_source(elements, nil, true)
-  local shape = columns.shape or { names = columns, count = #columns, positions = positions_of(columns), nodes = {} }
-  return new_result(source, shape, nil, scalar)
+  local self = new_result(source, columns.shape or shape_of_names(columns), nil, scalar)
+  if fields then
+    self.rowcount = fields.rowcount
+  end
+  return self
+end
+
+--- How many rows a new result has, or has changed, as echo says it: "100+" where not all are known yet.
+---@param self table
+---@return integer|string
+function result.count(self)
+  local source = self.source
+  if not self.shape then
+    return self.rowcount
+  end
+  return source.complete and #source.buffer or #source.buffer .. "+"
+end
+
+--- Marks a result whose rows were multiplied by the collections joined to them, and are single again here: SQLAlchemy has
+-- its callers say unique() before they read it, so that nobody counts rows that were never there.
+---@param made table
+---@return table
+function result.must_be_unique(made)
+  made.source.needs_unique = true
+  return made
 end
 
 --- The result of a statement without rows.

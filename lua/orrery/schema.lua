@@ -8,12 +8,15 @@ local expression = import "expression"
 local selectable = import "selectable"
 local constraint = import "constraint"
 local column = import "column"
+local generated = import "generated"
+local naming = import "naming"
 
 local schema = {
   Column = column.Column, is_column = column.is_column, next_order = column.next_order,
   ForeignKey = constraint.ForeignKey, ForeignKeyConstraint = constraint.ForeignKeyConstraint,
   PrimaryKeyConstraint = constraint.PrimaryKeyConstraint, UniqueConstraint = constraint.UniqueConstraint,
   CheckConstraint = constraint.CheckConstraint, Index = constraint.Index, is_constraint = constraint.is_constraint,
+  constraint_methods = constraint.methods, Computed = generated.Computed, Identity = generated.Identity, conv = naming.conv,
 }
 
 -- ---- MetaData ----
@@ -25,18 +28,25 @@ local schema = {
 local MetaData = {}
 local METADATA_MARK = { __name = "orrery.MetaData" }
 local metadata_metatable = { __metatable = METADATA_MARK }
-local METADATA_OPTIONS = { schema = 1, info = 1 }
+local METADATA_OPTIONS = { schema = 1, info = 1, naming_convention = 1 }
 
 --- Methods of MetaData, for files that add some.
 schema.metadata_methods = MetaData
 
---- A collection of tables.
----@param options? { schema?: string, info?: table }
+--- Whether `value` is what MetaData() makes.
+---@param value any
+---@return boolean
+function schema.is_metadata(value)
+  return type(value) == "table" and getmetatable(value) == METADATA_MARK
+end
+
+--- A collection of tables. A naming convention gives names to constraints: { uq = "uq_%(table_name)s_%(column_0_name)s" }.
+---@param options? { schema?: string, info?: table, naming_convention?: table<string, string|function> }
 ---@return orrery.MetaData
 function schema.MetaData(options)
   options = errors.check_options(options, METADATA_OPTIONS, "MetaData()")
   return setmetatable({ tables = {}, schema = options.schema, info = options.info or {}, handle = core.schema(),
-    _by_id = {}, _foreign_keys = {} }, metadata_metatable)
+    naming_convention = naming.check(options.naming_convention), _by_id = {}, _foreign_keys = {} }, metadata_metatable)
 end
 
 function metadata_metatable.__index(self, key)
@@ -205,7 +215,7 @@ function Table:_add_column(one)
   if rawget(self.c, one.key) then
     errors.raise("ArgumentError", "Column '%s' is declared twice on table '%s'", one.key, self.fullname)
   end
-  one.position = self.metadata.handle:add_column(self.id, one.name, one.nullable)
+  one.position = self.metadata.handle:add_column(self.id, one.name, one.nullable, one.key)
   one.table = self
   self.columns[one.position] = one
   self.parts[#self.parts + 1] = one
@@ -302,7 +312,7 @@ end
 -- ---- making a table ----
 
 local TABLE_OPTIONS = { schema = 1, extend_existing = 1, keep_existing = 1, comment = 1, info = 1,
-  sqlite_autoincrement = 1, sqlite_strict = 1, sqlite_with_rowid = 1 }
+  autoload_with = 1, resolve_fks = 1, sqlite_autoincrement = 1, sqlite_strict = 1, sqlite_with_rowid = 1 }
 
 -- What stands among the arguments by mistake most often.
 local function refuse_argument(value, call, position)
@@ -347,7 +357,7 @@ local function check_metadata(metadata, call)
 end
 
 local function check_flags(options, call)
-  for _, name in ipairs({ "extend_existing", "keep_existing", "sqlite_autoincrement", "sqlite_strict",
+  for _, name in ipairs({ "extend_existing", "keep_existing", "resolve_fks", "sqlite_autoincrement", "sqlite_strict",
     "sqlite_with_rowid" }) do
     constraint.check_flag(options, name, call)
   end
@@ -376,11 +386,15 @@ local function merge(old, arguments, count)
   return parts
 end
 
-local function extend(self, arguments, count)
+local function check_not_frozen(self)
   if rawget(self, "frozen") then
     errors.raise("InvalidRequestError", "table '%s' is in use already: columns and keys are added before the first use",
       self.fullname)
   end
+end
+
+local function extend(self, arguments, count)
+  check_not_frozen(self)
   local parts = merge(self.parts, arguments, count)
   forget(self.metadata, self)
   reset(self)
@@ -413,9 +427,37 @@ local function existing(found, options, arguments, count, call)
     .. "another name makes another table", call)
 end
 
+local reflect
+
+--- Sets how a table with autoload_with gets what the database says of it (reflection.lua does).
+---@param fn fun(found: orrery.Table?, name: string, metadata: orrery.MetaData, options: table, given: any[]): orrery.Table
+function schema.set_reflect(fn)
+  reflect = fn
+end
+
+--- Makes a table, or makes `found` anew, of columns and constraints that are complete.
+---@param found? orrery.Table
+---@param name string
+---@param metadata orrery.MetaData
+---@param options table
+---@param parts any[]
+---@return orrery.Table
+function schema.build(found, name, metadata, options, parts)
+  if not found then
+    return make(name, metadata, options, parts, #parts)
+  end
+  check_not_frozen(found)
+  forget(metadata, found)
+  rawset(found, "options", options)
+  reset(found)
+  fill(found, parts, #parts)
+  return found
+end
+
 --- A table: Table("book", metadata, Column(...), ..., { options }). The name alone gives a table that is declared.
---- Options: schema, extend_existing, keep_existing, comment, info, sqlite_autoincrement, sqlite_strict,
---- sqlite_with_rowid.
+--- Options: schema, extend_existing, keep_existing, comment, info, autoload_with (an engine or connection whose table
+--- of that name is read; the columns given win), resolve_fks (false: not the tables that it refers to),
+--- sqlite_autoincrement, sqlite_strict, sqlite_with_rowid.
 ---@param name string
 ---@param metadata orrery.MetaData
 ---@param ... orrery.Column|orrery.Constraint
@@ -429,7 +471,9 @@ function schema.Table(name, metadata, ...)
   check_flags(options, call)
   local namespace = options.schema or metadata.schema
   local found = metadata.tables[namespace and namespace .. "." .. name or name]
-  if found then
+  if options.autoload_with ~= nil and (not found or options.extend_existing) then
+    return reflect(found, name, metadata, options, arguments)
+  elseif found then
     return existing(found, options, arguments, count, call)
   end
   return make(name, metadata, options, arguments, count)

@@ -11,6 +11,7 @@ local mapper_module = import "mapper"
 local loading = import "loading"
 local eager = import "eager"
 local writing = import "writing"
+local merging = import "merging"
 
 local session = {}
 
@@ -78,19 +79,33 @@ end)
 
 -- ---- making one ----
 
-local OPTIONS = { autoflush = true, expire_on_commit = true }
+local OPTIONS = { autoflush = true, expire_on_commit = true, join_transaction_mode = true }
+local JOIN_MODES = { conditional_savepoint = true, create_savepoint = true, rollback_only = true, control_fully = true }
 local get_slow
 
---- A session on an engine. Begins its transaction with the first statement.
----@param engine orrery.Engine
----@param options? { autoflush: boolean, expire_on_commit: boolean } both true by default
----@return orrery.Session
-function session.Session(engine, options)
-  if type(engine) ~= "table" or type(engine.connect) ~= "function" then
-    errors.raise("ArgumentError", "Session(): an engine expected, got %s", errors.show(engine))
+-- A session on a connection works inside what is open there; on an engine it takes connections as it needs them.
+local function split_target(target)
+  if type(target) == "table" and type(target.connect) == "function" then
+    return target, false
+  elseif type(target) == "table" and type(target.begin_nested) == "function" and rawget(target, "engine") then
+    return target.engine, target
   end
+  errors.raise("ArgumentError", "Session(): an engine (or a connection) expected, got %s", errors.show(target))
+end
+
+--- A session on an engine, or on a connection that the script has. Begins its transaction with the first statement.
+---@param target orrery.Engine|orrery.Connection
+---@param options? { autoflush: boolean, expire_on_commit: boolean, join_transaction_mode: string } the first two are true by default
+---@return orrery.Session
+function session.Session(target, options)
+  local engine, bound = split_target(target)
   options = errors.check_options(options, OPTIONS, "Session()")
-  local self = { engine = engine, autoflush = options.autoflush ~= false, expire_on_commit = options.expire_on_commit ~= false,
+  local mode = options.join_transaction_mode or "conditional_savepoint"
+  if not JOIN_MODES[mode] then
+    errors.raise("ArgumentError", "Session(): join_transaction_mode = %s is not known%s", errors.show(mode),
+      errors.hint(tostring(mode), errors.sorted_keys(JOIN_MODES)))
+  end
+  local self = { engine = engine, bound = bound, join_mode = mode, joined = false, nested = {}, expressions = {}, autoflush = options.autoflush ~= false, expire_on_commit = options.expire_on_commit ~= false,
     dispatch = new_dispatch(), conn = false, flushing = false, quiet = 0 }
   self[1] = core.session(self)
   -- A field of its own: found without __index, since identity map hits are what sessions are asked for most.
@@ -116,12 +131,27 @@ end
 
 -- ---- the connection ----
 
+-- Joins the transaction that the script has open on the session's connection: `joined` is what the session may end by
+-- itself then, a savepoint; without one a commit leaves the transaction to the script.
+local function join(self)
+  local conn, mode = self.bound, self.join_mode
+  if not conn:in_transaction() or mode == "control_fully" then
+    return conn
+  end
+  if mode == "create_savepoint" or (mode == "conditional_savepoint" and conn:in_nested_transaction()) then
+    rawset(self, "joined", conn:begin_nested())
+  else
+    rawset(self, "joined", { is_active = false })
+  end
+  return conn
+end
+
 --- The connection that this session's transaction runs on; taken from the engine when first needed.
 function Session:connection()
   check(self, "connection")
   local conn = rawget(self, "conn")
   if not conn or conn.closed then
-    conn = self.engine:connect()
+    conn = self.bound and join(self) or self.engine:connect()
     rawset(self, "conn", conn)
   end
   return conn
@@ -130,9 +160,12 @@ end
 local function release(self)
   local conn = rawget(self, "conn")
   rawset(self, "conn", false)
-  if conn and not conn.closed then
+  if conn and not self.bound and not conn.closed then
     conn:close()
+  elseif self.joined and self.joined.is_active then
+    self.joined:rollback()
   end
+  rawset(self, "joined", false)
 end
 
 --- Whether a transaction is open.
@@ -181,12 +214,39 @@ local function in_session(self, object, call)
   end
 end
 
---- Takes an object out of the session, without a word to the database.
+-- The object and what its loaded relationships with a cascade reach within the session, each once.
+local function reached_by(object, cascade, self)
+  local list, seen, position = { object }, { [object] = true }, 1
+  local function reach(item)
+    if not seen[item] and core.session_of(item) == self then
+      seen[item] = true
+      list[#list + 1] = item
+    end
+  end
+  while list[position] do
+    local mapper = mapper_module.of_object(list[position])
+    for number, property in ipairs(mapper.relationships) do
+      local value = property.cascade[cascade] and core.peek(list[position], #mapper.column_keys + number)
+      if value and property.uselist then
+        value:each(reach)
+      elseif value then
+        reach(value)
+      end
+    end
+    position = position + 1
+  end
+  return list
+end
+
+--- Takes an object, and what its cascade "expunge" reaches, out of the session, without a word to the database.
 ---@param object userdata
 function Session:expunge(object)
   check(self, "expunge")
   check_object(object, "session:expunge()")
-  core.expunge(self[1], object)
+  in_session(self, object, "session:expunge()")
+  for _, one in ipairs(reached_by(object, "expunge", self)) do
+    core.expunge(self[1], one)
+  end
 end
 
 --- Takes everything out of the session.
@@ -195,11 +255,15 @@ function Session:expunge_all()
   core.close(self[1])
 end
 
+local function is_loaded(object, mapper, property)
+  return core.is_given(object, mapper:number_of(property.key))
+end
+
 -- What a delete cascades to: the related objects of relationships with that cascade, loaded when needed.
 local function enlist_cascade(list, object)
   local mapper = mapper_module.of_object(object)
   for _, property in ipairs(mapper.relationships) do
-    if property.cascade.delete then
+    if property.cascade.delete and (not property.options.passive_deletes or is_loaded(object, mapper, property)) then
       local value = object[property.key]
       if property.uselist then
         for _, item in value do
@@ -259,6 +323,32 @@ end
 
 -- ---- expiring and refreshing ----
 
+local function unload(object, names, call)
+  local mapper = mapper_module.of_object(object)
+  if type(names) ~= "table" or names[1] == nil then
+    errors.raise("ArgumentError", "%s: the attributes are an array of names, got %s", call, errors.show(names))
+  end
+  for _, name in ipairs(names) do
+    if not mapper:number_of(name) then
+      errors.raise("ArgumentError", "%s: %s has no attribute '%s'%s", call, mapper.name, tostring(name),
+        errors.hint(tostring(name), mapper:attribute_names()))
+    end
+  end
+  for _, name in ipairs(names) do
+    core.unload(object, mapper:number_of(name))
+  end
+end
+
+-- An object and what its cascade "refresh-expire" reaches; what has no row yet has nothing to be read again.
+local function expire_reached(self, object)
+  for _, one in ipairs(reached_by(object, "refresh-expire", self)) do
+    if core.state(one) == "persistent" then
+      core.forget(one)
+      writing.forget_expressions(self, one)
+    end
+  end
+end
+
 --- Makes attributes (by default all) of an object count as unloaded; unflushed changes to them are dropped.
 ---@param object userdata
 ---@param names? string[]
@@ -266,19 +356,13 @@ function Session:expire(object, names)
   check(self, "expire")
   check_object(object, "session:expire()")
   in_session(self, object, "session:expire()")
-  if names == nil then
-    core.forget(object)
-    return
+  if core.state(object) ~= "persistent" then
+    errors.raise("InvalidRequestError", "session:expire(): this object of class '%s' has no row to read again",
+      mapper_module.of_object(object).name)
+  elseif names ~= nil then
+    return unload(object, names, "session:expire()")
   end
-  local mapper = mapper_module.of_object(object)
-  for _, name in ipairs(names) do
-    local number = mapper:number_of(name)
-    if not number then
-      errors.raise("ArgumentError", "session:expire(): %s has no attribute '%s'%s", mapper.name, tostring(name),
-        errors.hint(name, mapper:attribute_names()))
-    end
-    core.unload(object, number)
-  end
+  expire_reached(self, object)
 end
 
 --- Makes every object count as unloaded.
@@ -287,9 +371,24 @@ function Session:expire_all()
   core.expire_all(self[1])
 end
 
---- Reads an object's row again; unflushed changes to it are lost.
+-- Reads what is unloaded among the attributes; relationships by their own statements.
+local function load_named(self, mapper, object, names)
+  local columns
+  for _, name in ipairs(names) do
+    columns = columns or mapper.attributes[name] ~= nil
+  end
+  if columns then
+    loading.refresh(self, mapper, object)
+  end
+  for _, name in ipairs(names) do
+    local _ = object[name]
+  end
+end
+
+--- Reads an object's row again, or only the named attributes; unflushed changes to them are lost.
 ---@param object userdata
-function Session:refresh(object)
+---@param names? string[] attributes, relationships among them
+function Session:refresh(object, names)
   check(self, "refresh")
   check_object(object, "session:refresh()")
   in_session(self, object, "session:refresh()")
@@ -298,8 +397,12 @@ function Session:refresh(object)
     errors.raise("InvalidRequestError", "session:refresh(): this object of class '%s' has no row yet", mapper.name)
   end
   self:autoflush_now()
-  core.forget(object)
-  local ok, err = pcall(loading.refresh, self, mapper, object)
+  if names == nil then
+    expire_reached(self, object)
+  else
+    unload(object, names, "session:refresh()")
+  end
+  local ok, err = pcall(names and load_named or loading.refresh, self, mapper, object, names)
   if not ok then
     if errors.is_error(err, "ObjectDeletedError") then
       errors.raise("InvalidRequestError", "session:refresh(): %s", err.message)
@@ -334,11 +437,54 @@ function Session:flush()
   end
 end
 
---- Flushes where autoflush is on: what a query, or a lazy load, does first.
-function Session:autoflush_now()
-  if self.autoflush and self.quiet == 0 and not self.flushing and not core.is_clean(self[1]) then
-    self:flush()
+-- An error of a flush that nobody asked for says where it comes from.
+local function explained(err, cause)
+  if not errors.is_error(err) or rawget(err, "autoflush") then
+    return err
   end
+  local what = cause ~= nil and ("before the query \"%s\""):format(tostring(cause):sub(1, 200)) or "before a load"
+  local object = rawget(err, "object")
+  err.autoflush = true
+  err.message = ("%s (raised by an autoflush %s%s; if it comes too early, run the query in session:no_autoflush(fn))"):format(
+    err.message, what, object and ", which was to write " .. tostring(object) or "")
+  return err
+end
+
+--- Flushes where autoflush is on: what a query, or a lazy load, does first.
+---@param cause? any the statement that is about to run
+function Session:autoflush_now(cause)
+  if self.autoflush and self.quiet == 0 and not self.flushing and not core.is_clean(self[1]) then
+    local ok, err = pcall(self.flush, self)
+    if not ok then
+      error(explained(err, cause), 0)
+    end
+  end
+end
+
+--- Loads an attribute now, where it is not loaded yet, and returns it.
+---@param object userdata
+---@param name string
+function Session:load(object, name)
+  check(self, "load")
+  check_object(object, "session:load()")
+  in_session(self, object, "session:load()")
+  local mapper = mapper_module.of_object(object)
+  if not mapper:number_of(name) then
+    errors.raise("ArgumentError", "session:load(): %s has no attribute '%s'%s", mapper.name, tostring(name),
+      errors.hint(tostring(name), mapper:attribute_names()))
+  end
+  return object[name]
+end
+
+--- The session's own object for the row of one from elsewhere, with that one's state; related objects follow where the
+--- cascade has "merge". The object given stays as it is.
+---@param object userdata
+---@param options? { load: boolean } load = false: the state is taken as read from the database, nothing is asked
+---@return userdata
+function Session:merge(object, options)
+  check(self, "merge")
+  check_object(object, "session:merge()")
+  return self:no_autoflush(function() return merging.merge(self, object, options) end)
 end
 
 --- Runs fn() with autoflush off and returns what it returns.
@@ -370,9 +516,21 @@ local function flush_all(self)
 end
 
 local function end_transaction(self, method)
-  local conn = rawget(self, "conn")
-  if conn and not conn.closed then
+  local conn, joined = rawget(self, "conn"), self.joined
+  if not conn or conn.closed then
+    return
+  elseif joined and joined.is_active then
+    joined[method](joined)
+  elseif not joined or method == "rollback" then
     conn[method](conn)
+  end
+end
+
+-- Savepoints end with the transaction around them.
+local function end_nested(self)
+  for position = #self.nested, 1, -1 do
+    self.nested[position].is_active = false
+    self.nested[position] = nil
   end
 end
 
@@ -386,6 +544,7 @@ function Session:commit()
     pcall(self.rollback, self)
     error(err, 0)
   end
+  end_nested(self)
   core.committed(self[1], self.expire_on_commit)
   release(self)
   event.fire(self.dispatch, "after_commit", self)
@@ -395,6 +554,8 @@ end
 function Session:rollback()
   check(self, "rollback")
   local ok, err = pcall(end_transaction, self, "rollback")
+  end_nested(self)
+  writing.forget_expressions(self)
   core.rolled_back(self[1])
   release(self)
   event.fire(self.dispatch, "after_rollback", self)
@@ -406,6 +567,8 @@ end
 --- Rolls back what is not committed and lets go of all objects. The session can be used again.
 function Session:close()
   errors.check_self(self, getmetatable(self) == MARK, "session:close")
+  end_nested(self)
+  writing.forget_expressions(self)
   local ok, err = pcall(release, self)
   core.close(self[1])
   if not ok then
@@ -413,6 +576,78 @@ function Session:close()
   end
 end
 metatable.__close = Session.close
+
+---@class orrery.Nested
+---@field is_active boolean
+local Nested = {}
+local nested_metatable = { __index = Nested, __name = "orrery.Nested" }
+
+-- Ends this savepoint in the session's list, with those that were set inside it.
+local function leave_nested(self)
+  local list = self.session.nested
+  for position = #list, 1, -1 do
+    local one = list[position]
+    list[position], one.is_active = nil, false
+    if one == self then
+      return
+    end
+  end
+end
+
+local function check_active(self, call)
+  errors.check_self(self, getmetatable(self) == nested_metatable, "nested:" .. call)
+  if not self.is_active then
+    errors.raise("InvalidRequestError", "nested:%s(): this savepoint has ended already", call)
+  end
+end
+
+--- Flushes and keeps what was done since the savepoint, with the transaction around it.
+function Nested:commit()
+  check_active(self, "commit")
+  self.session:flush()
+  self.savepoint:commit()
+  leave_nested(self)
+end
+
+--- Takes back what was done since the savepoint, rows and objects. Fine to call when it has ended.
+function Nested:rollback()
+  errors.check_self(self, getmetatable(self) == nested_metatable, "nested:rollback")
+  if not self.is_active then
+    return
+  end
+  leave_nested(self)
+  local ok, err = pcall(self.savepoint.rollback, self.savepoint)
+  core.rolled_back(self.session[1], self.deeds[1], self.deeds[2], self.deeds[3])
+  if not ok then
+    error(err, 0)
+  end
+end
+
+Nested.close = Nested.rollback
+nested_metatable.__close = Nested.rollback
+
+local function new_nested(self)
+  self:flush()
+  local savepoint = self:connection():begin_nested()
+  local nested = setmetatable({ session = self, savepoint = savepoint, deeds = { core.deeds(self[1]) }, is_active = true },
+    nested_metatable)
+  self.nested[#self.nested + 1] = nested
+  return nested
+end
+
+--- Flushes, sets a savepoint and returns it, with :commit() and :rollback(); given a function, runs fn(session) in it,
+--- keeps what that did and returns what it returns, or takes it back and raises its error again.
+---@param ... any fn
+---@return orrery.Nested
+function Session:begin_nested(...)
+  check(self, "begin_nested")
+  local fn = transaction.block_arguments("session:begin_nested()", ...)
+  local nested = new_nested(self)
+  if not fn then
+    return nested
+  end
+  return transaction.run(function() nested:commit() end, function() nested:rollback() end, fn, self)
+end
 
 local function run_block(self, fn, options)
   if self:in_transaction() then
@@ -452,14 +687,33 @@ local function is_select(stmt)
 end
 
 -- Rows, or objects where `scalars` and the statement selects one class.
+-- Rows, or objects, of a select that brings relationships along by joins.
+local function run_joined(self, select, links, lists, stmt, params, scalars)
+  local compiled, values = self:connection():compile(select, params)
+  local out = loading.run_joined(self, compiled, values, links, (stmt.execution or {}).populate_existing)
+  local mapper = stmt.items[1].mapper
+  eager.load_behind(self, mapper, out, stmt.loader_options)
+  local names = { mapper.name }
+  local row_metatable = not scalars and result.row_metatable(names)
+  for position, object in ipairs(row_metatable and out or {}) do
+    out[position] = setmetatable({ object }, row_metatable)
+  end
+  local made = result.from_array(out, row_metatable or names, scalars)
+  return lists and result.must_be_unique(made) or made
+end
+
 local function run_select(self, stmt, params, scalars)
+  local joined, links, lists = eager.join(stmt)
+  if links then
+    return run_joined(self, joined, links, lists, stmt, params, scalars)
+  end
   local connection = self:connection()
   local compiled, values = connection:compile(stmt, params)
   if not loading.has_entities(compiled) then
     return nil
   end
   local plan = loading.plan_of(compiled)
-  local options = stmt.options_set or {}
+  local options = stmt.execution or {}
   local out = loading.run(self, compiled, values, scalars, options.populate_existing)
   eager.load(self, compiled, out, scalars and plan.single, stmt.loader_options)
   if scalars and plan.single then
@@ -472,7 +726,7 @@ end
 ---@param self table session
 ---@param stmt table
 function session.objects_or_rows(self, stmt)
-  self:autoflush_now()
+  self:autoflush_now(stmt)
   local found = run_select(self, stmt, nil, true)
   return found or self:connection():execute(stmt), found ~= nil and #found:keys() == 1
 end
@@ -484,7 +738,7 @@ end
 ---@return table result
 function Session:execute(stmt, params, options)
   check(self, "execute")
-  self:autoflush_now()
+  self:autoflush_now(stmt)
   local found = is_select(stmt) and run_select(self, stmt, params, false)
   if found then
     return found
@@ -502,7 +756,7 @@ end
 ---@param params? table
 function Session:scalars(stmt, params)
   check(self, "scalars")
-  self:autoflush_now()
+  self:autoflush_now(stmt)
   local found = is_select(stmt) and run_select(self, stmt, params, true)
   if found then
     return found:scalars()

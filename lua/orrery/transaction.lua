@@ -99,11 +99,19 @@ local function check_lost(self, call)
   end
 end
 
+-- Runs transaction control; a fault is told to listeners, as those of other statements are.
+local function control(self, sql)
+  local ok, err = pcall(self.dbc.exec, self.dbc, sql)
+  if not ok then
+    self:failed(err)
+  end
+end
+
 -- ---- begin ----
 
 local function begin(self, write)
   local sql = write and not self.engine.readonly and "BEGIN IMMEDIATE" or "BEGIN DEFERRED"
-  self.dbc:exec(sql)
+  control(self, sql)
   local current = { is_open = true, members = setmetatable({}, WEAK_KEYS), savepoints = 0 }
   self.slot.transaction = current
   announce(self, "begin", sql)
@@ -111,12 +119,19 @@ local function begin(self, write)
 end
 
 --- Makes sure that a transaction is open: IMMEDIATE where the first statement writes, so that two writers wait for
--- each other at its beginning instead of failing in its middle.
+-- each other at its beginning instead of failing in its middle. With AUTOCOMMIT there is none.
 ---@param self table connection
 ---@param write boolean
 function transaction.ensure_begun(self, write)
+  if write and self.readonly then
+    errors.raise("InvalidRequestError", "this connection only reads (execution_options{ readonly = true }), and this "
+      .. "statement writes")
+  end
   local current = self.transaction
   if not current or not current.is_open then
+    if self.autocommit then
+      return
+    end
     check_lost(self, "execute()")
     join(self, self.slot.transaction or begin(self, write))
   end
@@ -131,11 +146,7 @@ end
 local function run_commit(self)
   announce(self, "commit", "COMMIT")
   end_cursors(self, is_alone(self, self.transaction))
-  local ok, err = pcall(self.dbc.exec, self.dbc, "COMMIT")
-  if not ok then
-    transaction.resync(self)
-    error(err, 0)
-  end
+  control(self, "COMMIT")
   close_current(self, "commit")
 end
 
@@ -156,7 +167,7 @@ local function run_rollback(self)
   announce(self, "rollback", "ROLLBACK")
   end_cursors(self, true)
   if self.dbc:in_transaction() then
-    self.dbc:exec("ROLLBACK")
+    control(self, "ROLLBACK")
   end
   close_current(self, "rollback")
 end
@@ -177,14 +188,14 @@ end
 
 local function run_savepoint(self, event_name, sql, name)
   announce(self, event_name, sql .. name, name)
-  self.dbc:exec(sql .. name)
+  control(self, sql .. name)
 end
 
 --- Sets a savepoint; the name is an identifier that needs no quotes.
 ---@param self table connection
 ---@param name string
 function transaction.savepoint(self, name)
-  transaction.ensure_begun(self, true)
+  transaction.ensure_begun(self, not self.readonly)
   run_savepoint(self, "savepoint", "SAVEPOINT ", name)
 end
 

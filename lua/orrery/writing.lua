@@ -5,6 +5,11 @@ local import = ...
 local errors = import "errors"
 local core = import "core"
 local compiler = import "compiler"
+local change = import "change"
+local event = import "event"
+local expression = import "expression"
+local loading = import "loading"
+local statement = import "statement"
 local mapper_module = import "mapper"
 
 local writing = {}
@@ -85,6 +90,13 @@ local function has_parent(property, item)
   return property.reverse ~= nil and item[property.reverse.key] ~= nil
 end
 
+core.hook("orphaned", function(item, class, number)
+  local mapper = mapper_module.of(class)
+  if not has_parent(mapper.relationships[number - #mapper.column_keys], item) then
+    core.session_of(item):expunge(item)
+  end
+end)
+
 local function delete_orphans_of(session, object)
   local mapper = mapper_module.of_object(object)
   for position, property in ipairs(mapper.relationships) do
@@ -111,6 +123,54 @@ local function delete_orphans(session, handle)
     end
     if mapper.has_orphans and not core.is_deleting(object) then
       delete_orphans_of(session, object)
+    end
+  end
+end
+
+-- The children stand under the key that the object had.
+local function load_by_old_key(session, mapper, object, property)
+  local number = #mapper.column_keys + mapper:relationship_number(property)
+  if core.is_given(object, number) then
+    return
+  end
+  local conditions = {}
+  for position, pair in ipairs(property.answer.pairs) do
+    local near, far = mapper:number_of_position(pair[1]), property.mapper:number_of_position(pair[2])
+    local old = core.old(object, near)
+    conditions[position] = property.mapper:attribute(property.mapper.column_keys[far]):eq(old or core.stored(object, near))
+  end
+  local select = statement.select(property.mapper.class):where(expression.and_((table.unpack or unpack)(conditions)))
+  local compiled, values = session:connection():compile(select)
+  local items = loading.run(session, compiled, values, true)
+  if property.uselist then
+    core.set_loaded(object, number, items)
+  else
+    core.set_loaded(object, number, items[1])
+  end
+end
+
+-- Where the database does not carry a changed key to the children itself, they must be known.
+local function load_for_new_keys(session, handle)
+  for _, object in ipairs(core.list(handle, "dirty")) do
+    local mapper = mapper_module.of_object(object)
+    for _, property in ipairs(mapper.key_carriers or {}) do
+      for _, pair in ipairs(property.answer.pairs) do
+        local number = mapper:number_of_position(pair[1])
+        if number and core.old(object, number) ~= nil and not core.is_deleting(object) then
+          load_by_old_key(session, mapper, object, property)
+        end
+      end
+    end
+  end
+end
+
+-- The version that a row must still have is part of the condition by which it is found.
+local function load_versions(handle, name)
+  for _, object in ipairs(core.list(handle, name)) do
+    local mapper = mapper_module.of_object(object)
+    local number = mapper.arguments.version_id_col and mapper:version_number()
+    if number and core.state(object) == "persistent" and not core.is_given(object, number) then
+      local _ = object[mapper.column_keys[number]]
     end
   end
 end
@@ -190,6 +250,63 @@ function writing.is_modified(object)
   return false
 end
 
+-- ---- SQL expressions as values ----
+
+-- obj.x = Class.x + 1: the expression stands in the session until the flush, the attribute counts as unloaded.
+core.hook("assign_expression", function(object, number, value)
+  if not expression.is_element(value) then
+    return false
+  end
+  local mapper, session = mapper_module.of_object(object), core.session_of(object)
+  if not session or core.state(object) ~= "persistent" then
+    errors.raise("ArgumentError", "%s.%s: an SQL expression can only be assigned to an object that has a row; insert it with a "
+      .. "plain value first", mapper.name, mapper.column_keys[number])
+  end
+  core.unload(object, number)
+  core.touch(object)
+  session.expressions[#session.expressions + 1] = { object = object, number = number, value = value }
+  return true
+end)
+
+--- Forgets the expressions that wait for an object, or all of them.
+---@param session table
+---@param object? userdata
+function writing.forget_expressions(session, object)
+  local list = session.expressions
+  for position = #list, 1, -1 do
+    if object == nil or list[position].object == object then
+      table.remove(list, position)
+    end
+  end
+end
+
+-- Of each object the columns whose last assignment was the expression.
+local function write_expressions(session, connection)
+  for _, one in ipairs(session.expressions) do
+    local mapper = mapper_module.of_object(one.object)
+    if core.old(one.object, one.number) == nil and not core.is_deleting(one.object) then
+      local update = change.update(mapper.class):values({ [mapper.column_keys[one.number]] = one.value })
+      for _, number in ipairs(mapper:key_numbers()) do
+        update = update:where(mapper:attribute(mapper.column_keys[number]):eq(core.stored(one.object, number)))
+      end
+      local matched = connection:execute(update).rowcount
+      if matched ~= 1 then
+        errors.raise("StaleDataError", "UPDATE on table '%s' was to change 1 row and found %d; the row was deleted, or its key "
+          .. "changed, since this session loaded it", mapper.table.name, matched)
+      end
+    end
+  end
+end
+
+local function settle_expressions(session)
+  for _, one in ipairs(session.expressions) do
+    if core.old(one.object, one.number) == nil and core.session_of(one.object) == session then
+      core.unload(one.object, one.number)
+    end
+  end
+  writing.forget_expressions(session)
+end
+
 -- ---- SQL by shape ----
 
 local LEFT_OUT, WRITTEN, RETURNED = ("0"):byte(), ("1"):byte(), ("2"):byte()
@@ -214,16 +331,30 @@ local function link_columns(mapper, number)
   return property.secondary, columns
 end
 
+-- The columns by which a row is found: its key, and the version that it had.
+local function finding_columns(mapper)
+  local number = mapper:version_number()
+  if not number then
+    return mapper.table.primary_key
+  end
+  local columns = {}
+  for position, column in ipairs(mapper.table.primary_key) do
+    columns[position] = column
+  end
+  columns[#columns + 1] = mapper.attributes[mapper.column_keys[number]].origin
+  return columns
+end
+
 local SQL = {
   insert = function(mapper, _, shape, rows, dialect)
     return compiler.insert_sql(mapper.table, columns_of(mapper, shape, WRITTEN), rows, dialect,
       columns_of(mapper, shape, RETURNED))
   end,
   update = function(mapper, _, shape, _, dialect)
-    return compiler.update_sql(mapper.table, columns_of(mapper, shape, WRITTEN), mapper.table.primary_key, dialect)
+    return compiler.update_sql(mapper.table, columns_of(mapper, shape, WRITTEN), finding_columns(mapper), dialect)
   end,
   delete = function(mapper, _, _, rows, dialect)
-    return compiler.delete_sql(mapper.table, mapper.table.primary_key, rows, dialect)
+    return compiler.delete_sql(mapper.table, finding_columns(mapper), rows, dialect)
   end,
   link = function(mapper, number, _, rows, dialect)
     local tbl, columns = link_columns(mapper, number)
@@ -336,9 +467,39 @@ local function name_cycle(err, handle)
   return err
 end
 
-local function run(flush, connection)
+-- Tells those who listen to a class of its rows, in the order in which they are written.
+local function announce(planned, phase, connection)
+  for position = 1, #planned, 2 do
+    local mapper = mapper_module.of_object(planned[position])
+    local name = phase .. planned[position + 1]
+    if mapper.dispatch and mapper.dispatch[name] then
+      event.fire(mapper.dispatch, name, mapper, connection, planned[position])
+    end
+  end
+end
+
+local function run(flush, connection, session)
   core.collect(flush)
+  local planned = mapper_module.listening and core.planned(flush)
+  if planned then
+    announce(planned, "before_", connection)
+  end
   core.run(flush, connection.dbc, provider_for(connection), connection:trace())
+  if session.expressions[1] then
+    write_expressions(session, connection)
+  end
+  if planned then
+    announce(planned, "after_", connection)
+  end
+end
+
+-- The object whose row could not be written, where one alone is to blame.
+local function blame(err, flush)
+  local object, count = core.culprit(flush)
+  if object and errors.is_error(err) then
+    err.object = count == 1 and object or nil
+  end
+  return err
 end
 
 --- Writes what a session holds; false where there was nothing. Rows and objects are unchanged when it raises.
@@ -349,6 +510,13 @@ function writing.write(session, handle)
   find_changed_documents(handle)
   delete_orphans(session, handle)
   load_for_delete(handle)
+  if mapper_module.any_key_carrier then
+    load_for_new_keys(session, handle)
+  end
+  if mapper_module.any_version then
+    load_versions(handle, "dirty")
+    load_versions(handle, "deleted")
+  end
   apply_onupdate(handle)
   if core.is_settled(handle) then
     return false
@@ -357,9 +525,9 @@ function writing.write(session, handle)
   connection:ensure_begun(true)
   connection.dbc:exec(SAVEPOINT)
   local flush = core.flush(handle)
-  local ok, err = pcall(run, flush, connection)
+  local ok, err = pcall(run, flush, connection, session)
   if not ok then
-    err = name_cycle(err, flush)
+    err = blame(name_cycle(err, flush), flush)
     if connection.engine.hide_parameters and errors.is_error(err) then
       err.params = nil
     end
@@ -372,6 +540,9 @@ function writing.write(session, handle)
   end
   connection.dbc:exec(RELEASE)
   core.done(flush)
+  if session.expressions[1] then
+    settle_expressions(session)
+  end
   return true
 end
 

@@ -2,7 +2,7 @@
 local orm = require "orrery"
 local manual = require "spec.docs.manual"
 
-local PAGES = { "tutorial", "relationships", "sessions", "engine", "types", "errors", "embedding",
+local PAGES = { "tutorial", "relationships", "loading", "sessions", "engine", "types", "errors", "embedding",
   "coming-from-sqlalchemy", "source-map" }
 
 local FILES = { "README.md", "CHANGELOG.md", "CONTRIBUTING.md" }

@@ -69,6 +69,22 @@ describe("deleting", function()
     assert.same({ "1|2", "2|NULL" }, rows(lib.engine, "SELECT id, author_id FROM book WHERE id < 3 ORDER BY id"))
   end)
 
+  it("leaves out what was linked to the object just before", function()
+    local lib = library.open()
+    local author, tag = lib.session:get(lib.Author, 2), lib.session:get(lib.Tag, 2)
+    local stored, new = lib.session:get(lib.Book, 1), lib.Book { title = "new" }
+    author.books:extend { stored, new }
+    lib.session:get(lib.Book, 4).tags:append(tag)
+    new.tags:append(tag)
+    lib.session:delete(author)
+    lib.session:delete(tag)
+    lib.session:commit()
+    assert.same({ "1|NULL", "2|1", "3|NULL", "4|NULL", "5|NULL" }, rows(lib.engine, "SELECT id, author_id FROM book ORDER BY id"))
+    assert.same({ "1|1", "2|1" }, rows(lib.engine, "SELECT * FROM book_tag ORDER BY 1"))
+    assert.is_nil(new.author)
+    assert.equal(0, #new.tags)
+  end)
+
   it("many rows takes few statements", function()
     local lib = library.open()
     for number = 1, 200 do

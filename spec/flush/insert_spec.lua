@@ -14,7 +14,8 @@ describe("inserting", function()
     lib.session:flush()
     assert.same({
       "INSERT INTO author (name) VALUES (?), (?) [a1, a2]",
-      "INSERT INTO book (author_id, title, year) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?) [1, b1, NULL, 2, b2, NULL, 2, b3, NULL]",
+      "INSERT INTO book (author_id, title, year) VALUES (?, ?, ?), (?, ?, ?), (?, ?, ?) "
+        .. "[1, b1, NULL, 2, b2, NULL, 2, b3, NULL]",
     }, lib.record:take())
   end)
 
@@ -22,7 +23,8 @@ describe("inserting", function()
     local seen
     for _ = 1, 5 do
       local lib = library.empty()
-      lib.session:add(lib.Author { name = "a", books = { lib.Book { title = "x", year = 1, tags = { lib.Tag { name = "t" } } } } })
+      local book = lib.Book { title = "x", year = 1, tags = { lib.Tag { name = "t" } } }
+      lib.session:add(lib.Author { name = "a", books = { book } })
       lib.session:commit()
       local now = lib.record:take()
       assert.same(seen or now, now)

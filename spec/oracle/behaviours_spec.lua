@@ -225,11 +225,11 @@ describe("the cascade into the session", function()
     local author = lib.session:get(lib.Author, 1)
     local book = lib.Book { title = "x" }
     book.author = author
-    assert.is_true(author.books:contains(book))
     lib.record:take()
     assert.equal(1, #warnings(function() lib.session:flush() end))
     assert.equal("transient", state(book))
     assert.same({}, lib.record:headlines())
+    lib.session:no_autoflush(function() assert.is_true(author.books:contains(book)) end)
   end)
 
   it("takes a graph at once, and what is appended later", function()
@@ -268,7 +268,7 @@ describe("both sides of a relationship", function()
   end)
 
   it("agree when a one-to-one is replaced: the old row lets go before the new one comes", function()
-    local lib = library.open { books = { uselist = false, order_by = false } }
+    local lib = library.open { books = { uselist = false } }
     run(lib.engine, "UPDATE book SET author_id = NULL WHERE id <> 1")
     local author = lib.session:get(lib.Author, 1)
     local former = author.books
@@ -381,6 +381,7 @@ describe("lazy loading", function()
   it("sends one statement per list, none the second time, and none for the way back", function()
     local lib = library.open()
     run(lib.engine, "INSERT INTO author (id, name) VALUES (3, 'a3')")
+    lib.record:take()
     local authors = lib.session:scalars(orm.select(lib.Author):order_by(lib.Author.id)):all()
     for _, author in ipairs(authors) do
       local _ = #author.books
@@ -678,8 +679,8 @@ it("a relationship that is viewonly writes nothing", function()
   local a, b = place.A {}, place.B {}
   place.session:add(a)
   place.session:flush()
-  place.record:take()
   a.view:append(b)
+  place.record:take()
   place.session:flush()
   assert.equal("transient", state(b))
   assert.same({}, place.record:take())

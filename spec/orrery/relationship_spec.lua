@@ -209,7 +209,8 @@ describe("one-to-many", function()
 
   it("works over a foreign key that is text", function()
     local base = orm.declarative_base()
-    local Country = base:model("Country", { __tablename__ = "country", code = orm.mapped_column(String(2), { primary_key = true }),
+    local Country = base:model("Country", { __tablename__ = "country",
+      code = orm.mapped_column(String(2), { primary_key = true }),
       cities = relationship("City", { back_populates = "country" }) })
     local City = base:model("City", { __tablename__ = "city", name = orm.mapped_column(String, { primary_key = true }),
       country_code = orm.mapped_column(ForeignKey("country.code")),
@@ -334,7 +335,7 @@ describe("one-to-one", function()
         assert.is_nil(session:get(Person, 1).passport)
       end)
 
-      it(pattern .. " with " .. way .. " replaces: the former one loses its foreign key before the new one is inserted", function()
+      it(pattern .. " with " .. way .. " frees the former object before the new one is inserted", function()
         local Person, Passport, session, engine = couple(pattern, way)
         local person = Person { passport = Passport {} }
         session:add(person)
@@ -461,9 +462,9 @@ describe("many-to-many", function()
           ann.courses:append(art)
           session:commit()
           assert.same(before, rows(engine, "SELECT * FROM enrolment ORDER BY student_id, course_id"))
-          local key = ann.id
+          local number = ann.id
           session:close()
-          assert.equal(2, #session:get(Student, key).courses)
+          assert.equal(2, #session:get(Student, number).courses)
         end)
     end
   end
@@ -746,9 +747,10 @@ describe("a mistake in a relationship is explained:", function()
   end)
 
   it("names in late arguments that do not exist", function()
-    mistake("ArgumentError", { "Author.books", "autor_id", "author_id" }, { author { foreign_keys = "Book.autor_id" }, book(true) })
-    mistake("ArgumentError", { "Book.author", "remote_side", "ids", "id" }, { { "Author", { __tablename__ = "author", id = id() } },
-      book(true, { remote_side = "Author.ids" }) })
+    mistake("ArgumentError", { "Author.books", "autor_id", "author_id" },
+      { author { foreign_keys = "Book.autor_id" }, book(true) })
+    mistake("ArgumentError", { "Book.author", "remote_side", "ids", "id" },
+      { { "Author", { __tablename__ = "author", id = id() } }, book(true, { remote_side = "Author.ids" }) })
   end)
 
   it("order_by names that do not exist", function()

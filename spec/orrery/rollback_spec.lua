@@ -108,6 +108,33 @@ describe("a rollback", function()
     assert.is_nil(lib.session:get(lib.Book, 50))
   end)
 
+  it("restores a changed primary key that was not flushed", function()
+    local lib = library.open()
+    local book, tag = lib.session:get(lib.Book, 4), lib.session:get(lib.Tag, 2)
+    book.id = 50
+    lib.session:rollback()
+    assert.equal("4 b4", book.id .. " " .. book.title)
+    tag.id = 70
+    lib.session:expire(tag)
+    assert.equal("2 t2", tag.id .. " " .. tag.name)
+    assert.same({}, lib.session.dirty)
+  end)
+
+  it("restores keys that were changed several times, and exchanged", function()
+    local lib = library.open()
+    run(lib.engine, "DELETE FROM book_tag")
+    local one, two = lib.session:get(lib.Book, 1), lib.session:get(lib.Book, 2)
+    for _, step in ipairs { { one, 50 }, { two, 1 }, { one, 2 }, { two, 60 }, { one, 1 } } do
+      step[1].id = step[2]
+      lib.session:flush()
+    end
+    lib.session:rollback()
+    assert.equal("b1 b2", one.title .. " " .. two.title)
+    assert.equal(one, lib.session:get(lib.Book, 1))
+    assert.equal(two, lib.session:get(lib.Book, 2))
+    assert.is_nil(lib.session:get(lib.Book, 60))
+  end)
+
   it("of an insert and a delete of the same row leaves nothing behind", function()
     local lib = library.open()
     local new = lib.Tag { name = "new" }
@@ -177,9 +204,11 @@ describe("a flush that fails", function()
   -- A library whose tags may not be called 'bad'.
   local function strict(options)
     local lib = library.open(nil, options)
-    run(lib.engine, "CREATE TRIGGER no_bad_insert BEFORE INSERT ON tag WHEN new.name = 'bad' BEGIN SELECT raise(ABORT, 'bad'); END",
-      "CREATE TRIGGER no_bad_update BEFORE UPDATE ON tag WHEN new.name = 'bad' BEGIN SELECT raise(ABORT, 'bad'); END",
-      "CREATE TRIGGER no_delete BEFORE DELETE ON tag WHEN old.name = 't2' BEGIN SELECT raise(ABORT, 'kept'); END")
+    for _, trigger in ipairs { "INSERT ON tag WHEN new.name = 'bad' BEGIN SELECT raise(ABORT, 'bad')",
+      "UPDATE ON tag WHEN new.name = 'bad' BEGIN SELECT raise(ABORT, 'bad')",
+      "DELETE ON tag WHEN old.name = 't2' BEGIN SELECT raise(ABORT, 'kept')" } do
+      run(lib.engine, "CREATE TRIGGER no_" .. trigger:match("%a+") .. " BEFORE " .. trigger .. "; END")
+    end
     return lib
   end
 

@@ -118,14 +118,16 @@ static uint32_t hash_slot(const orr_slot *slot) {
                    : hash_number(slot->class_id, slot->as.number);
 }
 
+/* Where the key is in the index, or the empty place where it would be. */
+static uint32_t probe(const orr_identity *map, const orr_key *key) {
+  uint32_t mask = map->index_size - 1, i = key->hash & mask;
+  while (map->index[i] && !same(&map->slots[map->index[i]], key))
+    i = (i + 1) & mask;
+  return i;
+}
+
 uint32_t orr_identity_find(const orr_identity *map, const orr_key *key) {
-  if (map->index_size == 0)
-    return 0;
-  uint32_t mask = map->index_size - 1;
-  for (uint32_t i = key->hash & mask; map->index[i]; i = (i + 1) & mask)
-    if (same(&map->slots[map->index[i]], key))
-      return map->index[i];
-  return 0;
+  return map->index_size ? map->index[probe(map, key)] : 0;
 }
 
 static void place(orr_identity *map, uint32_t slot, uint32_t hash) {
@@ -148,6 +150,7 @@ static void release(orr_identity *map, uint32_t slot) {
   map->slots[slot].as.next_free = map->free;
   map->free = slot;
   map->live--;
+  map->stamp++;
 }
 
 static void sweep(orr_identity *map, orr_slot_alive alive, void *ud) {
@@ -193,9 +196,8 @@ static uint32_t take_slot(orr_identity *map) {
   return ++map->used;
 }
 
-uint32_t orr_identity_insert(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud) {
-  if (!make_room(map, alive, ud))
-    return 0;
+/* Makes a slot for a key, or returns 0. */
+static uint32_t fill_slot(orr_identity *map, const orr_key *key) {
   char *bytes = NULL;
   if (key->bytes && !(bytes = map->alloc.resize(map->alloc.ud, NULL, 0, key->len)))
     return 0;
@@ -212,8 +214,27 @@ uint32_t orr_identity_insert(orr_identity *map, const orr_key *key, orr_slot_ali
   else
     slot->as.number = key->number;
   map->live++;
-  place(map, number, key->hash);
   return number;
+}
+
+uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud, bool *found) {
+  *found = false;
+  if (!make_room(map, alive, ud))
+    return 0;
+  uint32_t place_of_key = probe(map, key);
+  if (map->index[place_of_key]) {
+    *found = true;
+    return map->index[place_of_key];
+  }
+  uint32_t number = fill_slot(map, key);
+  if (number)
+    map->index[place_of_key] = number;
+  return number;
+}
+
+uint32_t orr_identity_insert(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud) {
+  bool found;
+  return orr_identity_claim(map, key, alive, ud, &found);
 }
 
 /* Closes the gap that a removed entry leaves in its probe sequence (Knuth 6.4, algorithm R). */

@@ -39,6 +39,7 @@ typedef struct orr_identity {
   uint32_t used; /* slots handed out so far, free ones among them */
   uint32_t live; /* keys in the map */
   uint32_t free; /* first free slot, 0 = none */
+  uint32_t stamp; /* grows with every key that is taken out, and with every object that the owner seats */
 } orr_identity;
 
 /* Answers whether the object of a slot is still there; asked while the map sweeps. */
@@ -60,6 +61,8 @@ uint32_t orr_identity_find(const orr_identity *map, const orr_key *key);
 /* Puts a key that is not in the map in and returns its slot, 0 when memory is out. A full map first drops the keys
    whose slots are not alive. */
 uint32_t orr_identity_insert(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud);
+/* Finds a key, or puts it in: the slot, 0 when memory is out; `*found` tells which. */
+uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud, bool *found);
 /* Takes the key of a slot out; the slot number is free for another key. */
 void orr_identity_remove(orr_identity *map, uint32_t slot);
 

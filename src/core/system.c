@@ -1,5 +1,6 @@
+/* system: see system.h. The one file of the core that is written for an operating system. */
 #if !defined(_WIN32)
-#define _DEFAULT_SOURCE /* clock_gettime, madvise */
+#define _DEFAULT_SOURCE /* for clock_gettime and madvise */
 #define _DARWIN_C_SOURCE
 #include <sys/mman.h>
 #include <unistd.h>

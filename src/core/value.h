@@ -4,6 +4,7 @@
 #ifndef ORR_VALUE_H
 #define ORR_VALUE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,5 +20,8 @@ typedef struct orr_value {
     const char *s;
   } as;
 } orr_value;
+
+/* Whether both are the same value of the same tag; numbers by value, text and blobs byte for byte. */
+bool orr_value_same(const orr_value *a, const orr_value *b);
 
 #endif

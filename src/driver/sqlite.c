@@ -165,7 +165,6 @@ static int connection_adopt(void *handle, const void *version, void **out, orr_e
     return orr_error_set(error, "InterfaceError",
                          "this handle is of another copy of SQLite than the one that Orrery uses (%s)",
                          sqlite3_libversion());
-  sqlite3_extended_result_codes(handle, 1);
   *out = handle;
   return 0;
 }

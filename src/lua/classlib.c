@@ -50,15 +50,18 @@ static int hook(lua_State *L) {
 
 /* ---- life of a class ---- */
 
-static void close_class(void *block) {
-  orr_class *class = block;
+static void clear_class(orr_class *class) {
+  orr_alloc alloc = class->alloc;
   orr_alloc_free(&class->alloc, class->columns, (size_t)class->column_count, sizeof *class->columns);
   orr_alloc_free(&class->alloc, class->relations, (size_t)class->relation_count, sizeof *class->relations);
   orr_alloc_free(&class->alloc, class->pairs, class->pair_count, sizeof *class->pairs);
   orr_alloc_free(&class->alloc, class->keys, (size_t)class->key_count, sizeof *class->keys);
   orr_alloc_free(&class->alloc, class->names, class->name_room, sizeof *class->names);
   memset(class, 0, sizeof *class);
+  class->alloc = alloc;
 }
+
+static void close_class(void *block) { clear_class(block); }
 
 /* Not made by orr_box_define: every class has a metatable of its own. */
 static const orr_box_kind class_kind = {"class", close_class};
@@ -205,9 +208,10 @@ static unsigned flags(lua_State *L, const char *const *names, const unsigned *bi
 
 static void read_column(lua_State *L, orr_attribute *column) {
   static const char *const names[] = {"key",  "autokey", "default", "server_default",
-                                      "bind", "result",  "mutable", "onupdate", NULL};
+                                      "bind", "result",  "mutable", "onupdate", "events", NULL};
   static const unsigned bits[] = {ORR_COLUMN_KEY,  ORR_COLUMN_AUTOKEY, ORR_COLUMN_DEFAULT, ORR_COLUMN_SERVER_DEFAULT,
-                                  ORR_COLUMN_BIND, ORR_COLUMN_RESULT,  ORR_COLUMN_MUTABLE, ORR_COLUMN_ONUPDATE};
+                                  ORR_COLUMN_BIND, ORR_COLUMN_RESULT,  ORR_COLUMN_MUTABLE, ORR_COLUMN_ONUPDATE,
+                                  ORR_COLUMN_EVENTS};
   column->flags = flags(L, names, bits);
   lua_getfield(L, -1, "handle");
   column->type = *orr_type_check(L, -1);
@@ -281,9 +285,11 @@ static void read_pairs(lua_State *L, orr_relationship *relation, orr_pair *pairs
 }
 
 static void read_relation(lua_State *L, orr_relationship *relation, orr_pair *pairs) {
-  static const char *const names[] = {"list", "save_update", "viewonly", "load_old", NULL};
+  static const char *const names[] = {"list", "save_update", "viewonly", "load_old",
+                                      "sync_keys", "events", "orphans", NULL};
   static const unsigned bits[] = {ORR_RELATION_LIST, ORR_RELATION_SAVE_UPDATE, ORR_RELATION_VIEWONLY,
-                                  ORR_RELATION_LOAD_OLD};
+                                  ORR_RELATION_LOAD_OLD, ORR_RELATION_SYNC_KEYS, ORR_RELATION_EVENTS,
+                                  ORR_RELATION_ORPHANS};
   relation->flags = flags(L, names, bits);
   relation->direction = (orr_direction)integer(L, "direction", 0);
   relation->reverse = integer(L, "reverse", 0) - 1;
@@ -383,12 +389,16 @@ static int configure(lua_State *L) {
   orr_class *class = orr_class_test(L, 1);
   luaL_argcheck(L, class && !class->world, 1, "unconfigured class expected");
   luaL_checktype(L, 2, LUA_TTABLE);
+  clear_class(class); /* what an attempt that ran out of memory has left */
   read_columns(L, class);
   read_keys(L, class);
   read_relations(L, class);
   read_names(L, class);
   keep_fields(L);
   complete_meta(L);
+  lua_settop(L, 2);
+  class->version = integer(L, "version", 0) - 1;
+  class->version_hook = flag(L, "version_hook");
   orr_world *world = orr_world_get(L);
   lua_getfield(L, 2, "base");
   orr_class *base = orr_class_test(L, -1);
@@ -396,6 +406,17 @@ static int configure(lua_State *L) {
   lua_getfield(L, 2, "group");
   class->group = (uint32_t)lua_tointeger(L, -1);
   class->world = world;
+  return 0;
+}
+
+/* core.listen(class, attribute number, on): whether changes of an attribute are reported. */
+static int listen(lua_State *L) {
+  orr_class *class = orr_class_check(L, 1);
+  int attribute = (int)luaL_checkinteger(L, 2) - 1, relation = attribute - class->column_count;
+  luaL_argcheck(L, attribute >= 0 && relation < class->relation_count, 2, "attribute number expected");
+  unsigned *set = relation < 0 ? &class->columns[attribute].flags : &class->relations[relation].flags;
+  unsigned bit = relation < 0 ? (unsigned)ORR_COLUMN_EVENTS : (unsigned)ORR_RELATION_EVENTS;
+  *set = lua_toboolean(L, 3) ? *set | bit : *set & ~bit;
   return 0;
 }
 
@@ -407,7 +428,8 @@ orr_instance *orr_instance_test(lua_State *L, int index) {
   orr_rawgetp(L, -1, &CLASS_OF);
   bool is_instance = !lua_isnil(L, -1);
   lua_pop(L, 2);
-  return is_instance ? lua_touserdata(L, index) : NULL;
+  orr_instance *object = is_instance ? lua_touserdata(L, index) : NULL;
+  return object && object->class->world ? object : NULL; /* lua_close ends classes before finalizers that come late */
 }
 
 orr_instance *orr_instance_check(lua_State *L, int index) {
@@ -443,7 +465,8 @@ static void weak_table(lua_State *L, const char *mode, const void *key) {
 
 void orr_class_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"class", new_class}, {"configure", configure}, {"class_of", class_of},
-                                       {"is_class", is_class}, {"hook", hook},         {"group", group},         {NULL, NULL}};
+                                       {"is_class", is_class}, {"hook", hook},         {"group", group},         {"listen", listen},
+                                       {NULL, NULL}};
   orr_setfuncs(L, functions);
   orr_box_define(L, &world_kind, NULL, NULL);
   lua_pop(L, 1);

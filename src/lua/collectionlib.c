@@ -59,6 +59,10 @@ static uint32_t position(lua_State *L, orr_collection *list, int index, int item
   return found;
 }
 
+bool orr_collection_has(lua_State *L, orr_collection *list, int index, int item) {
+  return position(L, list, index, item) != 0;
+}
+
 /* Moves the items from `at` on by one place, up (+1, opening a hole) or down (-1, closing one). */
 static void shift(lua_State *L, orr_collection *list, int index, uint32_t at, int by) {
   orr_getuservalue(L, index);
@@ -148,6 +152,24 @@ static void removed(lua_State *L, orr_collection *list, orr_instance *owner, int
   orr_relationship_removed(L, owner, owner_index, list->relation, item);
 }
 
+static bool is_heard(const orr_instance *owner, const orr_collection *list) {
+  return owner->class->relations[list->relation].flags & ORR_RELATION_EVENTS;
+}
+
+static void announce(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item, const char *event) {
+  if (is_heard(owner, list))
+    orr_attribute_event(L, owner_index, owner->class->column_count + list->relation, item, event);
+}
+
+/* Raises unless the value at `item` may come in; validators may replace it. */
+static void accept(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item) {
+  orr_relationship_accept(L, owner, list->relation, item);
+  if (is_heard(owner, list)) {
+    announce(L, list, owner, owner_index, item, "append");
+    orr_relationship_accept(L, owner, list->relation, item);
+  }
+}
+
 static orr_collection *check(lua_State *L) { return orr_box_check(L, 1, &orr_collection_kind); }
 
 static int refuse(lua_State *L, orr_collection *list, const char *message) {
@@ -158,7 +180,7 @@ static int refuse(lua_State *L, orr_collection *list, const char *message) {
 
 static void append_value(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item) {
   item = orr_absindex(L, item);
-  orr_relationship_accept(L, owner, list->relation, item);
+  accept(L, list, owner, owner_index, item);
   orr_collection_push_item(L, list, 1, item);
   added(L, list, owner, owner_index, item);
 }
@@ -198,6 +220,7 @@ static void remove_at(lua_State *L, orr_collection *list, uint32_t at) {
   orr_instance *owner = begin(L, list);
   int owner_index = lua_gettop(L);
   push_field(L, 1, (int)at);
+  announce(L, list, owner, owner_index, owner_index + 1, "remove");
   take_at(L, list, 1, at);
   if (!position(L, list, 1, owner_index + 1))
     removed(L, list, owner, owner_index, owner_index + 1);
@@ -237,7 +260,7 @@ static int insert(lua_State *L) {
     return refuse(L, list, "insert(position, object): the position must be an integer from 1 to one beyond the last");
   orr_instance *owner = begin(L, list);
   int owner_index = lua_gettop(L);
-  orr_relationship_accept(L, owner, list->relation, 3);
+  accept(L, list, owner, owner_index, 3);
   shift(L, list, 1, (uint32_t)at, 1);
   orr_getuservalue(L, 1);
   lua_pushvalue(L, 3);
@@ -327,7 +350,7 @@ static bool is_array(lua_State *L, int index, size_t count) {
 }
 
 /* Pushes a fresh array of what is assigned and returns its length; everything in it was accepted. */
-static uint32_t push_incoming(lua_State *L, orr_instance *owner, orr_collection *list, int value) {
+static uint32_t push_incoming(lua_State *L, orr_instance *owner, int owner_index, orr_collection *list, int value) {
   orr_collection *other = orr_box_test(L, value, &orr_collection_kind);
   int attribute = owner->class->column_count + list->relation;
   if (!other && (lua_type(L, value) != LUA_TTABLE || lua_getmetatable(L, value)))
@@ -343,7 +366,7 @@ static uint32_t push_incoming(lua_State *L, orr_instance *owner, orr_collection 
   lua_createtable(L, (int)count, 0);
   for (uint32_t i = 1; i <= count; i++) {
     lua_rawgeti(L, -2, (int)i);
-    orr_relationship_accept(L, owner, list->relation, lua_gettop(L));
+    accept(L, list, owner, owner_index, lua_gettop(L));
     lua_rawseti(L, -2, (int)i);
   }
   lua_remove(L, -2);
@@ -378,6 +401,18 @@ static void fire(lua_State *L, orr_collection *list, int owner, int items, uint3
   }
 }
 
+/* Before the list at `index` gets its new items: those that the set lacks are about to leave. */
+static void announce_removals(lua_State *L, orr_collection *list, int owner, int index, int set) {
+  if (!is_heard(lua_touserdata(L, owner), list))
+    return;
+  for (uint32_t i = 1; i <= list->count; i++) {
+    push_field(L, index, (int)i);
+    if (!in_set(L, set, -1))
+      announce(L, list, lua_touserdata(L, owner), owner, lua_gettop(L), "remove");
+    lua_pop(L, 1);
+  }
+}
+
 void orr_collection_replace(lua_State *L, orr_collection *list, int index, int value) {
   value = orr_absindex(L, value);
   if (lua_rawequal(L, index, value))
@@ -388,8 +423,10 @@ void orr_collection_replace(lua_State *L, orr_collection *list, int index, int v
   luaL_checkstack(L, 40, "collection");
   push_field(L, base + 2, ORR_COLLECTION_OWNER);
   orr_instance *owner = lua_touserdata(L, base + 3);
-  uint32_t count = push_incoming(L, owner, list, base + 1);
+  uint32_t count = push_incoming(L, owner, base + 3, list, base + 1);
   push_set(L, base + 4, count);
+  announce_removals(L, list, base + 3, base + 2, base + 5);
+  list->given = true;
   orr_collection_keep(L, list, base + 2);
   uint32_t before = swap_items(L, list, base + 2, base + 4, count);
   push_set(L, base + 4, before);
@@ -441,8 +478,9 @@ static lua_Integer recount(lua_State *L, int counts, int item, int by) {
 /* list[at] = object, for a position that is there: only what comes in or leaves altogether is an event. */
 static void replace_at(lua_State *L, orr_collection *list, uint32_t at) {
   orr_instance *owner = begin(L, list); /* at 4 */
-  orr_relationship_accept(L, owner, list->relation, 3);
+  accept(L, list, owner, 4, 3);
   push_field(L, 1, (int)at); /* the former item at 5 */
+  announce(L, list, owner, 4, 5, "remove");
   push_counts(L, list);      /* at 6 */
   bool gone = recount(L, 6, 5, -1) == 0;
   bool came = recount(L, 6, 3, 1) == 1;
@@ -457,7 +495,7 @@ static void replace_at(lua_State *L, orr_collection *list, uint32_t at) {
 
 static void append_counted(lua_State *L, orr_collection *list) {
   orr_instance *owner = begin(L, list); /* at 4 */
-  orr_relationship_accept(L, owner, list->relation, 3);
+  accept(L, list, owner, 4, 3);
   push_counts(L, list); /* at 5 */
   bool came = recount(L, 5, 3, 1) == 1;
   orr_getuservalue(L, 1);
@@ -470,6 +508,7 @@ static void append_counted(lua_State *L, orr_collection *list) {
 static void drop_last(lua_State *L, orr_collection *list) {
   orr_instance *owner = begin(L, list); /* at 4 */
   push_field(L, 1, (int)list->count);   /* at 5 */
+  announce(L, list, owner, 4, 5, "remove");
   push_counts(L, list);                 /* at 6 */
   bool gone = recount(L, 6, 5, -1) == 0;
   clear_field(L, 1, (int)list->count--);

@@ -85,18 +85,23 @@ static void close_statement(void *block) {
   s->base.active = s->base.cached = false;
 }
 
+/* A borrowed handle stays open, without what was set up here. */
+static void close_handle(orr_connection *connection) {
+  if (connection->timeout > 0)
+    connection->driver->watch(connection->db, NULL, NULL);
+  if (!connection->borrowed)
+    connection->driver->close(connection->db);
+}
+
 /* While it steps, a connection cannot be closed: whoever is stepping still holds it. */
 static void close_connection(void *block) {
   orr_connection *connection = block;
-  if (!connection->db || connection->stepping > 0)
+  if (connection->stepping > 0)
     return;
   while (connection->newest)
     close_statement(connection->newest);
-  if (is_usable(connection)) {
-    connection->driver->watch(connection->db, NULL, NULL);
-    if (!connection->borrowed)
-      connection->driver->close(connection->db);
-  }
+  if (connection->db && is_usable(connection))
+    close_handle(connection);
   connection->db = NULL;
   orr_origin_clear(&connection->origin);
 }
@@ -105,6 +110,8 @@ static const orr_box_kind CONNECTION = {"connection", close_connection};
 static const orr_box_kind STATEMENT = {"statement", close_statement};
 
 /* ---- connections ---- */
+
+ORR_API int luaopen_orrery_core(lua_State *L); /* orrery.c */
 
 static void raise_elsewhere(lua_State *L, const orr_connection *connection) {
   orr_raisef(L, "InvalidRequestError",
@@ -168,6 +175,27 @@ static void anchor(lua_State *L, int index) {
   orr_setuservalue(L, index);
 }
 
+/* ---- for a host program ---- */
+
+orr_connection *orr_to_connection(lua_State *L, int index) {
+  if (!lua_istable(L, index) || !lua_checkstack(L, 3))
+    return orr_box_test(L, index, &CONNECTION);
+  index = orr_absindex(L, index);
+  lua_pushliteral(L, "dbc");
+  lua_rawget(L, index);
+  orr_connection *connection = orr_box_test(L, -1, &CONNECTION);
+  lua_pop(L, 1);
+  return connection;
+}
+
+void orr_interrupt(orr_connection *connection) {
+  void *db = connection ? connection->db : NULL;
+  if (db)
+    connection->driver->interrupt(db);
+}
+
+/* ---- opening ---- */
+
 static orr_connection *new_connection(lua_State *L, const orr_driver *driver) {
   orr_connection *connection = orr_box_new(L, &CONNECTION, sizeof *connection);
   anchor(L, -1);
@@ -197,6 +225,25 @@ static int connect(lua_State *L) {
   return 1;
 }
 
+/* The engine over a handle of the host is made in Lua: core.engine_of(connection). */
+void orr_push_engine_of(lua_State *L, void *db, int how, const char *version) {
+  orr_error error;
+  luaL_checkstack(L, 12, "engine");
+  luaopen_orrery_core(L);
+  lua_getfield(L, -1, "engine_of");
+  lua_replace(L, -2);
+  orr_connection *connection = new_connection(L, &orr_driver_sqlite);
+  connection->borrowed = true;
+  orr_error_clear(&error);
+  if (connection->driver->adopt(db, version, &connection->db, &error) != 0)
+    orr_raise(L, &error);
+  lua_pushvalue(L, -1);
+  lua_insert(L, -3);
+  lua_call(L, 1, 1);
+  lua_replace(L, -2);
+  connection->borrowed = (how & ORR_OWN) == 0;
+}
+
 static int connection_close(lua_State *L) {
   orr_connection *connection = orr_box_check(L, 1, &CONNECTION);
   if (connection->stepping > 0)
@@ -223,6 +270,7 @@ static int connection_exec(lua_State *L) {
   orr_connection *connection = orr_connection_check(L, 1);
   const char *sql = luaL_checklstring(L, 2, &len);
   orr_error_clear(&error);
+  connection->deadline = 0;
   connection->stepping++;
   int code = connection->driver->exec(connection->db, sql, &error);
   connection->stepping--;
@@ -259,6 +307,42 @@ static int connection_interrupt(lua_State *L) {
   return 0;
 }
 
+/* ---- timeouts ---- */
+
+/* The driver asks this while a statement runs. */
+static int is_late(void *ud) {
+  orr_connection *connection = ud;
+  if (connection->deadline == 0 || orr_clock() < connection->deadline)
+    return 0;
+  connection->expired = true;
+  return 1;
+}
+
+/* From here on the timeout counts, if there is one; what a fault of before has left is forgotten. */
+static void start_clock(orr_connection *connection) {
+  connection->expired = false;
+  connection->deadline = connection->timeout > 0 ? orr_clock() + connection->timeout : 0;
+}
+
+/* set_timeout(seconds): how long a statement may run in one go, 0: for ever */
+static int connection_set_timeout(lua_State *L) {
+  orr_connection *connection = orr_connection_check(L, 1);
+  double seconds = luaL_checknumber(L, 2);
+  luaL_argcheck(L, seconds >= 0, 2, "seconds from 0 expected");
+  connection->timeout = seconds;
+  connection->driver->watch(connection->db, seconds > 0 ? is_late : NULL, connection);
+  return 0;
+}
+
+/* What an error says, where the reason lies here. */
+static orr_error explained(const orr_connection *connection, const orr_error *error) {
+  orr_error told = *error;
+  if (connection && connection->expired)
+    orr_error_set(&told, "OperationalError", "the statement was stopped: it ran longer than its timeout of %g s",
+                  connection->timeout);
+  return told;
+}
+
 /* reset_all(): ends every cursor that is still open. */
 static int connection_reset_all(lua_State *L) {
   orr_connection *connection = orr_connection_check(L, 1);
@@ -272,11 +356,14 @@ static int connection_reset_all(lua_State *L) {
 
 void orr_statement_error(lua_State *L, orr_statement *base, const orr_error *error) {
   statement *s = (statement *)base;
-  orr_error_push(L, error);
+  orr_error told = explained(base->connection, error);
+  orr_error_push(L, &told);
   add_statement(L, s->sql, s->len);
 }
 
 void orr_statement_hold(orr_statement *base, bool held) {
+  if (held)
+    start_clock(base->connection);
   base->connection->stepping += held ? 1 : -1;
   base->active = base->active || held;
 }
@@ -379,6 +466,7 @@ static statement *statement_for(lua_State *L, int connection_index, int sql) {
   size_t len;
   orr_connection *connection = orr_connection_check(L, connection_index);
   const char *text = lua_tolstring(L, sql, &len);
+  start_clock(connection);
   orr_getuservalue(L, connection_index);
   lua_rawgeti(L, -1, 2);
   int cache = lua_gettop(L);
@@ -527,9 +615,21 @@ static int statement_bind(lua_State *L) {
   return 1;
 }
 
+/* open(sql, values, n, handles, names) -> statement: prepare and bind in one call */
+static int connection_open(lua_State *L) {
+  luaL_checkstring(L, 2);
+  lua_settop(L, 6);
+  statement_for(L, 1, 2);
+  lua_replace(L, 1);
+  lua_settop(L, 6);
+  lua_remove(L, 2);
+  return statement_bind(L);
+}
+
 /* stmt:step() -> whether it stands on a row, which the next fetch then begins with */
 static int statement_step(lua_State *L) {
   statement *s = (statement *)orr_statement_check(L, 1);
+  start_clock(s->base.connection);
   s->standing = step(L, s);
   lua_pushboolean(L, s->standing);
   return 1;
@@ -574,6 +674,7 @@ static int statement_fetch(lua_State *L) {
   statement *s = (statement *)orr_statement_check(L, 1);
   int limit = row_limit(L, 4), metatable = lua_istable(L, 3) ? 3 : 0, count = 0;
   lua_settop(L, 4);
+  start_clock(s->base.connection);
   bool more = limit > 0 && advance(L, s);
   reader r = new_reader(L, s->base.columns);
   for (int i = 0; i < s->base.columns; i++)
@@ -600,6 +701,7 @@ static int statement_fetch_column(lua_State *L) {
   statement *s = (statement *)orr_statement_check(L, 1);
   int column = (int)luaL_checkinteger(L, 2), limit = row_limit(L, 4), count = 0;
   const orr_type *type = lua_toboolean(L, 3) ? orr_type_check(L, 3) : &ANY;
+  start_clock(s->base.connection);
   bool more = limit > 0 && advance(L, s);
   if (column < 1 || column > s->base.columns)
     return orr_raisef(L, "ArgumentError", "the statement has no column %d", column);
@@ -700,14 +802,38 @@ static int split(lua_State *L) {
   return 2;
 }
 
+/* ---- what the system says ---- */
+
+static int clock_now(lua_State *L) {
+  lua_pushnumber(L, orr_clock());
+  return 1;
+}
+
+static int process(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)orr_process());
+  return 1;
+}
+
+static int stderr_is_terminal(lua_State *L) {
+  lua_pushboolean(L, orr_stderr_is_terminal());
+  return 1;
+}
+
 void orr_conn_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"connect", connect}, {"split", split}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"connect", connect},
+                                       {"split", split},
+                                       {"clock", clock_now},
+                                       {"process", process},
+                                       {"stderr_is_terminal", stderr_is_terminal},
+                                       {NULL, NULL}};
   static const luaL_Reg connection[] = {{"prepare", connection_prepare},
+                                        {"open", connection_open},
                                         {"exec", connection_exec},
                                         {"in_transaction", connection_in_transaction},
                                         {"changes", connection_changes},
                                         {"last_insert_id", connection_last_insert_id},
                                         {"interrupt", connection_interrupt},
+                                        {"set_timeout", connection_set_timeout},
                                         {"reset_all", connection_reset_all},
                                         {"is_open", connection_is_open},
                                         {"close", connection_close},

@@ -40,6 +40,8 @@ typedef struct entry {
   orr_unit_kind kind;
   bool writes;         /* an update that has something to write */
   bool written;        /* an insert that has its key */
+  bool switched;       /* a new object that takes over the row of a deleted one, and that deleted one */
+  bool counted;        /* an update that has its new version */
   uint32_t first_sync; /* + 1 */
 } entry;
 
@@ -61,6 +63,7 @@ typedef struct flush {
   int connection, provider, trace, objects, me; /* stack indexes while it runs */
   unsigned char *shape;
   orr_value *values;
+  uint32_t culprit, culprits; /* the first object of the statement that failed, and how many it was about */
 } flush;
 
 /* User value of a flush: objects from 1; strings for undo in "texts"; "session" anchors the session. */
@@ -119,7 +122,7 @@ static uint32_t enter(lua_State *L, flush *f, int index, orr_unit_kind kind) {
   f->entries = grow(L, f, f->entries, &f->entry_room, f->count + 1, sizeof *f->entries);
   lua_pushvalue(L, index);
   lua_rawseti(L, f->objects, (int)f->count + 1);
-  entry fresh = {kind, false, false, 0};
+  entry fresh = {kind, false, false, false, false, 0};
   f->entries[f->count++] = fresh;
   object->action = (uint32_t)f->count;
   return object->action;
@@ -136,6 +139,9 @@ static uint32_t number_of(lua_State *L, flush *f, int index) {
 }
 
 static bool is_deleting(const orr_instance *object) { return object->flags & ORR_DELETING; }
+
+/* A deleted object and a new one share a row, which is updated: nothing of it is inserted or deleted. */
+static bool is_switched(const flush *f, uint32_t n) { return f->entries[n - 1].switched; }
 
 static bool is_mine(const flush *f, const orr_instance *object) {
   return object->session == f->session->number && object->state != ORR_DELETED;
@@ -162,14 +168,6 @@ static void note(lua_State *L, flush *f, orr_instance *object, int index, int co
   f->undo_count++;
 }
 
-static bool same_value(const orr_value *a, const orr_value *b) {
-  if (a->tag != b->tag || a->len != b->len)
-    return false;
-  if (a->tag == ORR_TEXT || a->tag == ORR_BLOB)
-    return memcmp(a->as.s, b->as.s, a->len) == 0;
-  return a->tag == ORR_NULL || (a->tag == ORR_REAL ? a->as.r == b->as.r : a->as.i == b->as.i);
-}
-
 /* Sets a column of the object at `index`, which has a number, unless it has that value. */
 static void set_column(lua_State *L, flush *f, int index, int column, const orr_value *value) {
   orr_instance *object = lua_touserdata(L, index);
@@ -178,7 +176,7 @@ static void set_column(lua_State *L, flush *f, int index, int column, const orr_
     orr_instance_freshen(L, object, index, f->session);
   orr_instance_value(L, object, index, column, &present);
   unsigned tag = orr_tags(object)[column];
-  if (!(tag & ORR_UNLOADED) && same_value(&present, value))
+  if (!(tag & ORR_UNLOADED) && orr_value_same(&present, value))
     return;
   note(L, f, object, index, column);
   orr_instance_keep_old(L, object, index, column);
@@ -314,41 +312,29 @@ static void add_link(lua_State *L, flush *f, int near, int far, int number, orr_
 
 /* ---- what changed in a relation ---- */
 
-/* Items of a relation now and before, as plain tables (or userdata values) on the stack. */
+/* Items of a relation now and before: on the stack, the one value of a scalar relation, or a table of the items. */
 typedef struct history {
-  int now, before;           /* index of the table that holds the items */
+  int now, before; /* stack indexes */
+  bool scalar;
   uint32_t now_count, before_count;
   bool changed;
   bool stray; /* it may hold objects that are not in the session */
 } history;
 
-static uint32_t push_single(lua_State *L, bool present) {
-  if (!present) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    return 0;
-  }
-  lua_createtable(L, 1, 0);
-  lua_insert(L, -2);
-  lua_rawseti(L, -2, 1);
-  return 1;
-}
-
 static void push_scalar_history(lua_State *L, orr_instance *object, int index, int key, history *h) {
   orr_instance_getuser(L, object, index, key);
-  bool loaded = !lua_isnil(L, -1);
-  h->now_count = push_single(L, lua_isuserdata(L, -1));
   h->now = lua_gettop(L);
+  h->now_count = lua_isuserdata(L, -1);
   orr_instance_getuser(L, object, index, -key);
-  bool has_old = !lua_isnil(L, -1);
-  h->before_count = push_single(L, lua_isuserdata(L, -1));
   h->before = lua_gettop(L);
-  h->changed = has_old || (loaded && object->state == ORR_PENDING && h->now_count);
+  bool has_old = !lua_isnil(L, -1);
+  h->scalar = true;
+  h->changed = has_old || (object->state == ORR_PENDING && h->now_count);
   if (!has_old && object->state == ORR_PERSISTENT) {
     lua_pushvalue(L, h->now);
     lua_replace(L, h->before);
-    h->before_count = h->now_count;
   }
+  h->before_count = lua_isuserdata(L, h->before);
 }
 
 static void push_list_history(lua_State *L, const orr_instance *object, int list_index, history *h) {
@@ -402,8 +388,8 @@ static int push_set(lua_State *L, int items, uint32_t count) {
 }
 
 /* Visits each item of 1..count that is not in 1..without of the other table; once each. */
-static void visit_difference(lua_State *L, flush *f, int object, int number, int items, uint32_t count, int others,
-                             uint32_t without, visit what) {
+static void visit_list(lua_State *L, flush *f, int object, int number, int items, uint32_t count, int others,
+                       uint32_t without, visit what) {
   int top = lua_gettop(L);
   int set = without || count > 1 ? push_set(L, others, without) : 0;
   for (uint32_t i = 1; i <= count; i++) {
@@ -429,6 +415,18 @@ static void visit_difference(lua_State *L, flush *f, int object, int number, int
   lua_settop(L, top);
 }
 
+/* The same for what a relation holds now without what it held before, or (`gone`) the other way round. `without` is how
+   much of the other one counts. */
+static void visit_difference(lua_State *L, flush *f, int object, int number, const history *h, bool gone, uint32_t without,
+                             visit what) {
+  int items = gone ? h->before : h->now, others = gone ? h->now : h->before;
+  uint32_t count = gone ? h->before_count : h->now_count;
+  if (!h->scalar)
+    visit_list(L, f, object, number, items, count, others, without, what);
+  else if (count && !(without && lua_rawequal(L, items, others)))
+    what(L, f, object, items, number);
+}
+
 /* ---- collecting ---- */
 
 static void warn_not_in_session(lua_State *L, const orr_instance *object, int number, int item) {
@@ -451,8 +449,13 @@ static const orr_relationship *relation_at(lua_State *L, int object, int number)
   return &((orr_instance *)lua_touserdata(L, object))->class->relations[number];
 }
 
+/* What is deleted in this very flush is no longer there to refer to. */
 static void refer_to(lua_State *L, flush *f, int object, int item, int number) {
-  if (takes_part(L, f, object, item, number))
+  if (!takes_part(L, f, object, item, number))
+    return;
+  if (is_deleting(lua_touserdata(L, item)))
+    blank_key(L, f, object, relation_at(L, object, number), true);
+  else
     sync(L, f, item, object, relation_at(L, object, number), true);
 }
 
@@ -462,7 +465,7 @@ static void adopt(lua_State *L, flush *f, int object, int item, int number) {
 }
 
 static void add_link_row(lua_State *L, flush *f, int object, int item, int number) {
-  if (takes_part(L, f, object, item, number))
+  if (takes_part(L, f, object, item, number) && !is_deleting(lua_touserdata(L, item)))
     add_link(L, f, object, item, number, ORR_UNIT_LINK_INSERT);
 }
 
@@ -480,7 +483,7 @@ static bool still_refers(lua_State *L, int owner, int item, const orr_relationsh
     int column = relation->pairs[p].far;
     orr_instance_value(L, parent, owner, relation->pairs[p].near, &key);
     orr_instance_value(L, child, item, column, &foreign);
-    if (!(orr_tags(child)[column] & ORR_UNLOADED) && !same_value(&key, &foreign))
+    if (!(orr_tags(child)[column] & ORR_UNLOADED) && !orr_value_same(&key, &foreign))
       return false;
   }
   return true;
@@ -512,9 +515,9 @@ static void loosen(lua_State *L, flush *f, int object, int number, const history
       blank_key(L, f, object, relation, true);
   } else if (relation->direction == ORR_MANY_TO_MANY) {
     if (deleting || h->changed)
-      visit_difference(L, f, object, number, h->before, h->before_count, h->now, keep, drop_link_row);
+      visit_difference(L, f, object, number, h, true, keep, drop_link_row);
   } else if (deleting || (h->changed && !mirrored(relation))) {
-    visit_difference(L, f, object, number, h->before, h->before_count, h->now, keep, release);
+    visit_difference(L, f, object, number, h, true, keep, release);
   }
 }
 
@@ -522,23 +525,35 @@ static void look_for_stray(lua_State *L, flush *f, int object, int item, int num
   takes_part(L, f, object, item, number);
 }
 
+/* Whether a stored object's columns that its children refer to are to change. */
+static bool key_moved(orr_instance *object, const orr_relationship *relation) {
+  if (object->state != ORR_PERSISTENT || relation->direction != ORR_ONE_TO_MANY)
+    return false;
+  for (int p = 0; p < relation->pair_count; p++)
+    if (orr_tags(object)[relation->pairs[p].near] & ORR_CHANGED)
+      return true;
+  return false;
+}
+
 /* Second pass: foreign keys from parents, new link rows. */
 static void fasten(lua_State *L, flush *f, int object, int number, const history *h) {
   const orr_relationship *relation = relation_at(L, object, number);
   uint32_t known = ((orr_instance *)lua_touserdata(L, object))->state == ORR_PENDING ? 0 : h->before_count;
-  if (!h->changed || is_deleting(lua_touserdata(L, object)))
+  if (is_deleting(lua_touserdata(L, object)))
+    return;
+  if (relation->flags & ORR_RELATION_SYNC_KEYS && key_moved(lua_touserdata(L, object), relation))
+    visit_difference(L, f, object, number, h, false, 0, adopt);
+  if (!h->changed)
     return;
   if (relation->direction == ORR_MANY_TO_ONE) {
-    if (h->now_count) {
-      lua_rawgeti(L, h->now, 1);
-      refer_to(L, f, object, lua_gettop(L), number);
-    }
+    if (h->now_count)
+      refer_to(L, f, object, h->now, number);
   } else if (relation->direction == ORR_MANY_TO_MANY) {
-    visit_difference(L, f, object, number, h->now, h->now_count, h->before, known, add_link_row);
+    visit_difference(L, f, object, number, h, false, known, add_link_row);
   } else if (!mirrored(relation)) {
-    visit_difference(L, f, object, number, h->now, h->now_count, h->before, known, adopt);
+    visit_difference(L, f, object, number, h, false, known, adopt);
   } else if (h->stray) {
-    visit_difference(L, f, object, number, h->now, h->now_count, h->before, known, look_for_stray);
+    visit_difference(L, f, object, number, h, false, known, look_for_stray);
   }
 }
 
@@ -578,7 +593,8 @@ static void run_pass(lua_State *L, flush *f, pass what) {
   for (uint32_t n = 1; n <= f->count; n++) {
     orr_instance *object = push_object(L, f, n);
     const orr_class *class = object->class;
-    for (int r = 0; r < class->relation_count; r++) {
+    bool nothing = what == loosen && object->state == ORR_PENDING; /* what has no row holds on to nothing */
+    for (int r = 0; !nothing && r < class->relation_count; r++) {
       history h;
       if (class->relations[r].flags & ORR_RELATION_VIEWONLY)
         continue;
@@ -592,18 +608,68 @@ static void run_pass(lua_State *L, flush *f, pass what) {
   }
 }
 
+/* The list of changed objects may still hold some that were expired, or have left the session, since. */
+static bool is_due(const flush *f, const orr_instance *object, orr_unit_kind kind) {
+  return object && !object->action && (kind != ORR_UNIT_UPDATE || (is_mine(f, object) && object->state == ORR_PERSISTENT &&
+                                                                   object->flags & ORR_DIRTY));
+}
+
 static void enter_list(lua_State *L, flush *f, int list, uint32_t count, orr_unit_kind kind) {
   orr_getuservalue(L, 2);
   lua_rawgeti(L, -1, list);
   int table = lua_gettop(L);
   for (uint32_t i = 1; i <= count; i++) {
     lua_rawgeti(L, table, (int)i);
-    orr_instance *object = lua_touserdata(L, -1);
-    if (object && !object->action && (kind != ORR_UNIT_UPDATE || object->state == ORR_PERSISTENT))
+    const orr_instance *object = lua_touserdata(L, -1);
+    if (is_due(f, object, kind))
       enter(L, f, table + 1, kind);
     lua_settop(L, table);
   }
   lua_pop(L, 2);
+}
+
+/* Asks the script's generator, where the class has one; else counts on from the version at `value`. */
+static void next_version(lua_State *L, const orr_class *class, orr_value *value, char *scratch) {
+  orr_error error;
+  if (!class->version_hook) {
+    value->as.i = value->tag == ORR_INT ? value->as.i + 1 : 1;
+    value->tag = ORR_INT;
+    value->len = 0;
+    return;
+  }
+  orr_push_hook(L, "version");
+  orr_class_push(L, class);
+  if (value->tag == ORR_NULL)
+    lua_pushnil(L);
+  else
+    orr_type_push(L, &class->columns[class->version].type, value);
+  lua_call(L, 2, 1);
+  orr_error_clear(&error);
+  if (orr_type_take(L, -1, &class->columns[class->version].type, value, scratch, &error) != 0)
+    orr_attribute_error(L, class, class->version, error.kind, error.message);
+}
+
+/* Gives the object at `index` its next version; leaves the stack as it was. */
+static void count_version(lua_State *L, flush *f, int index) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  orr_instance *object = lua_touserdata(L, index);
+  int column = object->class->version, top = lua_gettop(L);
+  orr_value value;
+  orr_error error;
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_instance_value(L, object, index, column, &value);
+  note(L, f, object, index, column);
+  if (orr_tags(object)[column] & ORR_CHANGED) {
+    orr_instance_getuser(L, object, index, -(column + 1));
+    if (orr_type_take(L, -1, &any, &value, scratch, &error) != 0)
+      value.tag = ORR_NULL;
+  }
+  orr_instance_keep_old(L, object, index, column);
+  unsigned changed = orr_tags(object)[column] & ORR_CHANGED;
+  next_version(L, object->class, &value, scratch);
+  orr_instance_put(L, object, index, column, &value);
+  orr_tags(object)[column] |= (unsigned char)changed;
+  lua_settop(L, top);
 }
 
 /* Gives new objects what they were not given: constants and functions of the script's. */
@@ -622,7 +688,39 @@ static void apply_defaults(lua_State *L, flush *f, uint32_t n) {
     orr_instance_assign(L, object, index, c, lua_gettop(L));
     lua_settop(L, index);
   }
+  if (object->class->version >= 0 && orr_tags(object)[object->class->version] & ORR_UNLOADED)
+    count_version(L, f, index);
   lua_pop(L, 1);
+}
+
+/* A new object whose key is that of a deleted one updates its row. Rows with a version are left to the database: it is
+   the deleted object's version that would have to be checked. */
+static void switch_row(lua_State *L, flush *f, uint32_t n, int weak) {
+  int top = lua_gettop(L);
+  orr_instance *object = push_object(L, f, n);
+  orr_value values[ORR_MAX_KEY];
+  orr_key key;
+  if (object->class->version < 0 && orr_instance_key(L, object, top + 1, false, values)) {
+    size_t size = orr_key_size(values, object->class->key_count);
+    char *bytes = size ? lua_newuserdata(L, size) : NULL;
+    orr_key_make(&key, object->class->id, values, object->class->key_count, bytes);
+    const orr_instance *former = orr_session_find(L, f->session, &key, weak);
+    if (former && former->class == object->class && former->action &&
+        f->entries[former->action - 1].kind == ORR_UNIT_DELETE) {
+      f->entries[n - 1].switched = f->entries[n - 1].written = true;
+      f->entries[former->action - 1].switched = true;
+    }
+  }
+  lua_settop(L, top);
+}
+
+static void switch_rows(lua_State *L, flush *f) {
+  orr_getuservalue(L, 2);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  for (uint32_t n = 1; n <= f->count; n++)
+    if (f->entries[n - 1].kind == ORR_UNIT_INSERT)
+      switch_row(L, f, n, lua_gettop(L));
+  lua_pop(L, 2);
 }
 
 /* Order of updates: by class, then by primary key. */
@@ -644,7 +742,8 @@ static void add_update_records(lua_State *L, flush *f) {
   size_t count = 0;
   update_key *keys = lua_newuserdata(L, (f->count + 1) * sizeof *keys);
   for (uint32_t n = 1; n <= f->count; n++) {
-    if (f->entries[n - 1].kind != ORR_UNIT_UPDATE)
+    orr_unit_kind kind = f->entries[n - 1].kind;
+    if (kind != ORR_UNIT_UPDATE && !(kind == ORR_UNIT_INSERT && is_switched(f, n)))
       continue;
     orr_instance *object = push_object(L, f, n);
     orr_value values[ORR_MAX_KEY];
@@ -665,7 +764,7 @@ static void add_update_records(lua_State *L, flush *f) {
 
 static void add_records(lua_State *L, flush *f, orr_unit_kind kind) {
   for (uint32_t n = 1; n <= f->count; n++)
-    if (f->entries[n - 1].kind == kind) {
+    if (f->entries[n - 1].kind == kind && !is_switched(f, n)) {
       orr_instance *object = push_object(L, f, n);
       add_record(L, f, kind, object->class, n);
       f->record_count++;
@@ -698,11 +797,14 @@ static void plan_delete_links(lua_State *L, flush *f, uint32_t n, const uint32_t
     const orr_relationship *relation = &class->relations[r];
     if (relation->direction != ORR_MANY_TO_MANY && push_history(L, object, top + 1, r, &h))
       for (uint32_t i = 1; i <= h.before_count; i++) {
-        lua_rawgeti(L, h.before, (int)i);
+        if (h.scalar)
+          lua_pushvalue(L, h.before);
+        else
+          lua_rawgeti(L, h.before, (int)i);
         const orr_instance *other = lua_touserdata(L, -1);
         uint32_t m = other->action;
         lua_pop(L, 1);
-        if (m && f->entries[m - 1].kind == ORR_UNIT_DELETE)
+        if (m && f->entries[m - 1].kind == ORR_UNIT_DELETE && !is_switched(f, m))
           plan_link(L, f, actions[relation->direction == ORR_MANY_TO_ONE ? m : n],
                     actions[relation->direction == ORR_MANY_TO_ONE ? n : m]);
       }
@@ -723,7 +825,7 @@ static void plan(lua_State *L, flush *f) {
   for (size_t i = 0; i < f->sync_count; i++)
     plan_link(L, f, actions[f->syncs[i].from], actions[f->syncs[i].to]);
   for (uint32_t n = 1; n <= f->count; n++)
-    if (f->entries[n - 1].kind == ORR_UNIT_DELETE)
+    if (f->entries[n - 1].kind == ORR_UNIT_DELETE && !is_switched(f, n))
       plan_delete_links(L, f, n, actions);
   orr_error_clear(&error);
   if (orr_unit_plan(&f->unit, world->ranks, world->cyclic, &error) != 0)
@@ -755,6 +857,8 @@ static int collect(lua_State *L) {
   for (uint32_t n = 1; n <= f->count; n++)
     if (f->entries[n - 1].kind == ORR_UNIT_INSERT)
       apply_defaults(L, f, n);
+  if (session->deleted_count)
+    switch_rows(L, f);
   run_pass(L, f, loosen);
   run_pass(L, f, fasten);
   add_update_records(L, f);
@@ -857,6 +961,8 @@ static bool step(lua_State *L, binder *b) {
   if (code >= 0)
     return code == ORR_STEP_ROW;
   b->statement->driver->reset(b->statement->handle);
+  b->f->culprit = record_at(b->f, b->batch, b->first)->object;
+  b->f->culprits = b->count;
   orr_statement_error(L, b->statement, &error);
   push_params(L, b);
   b->statement->driver->reset(b->statement->handle);
@@ -1093,6 +1199,18 @@ static void write_inserts(lua_State *L, flush *f, const orr_unit_batch *batch) {
 
 /* ---- updates ---- */
 
+/* The row of a deleted object becomes that of a new one: every column is written. */
+static bool switched_shape(orr_instance *object, unsigned char *shape) {
+  bool writes = false;
+  for (int c = 0; c < object->class->column_count; c++) {
+    unsigned flags = object->class->columns[c].flags;
+    bool made = flags & ORR_COLUMN_SERVER_DEFAULT && orr_tags(object)[c] & ORR_UNLOADED;
+    shape[c] = flags & ORR_COLUMN_KEY || made ? LEFT_OUT : WRITTEN;
+    writes = writes || shape[c] == WRITTEN;
+  }
+  return writes;
+}
+
 /* Columns whose value is another than the one in the database. */
 static bool update_shape(lua_State *L, orr_instance *object, int index, unsigned char *shape) {
   static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
@@ -1110,7 +1228,7 @@ static bool update_shape(lua_State *L, orr_instance *object, int index, unsigned
     bool text = known && before.tag == ORR_TEXT && now.tag == ORR_BLOB;
     if (text)
       before.tag = ORR_BLOB;
-    if (!known || !same_value(&now, &before))
+    if (!known || !orr_value_same(&now, &before))
       shape[c] = WRITTEN, writes = true;
     lua_pop(L, 1);
   }
@@ -1126,12 +1244,50 @@ static void stale(lua_State *L, const char *kind, const orr_class *class, int64_
   lua_call(L, 4, 0);
 }
 
+/* What is to be written of object `n`, which is at `index`; a versioned row that changes gets its next version. */
+static bool plan_update(lua_State *L, flush *f, uint32_t n, int index, unsigned char *shape) {
+  orr_instance *object = lua_touserdata(L, index);
+  if (is_switched(f, n))
+    return switched_shape(object, shape);
+  bool writes = update_shape(L, object, index, shape);
+  int version = object->class->version;
+  if (version < 0)
+    return writes;
+  if (writes && !f->entries[n - 1].counted) {
+    count_version(L, f, index);
+    f->entries[n - 1].counted = true;
+  }
+  shape[version] = writes ? WRITTEN : LEFT_OUT;
+  return writes;
+}
+
+/* The version that the row must still have. */
+static void bind_version(lua_State *L, binder *b, orr_instance *object, int index) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  int version = object->class->version;
+  orr_value value;
+  orr_error error;
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_instance_value(L, object, index, version, &value);
+  if (orr_tags(object)[version] & ORR_CHANGED) {
+    orr_instance_getuser(L, object, index, -(version + 1));
+    if (orr_type_take(L, -1, &any, &value, scratch, &error) != 0)
+      value.tag = ORR_NULL;
+    bind(L, b, &value);
+    lua_pop(L, 1);
+  } else {
+    bind(L, b, &value);
+  }
+}
+
 static void fill_update(lua_State *L, binder *b) {
   orr_instance *object = push_object(L, b->f, record_at(b->f, b->batch, b->first)->object);
   for (int c = 0; c < object->class->column_count; c++)
     if (b->f->shape[c] == WRITTEN)
       bind_column(L, b, object, lua_gettop(L), c);
   bind_key(L, b, object, lua_gettop(L));
+  if (object->class->version >= 0)
+    bind_version(L, b, object, lua_gettop(L));
   lua_pop(L, 1);
 }
 
@@ -1173,9 +1329,9 @@ static void write_updates(lua_State *L, flush *f, const orr_unit_batch *batch) {
       const record *other = record_at(f, batch, i + run);
       if (other->class != r->class || (run && waits_for_key(L, f, other->object)))
         break;
-      orr_instance *object = push_object(L, f, other->object);
+      push_object(L, f, other->object);
       apply_syncs(L, f, other->object, top + 2);
-      bool writes = update_shape(L, object, top + 2, any ? next : shape);
+      bool writes = plan_update(L, f, other->object, top + 2, any ? next : shape);
       lua_settop(L, top + 1);
       if (writes && any && memcmp(shape, next, columns) != 0)
         break;
@@ -1196,6 +1352,8 @@ static void fill_delete(lua_State *L, binder *b) {
   for (uint32_t i = 0; i < b->count; i++) {
     orr_instance *object = push_object(L, b->f, record_at(b->f, b->batch, b->first + i)->object);
     bind_key(L, b, object, lua_gettop(L));
+    if (object->class->version >= 0)
+      bind_version(L, b, object, lua_gettop(L));
     lua_pop(L, 1);
   }
 }
@@ -1211,6 +1369,8 @@ static void delete_rows(lua_State *L, flush *f, const orr_unit_batch *batch, uin
   finish(&b);
   int64_t matched = changes(L, f);
   announce(L, &b, "after");
+  if (matched != (int64_t)count && r->class->version >= 0)
+    stale(L, "DELETE", r->class, matched);
   if (matched != (int64_t)count) {
     orr_push_hook(L, "delete_missed");
     orr_class_push(L, r->class);
@@ -1226,7 +1386,7 @@ static void write_deletes(lua_State *L, flush *f, const orr_unit_batch *batch) {
   uint32_t i = 0;
   while (i < batch->count) {
     const record *r = record_at(f, batch, i);
-    uint32_t most = r->class->key_count == 1 ? BATCH_ROWS : 1, run = 1;
+    uint32_t most = r->class->key_count == 1 && r->class->version < 0 ? BATCH_ROWS : 1, run = 1;
     while (run < most && i + run < batch->count && record_at(f, batch, i + run)->class == r->class)
       run++;
     delete_rows(L, f, batch, i, run);
@@ -1357,17 +1517,6 @@ static void enter_identity(lua_State *L, flush *f, orr_instance *object, int ind
   lua_settop(L, index);
 }
 
-static void leave_identity(lua_State *L, flush *f, const orr_instance *object, int weak) {
-  lua_rawgeti(L, weak, (int)object->slot);
-  bool mine = lua_touserdata(L, -1) == object;
-  lua_pop(L, 1);
-  if (!mine)
-    return;
-  orr_identity_remove(&f->session->map, object->slot);
-  lua_pushnil(L);
-  lua_rawseti(L, weak, (int)object->slot);
-}
-
 /* What was not given is NULL in the database now, unless the database made something of it. */
 static void complete(orr_instance *object) {
   unsigned char *tags = orr_tags(object);
@@ -1395,16 +1544,73 @@ static bool key_changed(const orr_instance *object) {
   return false;
 }
 
-static void end_update(lua_State *L, flush *f, orr_instance *object, int index, int weak) {
-  if (key_changed(object)) {
-    leave_identity(L, f, object, weak);
-    enter_identity(L, f, object, index, weak);
+/* Remembers for a rollback the key that the object at `index` had. */
+static void note_key(lua_State *L, flush *f, orr_instance *object, int index, int user) {
+  orr_value values[ORR_MAX_KEY];
+  if (!orr_instance_key(L, object, index, true, values))
+    return;
+  lua_rawgeti(L, user, ORR_SESSION_REKEYED);
+  lua_createtable(L, object->class->key_count + 1, 0);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, 1);
+  for (int k = 0; k < object->class->key_count; k++) {
+    push_value(L, &values[k]);
+    lua_rawseti(L, -2, k + 2);
   }
+  lua_rawseti(L, -2, (int)++f->session->rekeyed_count);
+  lua_pop(L, 1);
+}
+
+/* The child at `item` shows the parent's new key, as the database does by ON UPDATE CASCADE. */
+static void carry_key(lua_State *L, flush *f, int parent, int item, const orr_relationship *relation, int user, int weak) {
+  orr_instance *child = lua_touserdata(L, item), *object = lua_touserdata(L, parent);
+  bool keyed = false;
+  if (!is_mine(f, child) || child->state != ORR_PERSISTENT || child->epoch != f->session->epoch)
+    return;
+  for (int p = 0; p < relation->pair_count; p++)
+    keyed = keyed || child->class->columns[relation->pairs[p].far].flags & ORR_COLUMN_KEY;
+  if (keyed) {
+    note_key(L, f, child, item, user);
+    orr_session_leave(L, f->session, child, weak);
+  }
+  for (int p = 0; p < relation->pair_count; p++) {
+    const orr_pair *pair = &relation->pairs[p];
+    orr_value value;
+    if (orr_tags(child)[pair->far] & ORR_CHANGED)
+      continue;
+    orr_instance_value(L, object, parent, pair->near, &value);
+    orr_instance_put(L, child, item, pair->far, &value);
+  }
+  if (keyed)
+    enter_identity(L, f, child, item, weak);
+}
+
+/* Tells the loaded children of an object of its changed key. */
+static void carry_keys(lua_State *L, flush *f, orr_instance *object, int index, int user, int weak) {
+  for (int r = 0; r < object->class->relation_count; r++) {
+    history h;
+    const orr_relationship *relation = &object->class->relations[r];
+    if (key_moved(object, relation) && push_history(L, object, index, r, &h))
+      for (uint32_t i = 1; i <= h.now_count; i++) {
+        int top = lua_gettop(L);
+        lua_rawgeti(L, h.now, (int)i);
+        carry_key(L, f, index, top + 1, relation, user, weak);
+        lua_settop(L, top);
+      }
+    lua_settop(L, index);
+  }
+}
+
+static void end_update(lua_State *L, flush *f, orr_instance *object, int index, int user, int weak) {
+  if (object->flags & ORR_HAS_OLD)
+    carry_keys(L, f, object, index, user, weak);
+  if (key_changed(object))
+    enter_identity(L, f, object, index, weak);
   orr_instance_settle(L, object, index);
 }
 
 static void end_delete(lua_State *L, flush *f, orr_instance *object, int index, int user, int weak) {
-  leave_identity(L, f, object, weak);
+  orr_session_leave(L, f->session, object, weak);
   object->state = ORR_DELETED;
   lua_rawgeti(L, user, ORR_SESSION_REMOVED);
   lua_pushvalue(L, index);
@@ -1412,10 +1618,25 @@ static void end_delete(lua_State *L, flush *f, orr_instance *object, int index, 
   lua_pop(L, 1);
 }
 
+/* A list without what this flush has written; what hooks have added meanwhile stays for the next one. */
 static void fresh_list(lua_State *L, int user, int field, uint32_t *count) {
+  uint32_t kept = 0;
+  lua_rawgeti(L, user, field);
   lua_newtable(L);
+  for (uint32_t i = 1; i <= *count; i++) {
+    lua_rawgeti(L, -2, (int)i);
+    orr_instance *object = lua_touserdata(L, -1);
+    if (!object || object->action) {
+      lua_pop(L, 1);
+      continue;
+    }
+    lua_rawseti(L, -2, (int)++kept);
+    if (object->state == ORR_PENDING)
+      object->slot = kept;
+  }
   lua_rawseti(L, user, field);
-  *count = 0;
+  lua_pop(L, 1);
+  *count = kept;
 }
 
 /* core.done(flush): the rows are written; the objects become what they are. */
@@ -1426,10 +1647,18 @@ static int done(lua_State *L) {
   int user = lua_gettop(L);
   lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
   int weak = user + 1, index = user + 2;
+  fresh_list(L, user, ORR_SESSION_NEW, &f->session->new_count);
+  fresh_list(L, user, ORR_SESSION_DIRTY, &f->session->dirty_count);
+  fresh_list(L, user, ORR_SESSION_DELETED, &f->session->deleted_count);
   for (uint32_t n = (uint32_t)f->count; n >= 1; n--) {
     orr_instance *object = push_object(L, f, n);
-    if (f->entries[n - 1].kind == ORR_UNIT_DELETE)
+    orr_unit_kind kind = f->entries[n - 1].kind;
+    if (kind == ORR_UNIT_DELETE) {
       end_delete(L, f, object, index, user, weak);
+    } else if (kind == ORR_UNIT_UPDATE && key_changed(object)) {
+      note_key(L, f, object, index, user);
+      orr_session_leave(L, f->session, object, weak);
+    }
     lua_settop(L, weak);
   }
   for (uint32_t n = 1; n <= f->count; n++) {
@@ -1438,14 +1667,11 @@ static int done(lua_State *L) {
     if (kind == ORR_UNIT_INSERT)
       end_insert(L, f, object, index, user, weak);
     else if (kind == ORR_UNIT_UPDATE)
-      end_update(L, f, object, index, weak);
+      end_update(L, f, object, index, user, weak);
     object->action = 0;
     object->flags &= (uint16_t)~(ORR_DIRTY | ORR_DELETING);
     lua_settop(L, weak);
   }
-  fresh_list(L, user, ORR_SESSION_NEW, &f->session->new_count);
-  fresh_list(L, user, ORR_SESSION_DIRTY, &f->session->dirty_count);
-  fresh_list(L, user, ORR_SESSION_DELETED, &f->session->deleted_count);
   close_flush(f);
   return 0;
 }
@@ -1492,9 +1718,37 @@ static int cycle(lua_State *L) {
   return 1;
 }
 
+/* core.planned(flush) -> { object, "insert" | "update" | "delete", ... } in the order in which rows are written */
+static int planned(lua_State *L) {
+  static const char *const names[] = {"update", "insert", NULL, NULL, "delete"};
+  flush *f = begin(L, 1);
+  lua_newtable(L);
+  for (size_t i = 0, n = 0; i < f->record_count; i++) {
+    const record *r = &f->records[f->unit.order[i]];
+    if (r->relation)
+      continue;
+    push_object(L, f, r->object);
+    lua_rawseti(L, -2, (int)++n);
+    lua_pushstring(L, names[r->kind]);
+    lua_rawseti(L, -2, (int)++n);
+  }
+  return 1;
+}
+
+/* core.culprit(flush) -> the first object of the statement that failed and how many it was about, or nothing */
+static int culprit(lua_State *L) {
+  flush *f = begin(L, 1);
+  if (!f->culprit)
+    return 0;
+  push_object(L, f, f->culprit);
+  lua_pushinteger(L, (lua_Integer)f->culprits);
+  return 2;
+}
+
 void orr_flush_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"flush", new_flush}, {"collect", collect}, {"run", run},     {"done", done},
-                                       {"undo", undo},       {"flush_cycle", cycle}, {NULL, NULL}};
+                                       {"undo", undo},       {"flush_cycle", cycle},
+                                       {"planned", planned}, {"culprit", culprit},   {NULL, NULL}};
   orr_box_define(L, &flush_kind, NULL, NULL);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);

@@ -112,7 +112,7 @@ void orr_instance_put(lua_State *L, orr_instance *object, int index, int column,
 
 orr_session *orr_instance_session(const orr_instance *object) {
   const orr_world *world = object->class->world;
-  if (!object->session || !world->sessions)
+  if (!object->session || !world || !world->sessions) /* a class that lua_close has ended already has no world */
     return NULL;
   orr_session *session = world->sessions[object->session & (world->session_room - 1)];
   return session && session->number == object->session ? session : NULL;
@@ -125,11 +125,22 @@ orr_state orr_instance_state(const orr_instance *object) {
   return state == ORR_PERSISTENT || state == ORR_DELETED || state == ORR_DETACHED ? ORR_DETACHED : ORR_TRANSIENT;
 }
 
+static bool old_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out);
+
+/* A key that was changed and not flushed is the stored one again. */
+static void forget_key(lua_State *L, orr_instance *object, int index, int column) {
+  orr_value value;
+  if (orr_tags(object)[column] & ORR_CHANGED && old_value(L, object, index, column, &value))
+    orr_instance_put(L, object, index, column, &value);
+}
+
 void orr_instance_forget(lua_State *L, orr_instance *object, int index, uint32_t epoch) {
   const orr_class *class = object->class;
   unsigned char *tags = orr_tags(object);
   for (int i = 0; i < class->column_count; i++) {
     bool stays = class->columns[i].flags & ORR_COLUMN_KEY;
+    if (stays)
+      forget_key(L, object, index, i);
     tags[i] = (unsigned char)((stays ? tags[i] & (ORR_TAG | ORR_OWN) : ORR_NULL) | ORR_UNLOADED);
   }
   if (object->flags & ORR_HAS_USER) {
@@ -384,6 +395,8 @@ static orr_instance *receiver(lua_State *L, const orr_class *class) {
   orr_instance *object = lua_touserdata(L, 1);
   if (!object || lua_type(L, 1) != LUA_TUSERDATA || orr_rawlen(L, 1) < sizeof *object || object->class != class)
     orr_raisef(L, "ArgumentError", "attribute access on something that is not the mapped object");
+  if (!class->world)
+    orr_raisef(L, "InvalidRequestError", "this object's class is closed: the state is closing");
   return object;
 }
 
@@ -437,14 +450,6 @@ static void take(lua_State *L, const orr_class *class, int column, int value, or
     orr_attribute_error(L, class, column, error.kind, error.message);
 }
 
-static bool same_value(const orr_value *a, const orr_value *b) {
-  if (a->tag != b->tag || a->len != b->len)
-    return false;
-  if (a->tag == ORR_TEXT || a->tag == ORR_BLOB)
-    return memcmp(a->as.s, b->as.s, a->len) == 0;
-  return a->tag == ORR_NULL || (a->tag == ORR_REAL ? a->as.r == b->as.r : a->as.i == b->as.i);
-}
-
 /* Text of an assigned value is kept as the Lua string that it is. */
 static void put_assigned(lua_State *L, orr_instance *object, int index, int column, const orr_value *value) {
   unsigned changed = orr_tags(object)[column] & ORR_CHANGED;
@@ -466,7 +471,7 @@ void orr_instance_assign(lua_State *L, orr_instance *object, int index, int colu
   if (session && object->state == ORR_PERSISTENT) {
     orr_instance_freshen(L, object, index, session);
     orr_instance_value(L, object, index, column, &present);
-    if (!(orr_tags(object)[column] & ORR_UNLOADED) && same_value(&incoming, &present))
+    if (!(orr_tags(object)[column] & ORR_UNLOADED) && orr_value_same(&incoming, &present))
       return;
     orr_session_dirty(L, session, object, index);
   }
@@ -494,8 +499,46 @@ static int write_other(lua_State *L, orr_instance *object) {
   return 0;
 }
 
+void orr_attribute_event(lua_State *L, int index, int attribute, int value, const char *event) {
+  index = orr_absindex(L, index);
+  value = orr_absindex(L, value);
+  orr_push_hook(L, "attribute_event");
+  lua_pushvalue(L, index);
+  lua_pushinteger(L, attribute + 1);
+  lua_pushvalue(L, value);
+  lua_pushstring(L, event);
+  lua_call(L, 4, 1);
+  lua_replace(L, value);
+}
+
+/* Whether assigning the attribute is reported here; collections report their items themselves. */
+static bool is_heard(const orr_class *class, int attribute) {
+  if (attribute < class->column_count)
+    return class->columns[attribute].flags & ORR_COLUMN_EVENTS;
+  unsigned flags = class->relations[attribute - class->column_count].flags;
+  return (flags & ORR_RELATION_EVENTS) && !(flags & ORR_RELATION_LIST);
+}
+
+/* Whether the value at 3 is an SQL expression, which waits for the flush. */
+static bool take_expression(lua_State *L, int column) {
+  if (lua_type(L, 3) != LUA_TTABLE || !lua_getmetatable(L, 3))
+    return false;
+  orr_push_hook(L, "assign_expression");
+  lua_pushvalue(L, 1);
+  lua_pushinteger(L, column + 1);
+  lua_pushvalue(L, 3);
+  lua_call(L, 3, 1);
+  bool taken = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  return taken;
+}
+
 static void assign_attribute(lua_State *L, orr_instance *object, int attribute) {
   const orr_class *class = object->class;
+  if (is_heard(class, attribute))
+    orr_attribute_event(L, 1, attribute, 3, "set");
+  if (attribute < class->column_count && take_expression(L, attribute))
+    return;
   if (attribute < class->column_count)
     orr_instance_assign(L, object, 1, attribute, 3);
   else
@@ -533,6 +576,8 @@ static void give(lua_State *L, orr_class *class, orr_instance *object) {
   int value = lua_gettop(L), attribute = orr_class_attribute(class, L, value - 1);
   orr_value taken;
   char scratch[ORR_TYPE_SCRATCH];
+  if (attribute >= 0 && is_heard(class, attribute))
+    orr_attribute_event(L, 3, attribute, value, "set");
   if (attribute < 0) {
     orr_push_hook(L, "unknown_field");
     lua_pushvalue(L, 3);
@@ -655,6 +700,8 @@ static int stored(lua_State *L) {
   luaL_argcheck(L, column >= 0 && column < object->class->column_count, 2, "column number expected");
   orr_value value;
   static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  if (is_expired(object) && object->class->columns[column].flags & ORR_COLUMN_KEY)
+    forget_key(L, object, 1, column);
   orr_instance_value(L, object, 1, column, &value);
   orr_type_push(L, &any, &value);
   return 1;
@@ -690,7 +737,7 @@ static int replace_raw(lua_State *L) {
   if (orr_type_take(L, 3, &any, &incoming, scratch, &error) != 0)
     return orr_attribute_error(L, object->class, column, error.kind, error.message);
   orr_instance_value(L, object, 1, column, &present);
-  bool differs = !same_value(&incoming, &present);
+  bool differs = !orr_value_same(&incoming, &present);
   if (differs) {
     unsigned cached = orr_tags(object)[column] & ORR_CACHED;
     orr_session *session = orr_instance_session(object);
@@ -704,19 +751,51 @@ static int replace_raw(lua_State *L) {
   return 1;
 }
 
-/* core.set_loaded(object, attribute number, value): a relation's value as loaded: object, array of objects, or nil */
+/* Whether the item at `item` was given another object, or none, in place of the one at `owner` since it was last flushed:
+   its row still says otherwise. */
+static bool has_left(lua_State *L, const orr_relationship *relation, int owner, int item) {
+  orr_instance *object = lua_touserdata(L, item);
+  if (relation->direction != ORR_ONE_TO_MANY || relation->reverse < 0 || !(object->flags & ORR_HAS_OLD))
+    return false;
+  int key = orr_user_relation(object->class, relation->reverse);
+  orr_instance_getuser(L, object, item, -key);
+  bool changed = !lua_isnil(L, -1);
+  orr_instance_getuser(L, object, item, key);
+  bool left = changed && !lua_rawequal(L, -1, owner);
+  lua_pop(L, 2);
+  return left;
+}
+
+/* What was noted while the collection on top was not loaded is part of it now; `stored` is an array of what the database
+   has, so that the difference is known at the next flush. */
+static void take_notes_in(lua_State *L, orr_instance *owner, int owner_index, orr_collection *list, int stored) {
+  orr_getuservalue(L, -1);
+  lua_pushvalue(L, stored);
+  lua_rawseti(L, -2, ORR_COLLECTION_OLD);
+  lua_pop(L, 1);
+  list->kept = true;
+  owner->flags |= ORR_HAS_OLD;
+  lua_pushnil(L);
+  orr_instance_setuser(L, owner, owner_index, orr_user_backlog(owner->class, list->relation));
+}
+
+/* core.set_loaded(object, attribute number, value [, stored]): a relation's value as loaded: object, array of objects, or
+   nil. `stored` is the array as the database has it, where notes of an unloaded collection were merged into the other. */
 static int set_loaded(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
   int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
-  lua_settop(L, 3);
+  lua_settop(L, 4);
   if (object->class->relations[relation].flags & ORR_RELATION_LIST) {
     orr_collection *list = orr_collection_new(L, 1, relation);
     int count = (int)orr_rawlen(L, 3);
     for (int i = 1; i <= count; i++) {
       lua_rawgeti(L, 3, i);
-      orr_collection_push_item(L, list, 4, 5);
-      lua_settop(L, 4);
+      if (!has_left(L, &object->class->relations[relation], 1, 6))
+        orr_collection_push_item(L, list, 5, 6);
+      lua_settop(L, 5);
     }
+    if (lua_istable(L, 4))
+      take_notes_in(L, object, 1, list, 4);
   } else if (lua_isnil(L, 3)) {
     lua_pushboolean(L, 0);
   } else {
@@ -760,19 +839,80 @@ static int forget(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
   orr_session *session = orr_instance_session(object);
   orr_instance_forget(L, object, 1, session ? session->epoch : object->epoch);
+  object->flags &= (uint16_t)~ORR_DIRTY;
   return 0;
 }
 
-/* core.unload(object, attribute number): that attribute counts as unloaded. */
+static void clear_user(lua_State *L, orr_instance *object, int key) {
+  if (!(object->flags & ORR_HAS_USER))
+    return;
+  lua_pushnil(L);
+  orr_instance_setuser(L, object, 1, key);
+}
+
+static void unload_column(lua_State *L, orr_instance *object, int column) {
+  const orr_class *class = object->class;
+  unsigned char *tag = &orr_tags(object)[column];
+  bool key = class->columns[column].flags & ORR_COLUMN_KEY;
+  if (key)
+    forget_key(L, object, 1, column);
+  *tag = (unsigned char)((key ? *tag & (ORR_TAG | ORR_OWN) : ORR_NULL) | ORR_UNLOADED);
+  clear_user(L, object, -(column + 1));
+  clear_user(L, object, orr_user_cached(class, column));
+}
+
+/* core.unload(object, attribute number): that attribute counts as unloaded, a change of it is dropped. */
 static int unload(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
   int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
   if (attribute < columns) {
-    orr_tags(object)[attribute] |= ORR_UNLOADED;
-  } else if (object->flags & ORR_HAS_USER) {
-    lua_pushnil(L);
-    orr_instance_setuser(L, object, 1, orr_user_relation(object->class, attribute - columns));
+    unload_column(L, object, attribute);
+    return 0;
   }
+  int relation = attribute - columns;
+  clear_user(L, object, orr_user_relation(object->class, relation));
+  clear_user(L, object, -orr_user_relation(object->class, relation));
+  clear_user(L, object, orr_user_backlog(object->class, relation));
+  return 0;
+}
+
+/* core.touch(object): it has something to write that its attributes do not show. */
+static int touch(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  orr_session *session = orr_instance_session(object);
+  if (session && object->state == ORR_PERSISTENT)
+    orr_session_dirty(L, session, object, 1);
+  return 0;
+}
+
+/* core.is_given(object, attribute number): it was loaded, or a script has assigned it; an empty list that was only
+   read is not. */
+static int is_given(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
+  bool given = !is_expired(object);
+  if (given && attribute < columns) {
+    given = !(orr_tags(object)[attribute] & ORR_UNLOADED);
+  } else if (given) {
+    orr_instance_getuser(L, object, 1, orr_user_relation(object->class, attribute - columns));
+    const orr_collection *list = orr_box_test(L, -1, &orr_collection_kind);
+    orr_state now = orr_instance_state(object);
+    given = !lua_isnil(L, -1) && (!list || list->count || list->given || now == ORR_PERSISTENT || now == ORR_DETACHED);
+  }
+  lua_pushboolean(L, given);
+  return 1;
+}
+
+/* core.set_stored(object, source, column number): gives an object a stored value of another one of its class, as if
+   it had been loaded. */
+static int set_stored(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1), *source = orr_instance_check(L, 2);
+  int column = (int)luaL_checkinteger(L, 3) - 1;
+  luaL_argcheck(L, object->class == source->class, 2, "object of the same class expected");
+  luaL_argcheck(L, column >= 0 && column < object->class->column_count, 3, "column number expected");
+  orr_value value;
+  orr_instance_value(L, source, 2, column, &value);
+  orr_instance_put(L, object, 1, column, &value);
   return 0;
 }
 
@@ -781,6 +921,7 @@ void orr_instance_open(lua_State *L) {
       {"new", new_object},   {"assign", assign_fields},     {"state", state},           {"peek", peek},
       {"stored", stored},    {"old", old},                  {"replace_raw", replace_raw}, {"set_loaded", set_loaded},
       {"backlog", backlog},  {"forget", forget},            {"unload", unload},
+      {"touch", touch},       {"is_given", is_given}, {"set_stored", set_stored},
       {"is_missing", is_missing}, {"extra", extra},           {"set_extra", set_extra},   {NULL, NULL}};
   orr_setfuncs(L, functions);
 }

@@ -244,6 +244,19 @@ static bool far_end(lua_State *L, const orr_end *near, int item, orr_end *out) {
   return true;
 }
 
+/* A new object that its parent lets go of, where that means delete-orphan, is not saved: the hook sees whether it has
+   another parent. */
+static void let_go(lua_State *L, const orr_end *end, int item) {
+  orr_instance *object = lua_touserdata(L, item);
+  if (!(about(end)->flags & ORR_RELATION_ORPHANS) || object->state != ORR_PENDING || !orr_instance_session(object))
+    return;
+  orr_push_hook(L, "orphaned");
+  lua_pushvalue(L, item);
+  orr_class_push(L, end->object->class);
+  lua_pushinteger(L, end->object->class->column_count + end->relation + 1);
+  lua_call(L, 3, 0);
+}
+
 /* The object at `item` no longer has the near object on its side. */
 static void unlink_far(lua_State *L, const orr_end *near, int item) {
   orr_end far;
@@ -251,6 +264,7 @@ static void unlink_far(lua_State *L, const orr_end *near, int item) {
     return;
   if (is_list(&far)) {
     change_list(L, &far, near->index, false);
+    let_go(L, &far, near->index);
     return;
   }
   push_known(L, &far);
@@ -337,8 +351,10 @@ void orr_relationship_added(lua_State *L, orr_instance *owner, int owner_index, 
 void orr_relationship_removed(lua_State *L, orr_instance *owner, int owner_index, int relation, int item) {
   orr_end near = {owner, orr_absindex(L, owner_index), relation};
   luaL_checkstack(L, 30, "relationship");
+  item = orr_absindex(L, item);
   mark(L, &near);
-  unlink_far(L, &near, orr_absindex(L, item));
+  unlink_far(L, &near, item);
+  let_go(L, &near, item);
 }
 
 static void replace_list(lua_State *L, const orr_end *end, int value) {
@@ -357,8 +373,10 @@ static void replace_scalar(lua_State *L, const orr_end *end, int value) {
     return;
   }
   set_scalar(L, end, value);
-  if (lua_isuserdata(L, old))
+  if (lua_isuserdata(L, old)) {
     unlink_far(L, end, old);
+    let_go(L, end, old);
+  }
   if (!lua_isnil(L, value)) {
     link_far(L, end, value);
     cascade(L, end, value);

@@ -117,7 +117,8 @@ typedef struct load {
   orr_value *row;
   int objects;   /* index of the weak table of objects */
   int metas;     /* index of the first item's instance metatable */
-  bool populate; /* overwrite what is loaded already */
+  bool populate; /* overwrite what is loaded already, once for each object: */
+  int populated; /* index of the set of those that were */
   char *key;     /* room for the bytes of a key */
   size_t key_room;
   int key_box;
@@ -157,19 +158,35 @@ static size_t text_size(const load *to, const orr_item *item) {
   return size;
 }
 
-static void make_object(lua_State *L, load *to, const orr_item *item, const orr_key *key, int meta) {
+static orr_instance *make_object(lua_State *L, load *to, const orr_item *item, int meta) {
   orr_instance *object = orr_instance_new(L, item->class, text_size(to, item), meta);
   for (int i = 0; i < item->count; i++)
     orr_instance_store(object, item->map[i], &to->row[item->first + i]);
-  orr_session_enter(L, to->session, object, lua_gettop(L), key, to->objects);
   object->epoch = to->session->epoch;
+  return object;
+}
+
+/* Whether the object on top is to be overwritten; once. */
+static bool must_populate(lua_State *L, const load *to) {
+  if (!to->populate)
+    return false;
+  lua_pushvalue(L, -1);
+  lua_rawget(L, to->populated);
+  bool done = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  if (!done) {
+    lua_pushvalue(L, -1);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, to->populated);
+  }
+  return !done;
 }
 
 /* An object that is there keeps what it has; what it lacks (everything, when expired) is filled in. */
 static void fill_object(lua_State *L, load *to, const orr_item *item, orr_instance *object) {
   int index = lua_gettop(L);
   orr_instance_freshen(L, object, index, to->session);
-  if (to->populate)
+  if (must_populate(L, to))
     orr_instance_forget(L, object, index, to->session->epoch);
   unsigned char *tags = orr_tags(object);
   for (int i = 0; i < item->count; i++) {
@@ -185,11 +202,23 @@ static void push_object(lua_State *L, load *to, const orr_item *item, int meta) 
     lua_pushnil(L);
     return;
   }
-  orr_instance *object = orr_session_find(L, to->session, &key, to->objects);
-  if (object)
+  orr_identity *map = &to->session->map;
+  uint32_t slot = orr_session_claim(L, to->session, &key, to->objects);
+  lua_rawgeti(L, to->objects, (int)slot);
+  orr_instance *object = lua_touserdata(L, -1);
+  if (object) {
     fill_object(L, to, item, object);
-  else
-    make_object(L, to, item, &key, meta);
+    return;
+  }
+  lua_pop(L, 1);
+  uint32_t stamp = map->stamp;
+  object = make_object(L, to, item, meta);
+  if (map->stamp != stamp) { /* a collector's finalizer has used the session meanwhile */
+    lua_pop(L, 1);
+    push_object(L, to, item, meta);
+    return;
+  }
+  orr_session_seat(L, to->session, object, lua_gettop(L), slot, to->objects);
 }
 
 static void push_item(lua_State *L, load *to, const orr_item *item, int meta) {
@@ -347,22 +376,58 @@ static bool next_row(lua_State *L, orr_statement *statement, orr_value *row, int
   return code == ORR_STEP_ROW;
 }
 
+/* A load makes no garbage, only objects: collecting while many of them come in would walk over them again and again. */
+enum { ROWS_BEFORE_PAUSE = 512 };
+
+static void pause_collector(lua_State *L, orr_session *session) {
+#ifdef LUA_GCISRUNNING
+  if (!session->paused && lua_gc(L, LUA_GCISRUNNING, 0)) {
+    lua_gc(L, LUA_GCSTOP, 0);
+    session->paused = true;
+  }
+#else
+  (void)L;
+  (void)session;
+#endif
+}
+
+/* Calls the loop below its `arguments` with the statement held, whatever happens in it; the results are on the stack. */
+static void run_held(lua_State *L, lua_CFunction loop, int arguments, int results, orr_session *session,
+                     orr_statement *statement) {
+  lua_pushcfunction(L, loop);
+  lua_insert(L, 1);
+  orr_statement_hold(statement, true);
+  int status = lua_pcall(L, arguments, results, 0);
+  orr_statement_hold(statement, false);
+  if (session->paused)
+    lua_gc(L, LUA_GCRESTART, 0);
+  session->paused = false;
+  if (status == 0)
+    return;
+  orr_statement_reset(statement);
+  lua_error(L);
+}
+
 /* (session, statement, plan, out, row metatable or nil, populate, most or nil) -> count, done */
 static int run(lua_State *L) {
   orr_session *session = lua_touserdata(L, 1);
   orr_statement *statement = lua_touserdata(L, 2);
   const orr_plan *plan = lua_touserdata(L, 3);
   lua_Integer most = luaL_optinteger(L, 7, -1), count = 0;
-  load to = {session, NULL, 0, 0, lua_toboolean(L, 6), NULL, 0, 0};
+  load to = {session, NULL, 0, 0, lua_toboolean(L, 6), 0, NULL, 0, 0};
   to.row = lua_newuserdata(L, (size_t)plan->columns * sizeof *to.row);
   lua_pushnil(L);
   to.key_box = lua_gettop(L);
   orr_getuservalue(L, 1);
   lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
   to.objects = lua_gettop(L);
+  lua_newtable(L);
+  to.populated = lua_gettop(L);
   to.metas = push_metas(L, plan);
   bool more = true, single = lua_isnil(L, 5);
   while (count != most && (more = next_row(L, statement, to.row, plan->columns))) {
+    if (count == ROWS_BEFORE_PAUSE)
+      pause_collector(L, session);
     if (single)
       push_item(L, &to, plan->items, to.metas);
     else
@@ -383,19 +448,15 @@ static int run(lua_State *L) {
    are read; a statement that is done, or failed, is reset. */
 static int load_rows(lua_State *L) {
   lua_settop(L, 7);
-  orr_session_check(L, 1);
+  orr_session *session = orr_session_check(L, 1);
   orr_statement *statement = orr_statement_check(L, 2);
   orr_plan *plan = orr_box_check(L, 3, &plan_kind);
   luaL_checktype(L, 4, LUA_TTABLE);
   luaL_argcheck(L, plan->items && plan->columns <= statement->columns, 3, "plan of this statement expected");
-  lua_pushcfunction(L, run);
-  lua_insert(L, 1);
-  orr_statement_hold(statement, true);
-  int status = lua_pcall(L, 7, 2, 0);
-  orr_statement_hold(statement, false);
-  if (status != 0 || lua_toboolean(L, 2))
+  run_held(L, run, 7, 2, session, statement);
+  if (lua_toboolean(L, 2))
     orr_statement_reset(statement);
-  return status != 0 ? lua_error(L) : 2;
+  return 2;
 }
 
 /* (session, statement, plan, gather, key columns, out): each row's object, the plan's first item, joins the collection
@@ -411,7 +472,7 @@ static int run_related(lua_State *L) {
     keys[k] = (int)lua_tointeger(L, -1) - 1;
     lua_pop(L, 1);
   }
-  load to = {session, NULL, 0, 0, false, NULL, 0, 0};
+  load to = {session, NULL, 0, 0, false, 0, NULL, 0, 0};
   to.row = lua_newuserdata(L, (size_t)plan->columns * sizeof *to.row);
   lua_pushnil(L);
   to.key_box = lua_gettop(L);
@@ -423,6 +484,8 @@ static int run_related(lua_State *L) {
   to.metas = push_metas(L, plan);
   int top = lua_gettop(L);
   while (next_row(L, statement, to.row, plan->columns)) {
+    if (count == ROWS_BEFORE_PAUSE)
+      pause_collector(L, session);
     push_item(L, &to, plan->items, to.metas);
     orr_collection *list = collection_of_row(L, gather, to.row, keys, collections);
     if (list && !lua_isnil(L, top + 1))
@@ -439,7 +502,7 @@ static int run_related(lua_State *L) {
    `out` gets the objects too. */
 static int load_related(lua_State *L) {
   lua_settop(L, 6);
-  orr_session_check(L, 1);
+  orr_session *session = orr_session_check(L, 1);
   orr_statement *statement = orr_statement_check(L, 2);
   orr_plan *plan = orr_box_check(L, 3, &plan_kind);
   orr_gather *gather = orr_box_check(L, 4, &gather_kind);
@@ -453,18 +516,189 @@ static int load_related(lua_State *L) {
     luaL_argcheck(L, column >= 1 && column <= plan->columns, 5, "result columns expected");
     lua_pop(L, 1);
   }
-  lua_pushcfunction(L, run_related);
-  lua_insert(L, 1);
-  orr_statement_hold(statement, true);
-  int status = lua_pcall(L, 6, 1, 0);
-  orr_statement_hold(statement, false);
+  run_held(L, run_related, 6, 1, session, statement);
   orr_statement_reset(statement);
-  return status != 0 ? lua_error(L) : 1;
+  return 1;
+}
+
+/* ---- rows that bring related objects along ---- */
+
+/* One item of the plan whose objects belong to a relation of another item's objects. */
+typedef struct join_link {
+  int parent;   /* item, from 0 */
+  int relation; /* of the parent's class */
+  bool list;
+  const orr_instance *last; /* parent of the row before: its collection is at hand still */
+} join_link;
+
+typedef struct join_load {
+  load to;
+  const orr_plan *plan;
+  join_link *links; /* of items 1, 2, ...; items[0] is what the query selects */
+  int row;          /* index of the row's first object */
+  int fills;        /* index of the first table: parent to collection, true, or false for "leave alone" */
+  int held;         /* index of the first collection at hand */
+  int lists;
+} join_load;
+
+static void read_link(lua_State *L, const orr_plan *plan, join_link *link) {
+  lua_rawgeti(L, -1, 1);
+  lua_rawgeti(L, -2, 2);
+  link->parent = (int)lua_tointeger(L, -2) - 1;
+  const orr_class *class = plan->items[link->parent].class;
+  link->relation = (int)lua_tointeger(L, -1) - 1 - class->column_count;
+  link->list = class->relations[link->relation].flags & ORR_RELATION_LIST;
+  link->last = NULL;
+  lua_pop(L, 2);
+}
+
+/* Pushes what a parent that is met for the first time holds from now on: a fresh collection, true for a single object,
+   or false where the relation is loaded already. */
+static void push_fill(lua_State *L, const join_link *link, int parent) {
+  orr_instance *object = lua_touserdata(L, parent);
+  int key = orr_user_relation(object->class, link->relation);
+  orr_instance_getuser(L, object, parent, key);
+  bool loaded = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (loaded) {
+    lua_pushboolean(L, 0);
+  } else if (link->list) {
+    orr_collection_new(L, parent, link->relation);
+    lua_pushvalue(L, -1);
+    orr_instance_setuser(L, object, parent, key);
+  } else {
+    lua_pushboolean(L, 1);
+  }
+}
+
+/* Puts what the parent at `parent` holds at `held`. */
+static void hold_fill(lua_State *L, join_load *join, int number, int parent) {
+  join_link *link = &join->links[number];
+  lua_pushvalue(L, parent);
+  lua_rawget(L, join->fills + number);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    push_fill(L, link, parent);
+    lua_pushvalue(L, parent);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, join->fills + number);
+  }
+  lua_replace(L, join->held + number);
+  link->last = lua_touserdata(L, parent);
+}
+
+/* Takes the row's object of item number + 1 into the relation of its parent. */
+static void join_object(lua_State *L, join_load *join, int number) {
+  join_link *link = &join->links[number];
+  int parent = join->row + link->parent, child = join->row + number + 1, held = join->held + number;
+  if (lua_isnil(L, parent))
+    return;
+  if (link->last != lua_touserdata(L, parent))
+    hold_fill(L, join, number, parent);
+  if (link->list) {
+    orr_collection *list = lua_touserdata(L, held);
+    if (list && !lua_isnil(L, child) && (join->lists < 2 || !orr_collection_has(L, list, held, child)))
+      orr_collection_push_item(L, list, held, child);
+  } else if (lua_toboolean(L, held)) {
+    orr_instance *object = lua_touserdata(L, parent);
+    if (lua_isnil(L, child))
+      lua_pushboolean(L, 0);
+    else
+      lua_pushvalue(L, child);
+    orr_instance_setuser(L, object, parent, orr_user_relation(object->class, link->relation));
+  }
+}
+
+/* Pushes a table for each link, then a place for what is held, and reads the links at 5. */
+static void prepare_join(lua_State *L, join_load *join) {
+  int count = (int)join->plan->item_count - 1;
+  luaL_checkstack(L, 3 * count + 30, "joined load");
+  join->fills = lua_gettop(L) + 1;
+  for (int i = 0; i < count; i++)
+    lua_newtable(L);
+  join->held = lua_gettop(L) + 1;
+  for (int i = 0; i < count; i++)
+    lua_pushnil(L);
+  for (int i = 0; i < count; i++) {
+    lua_rawgeti(L, 5, i + 1);
+    read_link(L, join->plan, &join->links[i]);
+    join->lists += join->links[i].list;
+    lua_pop(L, 1);
+  }
+}
+
+/* (session, statement, plan, out, links, populate) */
+static int run_joined(lua_State *L) {
+  orr_statement *statement = lua_touserdata(L, 2);
+  const orr_plan *plan = lua_touserdata(L, 3);
+  join_load join;
+  memset(&join, 0, sizeof join);
+  join.plan = plan;
+  join.to.session = lua_touserdata(L, 1);
+  join.to.populate = lua_toboolean(L, 6);
+  join.to.row = lua_newuserdata(L, (size_t)plan->columns * sizeof *join.to.row);
+  join.links = lua_newuserdata(L, plan->item_count * sizeof *join.links);
+  lua_pushnil(L);
+  join.to.key_box = lua_gettop(L);
+  orr_getuservalue(L, 1);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  join.to.objects = lua_gettop(L);
+  lua_newtable(L);
+  join.to.populated = lua_gettop(L);
+  join.to.metas = push_metas(L, plan);
+  prepare_join(L, &join);
+  lua_newtable(L);
+  int seen = lua_gettop(L), items = (int)plan->item_count, count = 0;
+  join.row = seen + 1;
+  const void *last = NULL;
+  while (next_row(L, statement, join.to.row, plan->columns)) {
+    if (count == ROWS_BEFORE_PAUSE)
+      pause_collector(L, join.to.session);
+    for (int i = 0; i < items; i++)
+      push_item(L, &join.to, &plan->items[i], join.to.metas + i);
+    if (lua_touserdata(L, join.row) != last && !lua_isnil(L, join.row)) {
+      last = lua_touserdata(L, join.row);
+      lua_pushvalue(L, join.row);
+      lua_rawget(L, seen);
+      if (lua_isnil(L, -1)) {
+        lua_pushvalue(L, join.row);
+        lua_rawseti(L, 4, ++count);
+        lua_pushvalue(L, join.row);
+        lua_pushboolean(L, 1);
+        lua_rawset(L, seen);
+      }
+      lua_settop(L, seen + items);
+    }
+    for (int i = 0; i + 1 < items; i++)
+      join_object(L, &join, i);
+    lua_settop(L, seen);
+  }
+  lua_pushinteger(L, count);
+  return 1;
+}
+
+/* core.load_joined(session, statement, plan, out, links, populate) -> count. The plan's first item is what is selected:
+   each of its objects comes into `out` once. links[i] = { item, attribute number }: the objects of item i + 1 belong to
+   that relation of that item's objects. */
+static int load_joined(lua_State *L) {
+  lua_settop(L, 6);
+  orr_session *session = orr_session_check(L, 1);
+  orr_statement *statement = orr_statement_check(L, 2);
+  orr_plan *plan = orr_box_check(L, 3, &plan_kind);
+  luaL_checktype(L, 4, LUA_TTABLE);
+  luaL_checktype(L, 5, LUA_TTABLE);
+  luaL_argcheck(L, plan->items && plan->columns <= statement->columns, 3, "plan of this statement expected");
+  luaL_argcheck(L, orr_rawlen(L, 5) + 1 == plan->item_count, 5, "a link for each further item expected");
+  for (size_t i = 0; i < plan->item_count; i++)
+    luaL_argcheck(L, plan->items[i].class != NULL, 3, "a plan of objects expected");
+  run_held(L, run_joined, 6, 1, session, statement);
+  orr_statement_reset(statement);
+  return 1;
 }
 
 void orr_load_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"plan", new_plan},         {"load", load_rows}, {"gather", new_gather},
-                                       {"load_related", load_related}, {NULL, NULL}};
+                                       {"load_related", load_related}, {"load_joined", load_joined}, {NULL, NULL}};
   orr_box_define(L, &plan_kind, NULL, NULL);
   lua_pop(L, 1);
   orr_box_define(L, &gather_kind, NULL, NULL);

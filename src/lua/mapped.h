@@ -46,7 +46,8 @@ enum {
   ORR_COLUMN_BIND = 16,          /* its type has a bind function */
   ORR_COLUMN_RESULT = 32,        /* its type has a result function */
   ORR_COLUMN_MUTABLE = 64,       /* what it reads as can change in place (JSON) */
-  ORR_COLUMN_ONUPDATE = 128
+  ORR_COLUMN_ONUPDATE = 128,
+  ORR_COLUMN_EVENTS = 256 /* somebody listens to changes: see orr_attribute_event() */
 };
 
 typedef struct orr_attribute {
@@ -58,7 +59,10 @@ enum {
   ORR_RELATION_LIST = 1,        /* its value is a collection */
   ORR_RELATION_SAVE_UPDATE = 2, /* cascades into the session */
   ORR_RELATION_VIEWONLY = 4,
-  ORR_RELATION_LOAD_OLD = 8     /* the replaced value must be known: load it before a change */
+  ORR_RELATION_LOAD_OLD = 8,    /* the replaced value must be known: load it before a change */
+  ORR_RELATION_SYNC_KEYS = 16,  /* a changed key is written to the children's foreign keys here, not by the database */
+  ORR_RELATION_ORPHANS = 64,    /* delete-orphan: what it lets go of is deleted, or not saved */
+  ORR_RELATION_EVENTS = 32      /* somebody listens to changes: see orr_attribute_event() */
 };
 
 enum { ORR_MAX_KEY = 32 }; /* columns of a primary key; the mapper refuses more */
@@ -99,6 +103,8 @@ struct orr_class {
   orr_name *names;    /* hash by address */
   uint32_t name_room; /* a power of two */
   bool simple_key;    /* one column of an integer kind */
+  int version;        /* the column that counts changes of a row, -1 where there is none */
+  bool version_hook;  /* the script makes the versions */
   uint32_t group;     /* of its table, see orr_world */
 };
 
@@ -201,6 +207,9 @@ void orr_instance_settle(lua_State *L, orr_instance *object, int index);
 /* The key of an object from its columns (old values first when `stored`), as `count` values; false where a part is
    missing. The values borrow from the object. */
 bool orr_instance_key(lua_State *L, orr_instance *object, int index, bool stored, orr_value *out);
+/* Lets validators and listeners see a change, before it is made, of the attribute (columns, then relations) of the
+   object at `index`: they may replace the value at `value`. `event`: "set", "append" or "remove". */
+void orr_attribute_event(lua_State *L, int index, int attribute, int value, const char *event);
 /* Raises an ArgumentError "Class.name: ..." for an attribute number. */
 int orr_attribute_error(lua_State *L, const orr_class *class, int attribute, const char *kind, const char *message);
 
@@ -245,6 +254,7 @@ orr_collection *orr_collection_new(lua_State *L, int owner, int relation);
 /* Adds or removes without events towards the other side; for it and for loaders. The collection is at `index`. */
 void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int item);
 bool orr_collection_take_item(lua_State *L, orr_collection *list, int index, int item);
+bool orr_collection_has(lua_State *L, orr_collection *list, int index, int item);
 /* Remembers the items as they are, once, before a first change. */
 void orr_collection_keep(lua_State *L, orr_collection *list, int index);
 /* Forgets the remembered items. */
@@ -262,8 +272,7 @@ struct orr_session {
   orr_identity map;
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
-  bool flushing;
-  lua_State *sweeping; /* while the map sweeps: where the objects can be seen */
+  bool paused; /* a running load has stopped the collector */
 };
 
 /* User value of a session: */
@@ -291,6 +300,10 @@ void orr_session_watch(lua_State *L, orr_session *session, orr_instance *object,
 void orr_session_user(lua_State *L, const orr_session *session);
 /* Pushes the object of a key, or returns NULL and pushes nothing. `objects` is the index of the weak table. */
 orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key *key, int objects);
+/* The slot of a key, made where it is new; the object of a dead one is taken over by whoever is seated next. */
+uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *key, int objects);
+/* Makes the object at `index` the persistent one of a slot. */
+void orr_session_seat(lua_State *L, orr_session *session, orr_instance *object, int index, uint32_t slot, int objects);
 /* Enters the persistent object at `index` under a key. A dead object's slot is taken over. */
 void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object, int index, const orr_key *key, int objects);
 /* Takes the object out of the identity map, where it is what stands there. */

@@ -189,21 +189,21 @@ static const char **push_names(lua_State *L, int index, size_t count) {
   return names;
 }
 
-/* schema:add_foreign_key(table, { positions }, "table" or "schema.table", { names } [, by alter]) -> number
- */
+/* schema:add_foreign_key(table, { positions }, "table" or "schema.table", { keys or names } [, by alter
+   [, names only]]) -> number */
 static int add_foreign_key(lua_State *L) {
   orr_schema *schema = check_schema(L);
   orr_error error;
   orr_error_clear(&error);
   uint32_t table = check_table(L, 2, schema);
   const char *target = luaL_checkstring(L, 4);
-  bool by_alter = lua_toboolean(L, 6);
+  bool by_alter = lua_toboolean(L, 6), by_name = lua_toboolean(L, 7);
   orr_columns columns = push_table_columns(L, 3, schema, table);
   const char **names = push_names(L, 5, columns.count);
-  return push_made(
-      L,
-      orr_schema_add_foreign_key(schema, table, columns.at, columns.count, target, names, by_alter, &error),
-      &error);
+  return push_made(L,
+                   orr_schema_add_foreign_key(schema, table, columns.at, columns.count, target, names,
+                                              by_alter, by_name, &error),
+                   &error);
 }
 
 /* schema:freeze(table) */

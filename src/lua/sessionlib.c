@@ -166,20 +166,28 @@ orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key
   return object;
 }
 
-void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object, int index, const orr_key *key,
-                       int objects) {
+uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *key, int objects) {
+  bool found;
   liveness where = {L, objects};
-  luaL_checkstack(L, 4, "identity map");
-  uint32_t slot = orr_identity_find(&session->map, key);
-  if (!slot)
-    slot = orr_identity_insert(&session->map, key, is_alive, &where);
+  uint32_t slot = orr_identity_claim(&session->map, key, is_alive, &where, &found);
   if (!slot)
     luaL_error(L, "not enough memory");
+  return slot;
+}
+
+void orr_session_seat(lua_State *L, orr_session *session, orr_instance *object, int index, uint32_t slot, int objects) {
   lua_pushvalue(L, index);
   lua_rawseti(L, objects, (int)slot);
+  session->map.stamp++;
   object->session = session->number;
   object->state = ORR_PERSISTENT;
   object->slot = slot;
+}
+
+void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object, int index, const orr_key *key,
+                       int objects) {
+  luaL_checkstack(L, 4, "identity map");
+  orr_session_seat(L, session, object, index, orr_session_claim(L, session, key, objects), objects);
 }
 
 void orr_session_leave(lua_State *L, orr_session *session, const orr_instance *object, int objects) {
@@ -304,6 +312,22 @@ static const list_of LISTS[] = {{"new", ORR_SESSION_NEW, offsetof(orr_session, n
                                 {"watched", ORR_SESSION_WATCHED, offsetof(orr_session, watched_count)},
                                 {NULL, 0, 0}};
 
+/* Whether the entry on top of a list stands for an object: an expired one stays in the list of changed ones until the
+   flush, and may come in again. `seen` is the set of those that came before. */
+static bool is_listed(lua_State *L, int seen, int field) {
+  const orr_instance *object = lua_touserdata(L, -1);
+  if (!object || field != ORR_SESSION_DIRTY)
+    return object != NULL;
+  lua_pushvalue(L, -1);
+  lua_rawget(L, seen);
+  bool known = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  lua_pushvalue(L, -1);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, seen);
+  return !known && object->flags & ORR_DIRTY;
+}
+
 /* core.list(session, "new" | "dirty" | "deleted" | "watched") -> fresh array */
 static int list(lua_State *L) {
   orr_session *session = check(L, 1);
@@ -316,13 +340,15 @@ static int list(lua_State *L) {
   memcpy(&count, (char *)session + which->count, sizeof count);
   lua_rawgeti(L, user_at(L, 1), which->field);
   lua_newtable(L);
+  int table = lua_gettop(L);
+  lua_newtable(L);
   for (uint32_t i = 1, n = 0; i <= count; i++) {
-    lua_rawgeti(L, -2, (int)i);
-    if (lua_toboolean(L, -1))
-      lua_rawseti(L, -2, (int)++n);
-    else
-      lua_pop(L, 1);
+    lua_rawgeti(L, table - 1, (int)i);
+    if (is_listed(L, table + 1, which->field))
+      lua_rawseti(L, table, (int)++n);
+    lua_settop(L, table + 1);
   }
+  lua_settop(L, table);
   return 1;
 }
 
@@ -429,6 +455,14 @@ static void attach(lua_State *L, orr_session *session, int index) {
     attach_stored(L, session, object, index);
   else
     attach_new(L, session, object, index);
+}
+
+/* core.attach(session, object): a new object that counts as loaded just now. Nothing else may have its key. */
+static int attach_loaded(lua_State *L) {
+  orr_session *session = orr_session_check(L, 1);
+  orr_instance *object = orr_instance_check(L, 2);
+  attach_stored(L, session, object, 2);
+  return 0;
 }
 
 typedef struct worklist {
@@ -783,6 +817,7 @@ void orr_session_open(lua_State *L) {
       {"delete", delete},       {"expunge", expunge},       {"close", close},         {"expire_all", expire_all},
       {"committed", committed}, {"rolled_back", rolled_back}, {"is_settled", is_settled}, {"is_deleting", is_deleting},
       {"deeds", deeds},
+      {"attach", attach_loaded},
       {NULL, NULL}};
   orr_box_define(L, &orr_session_kind, NULL, NULL);
   lua_pop(L, 1);

@@ -1,0 +1,138 @@
+--- diagnosis: what a script is told beside the database's own words: the name that was meant, what to do about a violated
+-- constraint, and, where values are hidden, no values. Asks the database for its schema, and only after a fault.
+local import = ...
+local errors = import "errors"
+
+local diagnosis = {}
+
+-- ---- names ----
+
+-- All values of one column of a query; none where the database cannot say.
+local function column_of(conn, sql, ...)
+  local ok, names = pcall(function(...)
+    local stmt = conn.dbc:prepare(sql)
+    stmt:bind({ ... }, select("#", ...), {})
+    return (stmt:fetch_column(1))
+  end, ...)
+  return ok and names or {}
+end
+
+-- Table names in a statement: the words of it that are tables of the database.
+local function tables_in(sql, tables)
+  local known, found, seen = {}, {}, {}
+  for _, name in ipairs(tables) do
+    known[name:lower()] = name
+  end
+  for word in sql:gmatch("[%w_\128-\255]+") do
+    local name = known[word:lower()]
+    if name and not seen[name] then
+      seen[name] = true
+      found[#found + 1] = name
+    end
+  end
+  return found
+end
+
+local function columns_of(conn, tables)
+  local names = {}
+  for _, tbl in ipairs(tables) do
+    for _, name in ipairs(column_of(conn, conn.engine.driver.column_names, tbl)) do
+      names[#names + 1] = name
+    end
+  end
+  return names
+end
+
+local function without_schema(name)
+  return name:match("([^.]+)$") or name
+end
+
+-- Each text of a fault that names something unknown, and the names that it may have meant. SQLite's words; others may add
+-- theirs.
+local UNKNOWN = {
+  { "no such table: (.+)$", function(conn)
+    local tables = column_of(conn, conn.engine.driver.table_names)
+    if #tables == 0 then
+      return {}, "; this database has no tables (metadata:create_all(engine) makes them)"
+    end
+    return tables
+  end },
+  { "no such column: (.+)$", function(conn, err)
+    return columns_of(conn, tables_in(err.statement or "", column_of(conn, conn.engine.driver.table_names)))
+  end },
+  { "has no column named (.+)$", function(conn, err)
+    return columns_of(conn, { err.message:match("^table (.+) has no column named ") })
+  end },
+  { "no such function: (.+)$", function(conn)
+    return column_of(conn, conn.engine.driver.function_names)
+  end },
+}
+
+local function name_near(err, conn)
+  for _, entry in ipairs(UNKNOWN) do
+    local name = err.message:match(entry[1])
+    if name then
+      local names, else_say = entry[2](conn, err)
+      local near = errors.nearest(without_schema(name), names)
+      return near and ("; did you mean '%s'?"):format(near) or else_say or errors.hint("", names)
+    end
+  end
+end
+
+-- ---- constraints ----
+
+local function place_of(err)
+  local columns = err.columns and table.concat(err.columns, ", ")
+  return columns and err.table and err.table .. " (" .. columns .. ")" or err.table
+end
+
+local CONSTRAINTS = {
+  unique = function(err)
+    return ("another row of %s has the same value; change it, or use on_conflict_do_update() or on_conflict_do_nothing()")
+      :format(place_of(err) or "the table")
+  end,
+  ["primary key"] = function(err)
+    return ("a row of %s has this primary key already; leave the key out where the database makes it, or update that row")
+      :format(place_of(err) or "the table")
+  end,
+  ["not null"] = function(err)
+    return ("%s takes no NULL: give it a value or a default"):format(place_of(err) or "a column")
+  end,
+  ["foreign key"] = function()
+    return "a row refers to one that does not exist, or a row was deleted that others refer to; write the referred row "
+      .. "first, or delete or change those that refer to it"
+  end,
+  check = function()
+    return "the values do not fulfil a CHECK of the table"
+  end,
+}
+
+--- Adds to a fault of the database what is known about its reason: a near name to its message, and a `hint`.
+---@param err table
+---@param conn table the connection that it happened on
+function diagnosis.explain(err, conn)
+  if rawget(err, "hint") then
+    return
+  end
+  local advise = CONSTRAINTS[rawget(err, "constraint") or false]
+  if advise then
+    err.hint = advise(err)
+  elseif conn.engine.driver and conn.dbc:is_open() then
+    local near = name_near(err, conn)
+    if near and near ~= "" then
+      err.hint = near:gsub("^; ", "")
+      err.message = err.message .. near
+    end
+  end
+end
+
+--- Takes the values out of an error, for engines with hide_parameters.
+---@param err table
+function diagnosis.hide_values(err)
+  if rawget(err, "params") then
+    err.params = nil
+  end
+  err.message = err.message:gsub("^(parameter .-), got .*$", "%1 (its value is hidden)")
+end
+
+return diagnosis

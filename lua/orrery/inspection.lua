@@ -1,0 +1,253 @@
+--- inspection: what is known of an object (its state, what it has loaded, what was changed) and of a class (its columns
+-- and relationships). Only looks: it neither loads nor changes anything.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local mapper_module = import "mapper"
+
+local inspection = {}
+
+-- ---- history ----
+
+---@class orrery.History
+---@field added any[]
+---@field unchanged any[]
+---@field deleted any[]
+
+local function history(added, unchanged, deleted)
+  return { added = added, unchanged = unchanged, deleted = deleted }
+end
+
+local function one(value)
+  if value == nil then
+    return { core.null }
+  end
+  return { value }
+end
+
+local function column_history(object, mapper, key, number)
+  if not core.is_given(object, number) then
+    return history({}, {}, {})
+  end
+  local value, old = core.peek(object, number), core.old(object, number)
+  local state = core.state(object)
+  if state == "transient" or state == "pending" then
+    return history(one(value), {}, {})
+  elseif old == nil then
+    return history({}, one(value), {})
+  elseif old == false then
+    return history(one(value), {}, {})
+  end
+  local stored = core.stored(object, number)
+  if old == stored or (old == core.null and stored == nil) then
+    return history({}, one(value), {})
+  elseif old ~= core.null then
+    old = mapper.attributes[key].origin.type:from_db(old)
+  end
+  return history(one(value), {}, one(old))
+end
+
+local function set_of(items)
+  local set = {}
+  for _, item in ipairs(items) do
+    set[item] = true
+  end
+  return set
+end
+
+local function difference(items, set, wanted)
+  local list = {}
+  for _, item in ipairs(items) do
+    if (set[item] or false) == wanted then
+      list[#list + 1] = item
+    end
+  end
+  return list
+end
+
+local function items_of(object, property, number)
+  local value = core.peek(object, number)
+  if property.uselist then
+    return value and value:to_table() or {}, value and core.collection_old(value)
+  end
+  local old = core.old(object, number)
+  return { value }, old ~= nil and { old or nil } or nil
+end
+
+local function relation_history(object, property, number)
+  if not core.is_given(object, number) then
+    return history({}, {}, {})
+  end
+  local now, before = items_of(object, property, number)
+  local state = core.state(object)
+  if state == "transient" or state == "pending" then
+    before = {}
+  end
+  if not before then
+    return history({}, now, {})
+  end
+  local old, new = set_of(before), set_of(now)
+  return history(difference(now, old, false), difference(now, old, true), difference(before, new, false))
+end
+
+-- ---- an object ----
+
+---@class orrery.AttributeState
+---@field key string
+---@field value any what is loaded, or nil
+---@field loaded boolean
+---@field history orrery.History
+
+local function attribute_state(object, mapper, key)
+  local number = mapper:number_of(key)
+  if not number then
+    errors.raise("ArgumentError", "inspect(): %s has no attribute '%s'%s", mapper.name, tostring(key),
+      errors.hint(tostring(key), mapper:attribute_names()))
+  end
+  local property = mapper.relationships_by_key[key]
+  local value = core.peek(object, number)
+  return { key = key, value = value, loaded = core.is_given(object, number),
+    history = property and relation_history(object, property, number) or column_history(object, mapper, key, number) }
+end
+
+local function unloaded(object, mapper)
+  local names = {}
+  for number, key in ipairs(mapper:attribute_names()) do
+    if not core.is_given(object, number) then
+      names[#names + 1] = key
+    end
+  end
+  return names
+end
+
+local function identity(object, mapper)
+  local state, key = core.state(object), {}
+  if state == "transient" or state == "pending" then
+    return nil
+  end
+  for position, number in ipairs(mapper:key_numbers()) do
+    key[position] = core.stored(object, number)
+  end
+  return key
+end
+
+local function is_modified(object, mapper)
+  local state = core.state(object)
+  for _, key in ipairs(mapper:attribute_names()) do
+    local about = attribute_state(object, mapper, key).history
+    if (about.added[1] ~= nil or about.deleted[1] ~= nil) and (state ~= "transient" or about.added[1] ~= core.null) then
+      return true
+    end
+  end
+  return false
+end
+
+local STATES = { "transient", "pending", "persistent", "deleted", "detached" }
+local READ = {
+  state = function(object) return (core.state(object)) end,
+  modified = is_modified,
+  unloaded = unloaded,
+  identity = identity,
+  session = function(object) return core.session_of(object) end,
+  object = function(object) return object end,
+  class = function(_, mapper) return mapper.class end,
+  attrs = function(object, mapper)
+    return setmetatable({}, { __index = function(_, key) return attribute_state(object, mapper, key) end })
+  end,
+}
+for _, name in ipairs(STATES) do
+  READ[name] = function(object) return core.state(object) == name end
+end
+
+local function refuse(what, key, known)
+  errors.raise("ArgumentError", "inspect(%s) has no '%s'%s", what, tostring(key),
+    errors.hint(tostring(key), errors.sorted_keys(known)))
+end
+
+---@class orrery.ObjectState
+---@field state string "transient", "pending", "persistent", "deleted" or "detached"
+---@field transient boolean
+---@field pending boolean
+---@field persistent boolean
+---@field deleted boolean
+---@field detached boolean
+---@field modified boolean
+---@field unloaded string[]
+---@field identity any[]?
+---@field session orrery.Session?
+---@field attrs table<string, orrery.AttributeState>
+
+local function object_state(object, mapper)
+  return setmetatable({}, {
+    __index = function(_, key)
+      local read = READ[key]
+      if not read then
+        refuse("object", key, READ)
+      end
+      return read(object, mapper)
+    end,
+    __tostring = function() return ("%s object of %s"):format((core.state(object)), mapper.name) end,
+  })
+end
+
+-- ---- a class ----
+
+local CLASS = {
+  name = function(mapper) return mapper.name end,
+  class = function(mapper) return mapper.class end,
+  table = function(mapper) return mapper.table end,
+  attributes = function(mapper) return mapper:attribute_names() end,
+  columns = function(mapper)
+    local columns = {}
+    for position, key in ipairs(mapper.column_keys) do
+      columns[position] = mapper:attribute(key)
+    end
+    return columns
+  end,
+  primary_key = function(mapper)
+    local columns = {}
+    for position, number in ipairs(mapper:key_numbers()) do
+      columns[position] = mapper:attribute(mapper.column_keys[number])
+    end
+    return columns
+  end,
+  relationships = function(mapper)
+    local list = {}
+    for position, property in ipairs(mapper.relationships) do
+      list[position] = { key = property.key, target = property.mapper.class, direction = property.direction,
+        uselist = property.uselist, secondary = property.secondary,
+        back_populates = property.reverse and property.reverse.key }
+    end
+    return list
+  end,
+}
+
+local function class_state(mapper)
+  return setmetatable({}, {
+    __index = function(_, key)
+      local read = CLASS[key]
+      if not read then
+        refuse("class", key, CLASS)
+      end
+      return read(mapper)
+    end,
+    __tostring = function() return "mapper of " .. mapper.name end,
+  })
+end
+
+--- What is known of an object, or of a class (which is configured then).
+---@param subject userdata
+---@return orrery.ObjectState
+function inspection.inspect(subject)
+  local mapper = mapper_module.of_object(subject)
+  if mapper then
+    return object_state(subject, mapper)
+  elseif core.is_class(subject) then
+    mapper = mapper_module.of(subject)
+    mapper:configure()
+    return class_state(mapper)
+  end
+  errors.raise("ArgumentError", "inspect(): an object or a mapped class expected, got %s", errors.show(subject))
+end
+
+return inspection

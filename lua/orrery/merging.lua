@@ -1,0 +1,150 @@
+--- merging: session:merge: the state of objects from elsewhere is copied onto the session's own objects of the same
+-- keys, along the relationships whose cascade has "merge".
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local mapper_module = import "mapper"
+
+local merging = {}
+local unpack = table.unpack or unpack
+
+-- The primary key of an object as an array, nil where a part is missing.
+local function key_of(mapper, object)
+  local key = {}
+  for position, number in ipairs(mapper:key_numbers()) do
+    local value = core.stored(object, number)
+    if value == nil then
+      return nil
+    end
+    key[position] = value
+  end
+  return key
+end
+
+local function check_clean(mapper, object)
+  local state, _, dirty = core.state(object)
+  if state == "transient" or state == "pending" then
+    errors.raise("InvalidRequestError", "session:merge(): with load = false the object must have come from a session; this one "
+      .. "of class '%s' was never stored", mapper.name)
+  elseif dirty then
+    errors.raise("InvalidRequestError", "session:merge(): with load = false the object must be unchanged; flush it first, or "
+      .. "merge without load = false")
+  end
+end
+
+-- The session's object for one from elsewhere that counts as read from the database just now.
+local function adopt(session, mapper, given, key)
+  check_clean(mapper, given)
+  local present = core.find(session[1], mapper.class, unpack(key))
+  if present then
+    return present, false
+  end
+  local copy = core.new(mapper.class)
+  for number in ipairs(mapper.column_keys) do
+    if core.is_given(given, number) then
+      core.set_stored(copy, given, number)
+    end
+  end
+  core.attach(session[1], copy)
+  return copy, true
+end
+
+local function find(session, mapper, key)
+  return key and session:get(mapper.class, #key == 1 and key[1] or key)
+end
+
+local function check_version(mapper, given, own)
+  local number = mapper:version_number()
+  if number and core.is_given(given, number) and core.is_given(own, number)
+    and core.stored(given, number) ~= core.stored(own, number) then
+    errors.raise("StaleDataError", "session:merge(): the version of this object of class '%s' is %s, the row's is %s; the row was "
+      .. "changed since the object was loaded", mapper.name, tostring(core.stored(given, number)), tostring(core.stored(own, number)))
+  end
+end
+
+local function copy_columns(mapper, given, own)
+  check_version(mapper, given, own)
+  for number, key in ipairs(mapper.column_keys) do
+    if core.is_given(given, number) then
+      own[key] = core.peek(given, number)
+    end
+  end
+end
+
+-- The session's object for `given`; a new pair is queued, so that its relationships follow.
+local function counterpart(work, given)
+  local known = work.own[given]
+  if known then
+    return known
+  elseif core.session_of(given) == work.session then
+    work.own[given] = given
+    return given
+  end
+  local mapper = mapper_module.of_object(given)
+  local key, own = key_of(mapper, given), nil
+  if work.load then
+    own = find(work.session, mapper, key)
+    if not own then
+      own = core.new(mapper.class)
+      work.session:add(own)
+    end
+    work.own[given] = own
+    copy_columns(mapper, given, own)
+  else
+    own = adopt(work.session, mapper, given, key or {})
+    work.own[given] = own
+  end
+  work.queue[#work.queue + 1] = given
+  return own
+end
+
+local function merged_items(work, property, value)
+  if not property.uselist then
+    return value ~= nil and counterpart(work, value) or nil
+  end
+  local items, seen = {}, {}
+  for _, item in value do
+    local own = counterpart(work, item)
+    if not seen[own] then
+      seen[own] = true
+      items[#items + 1] = own
+    end
+  end
+  return items
+end
+
+local function merge_relationships(work, given)
+  local mapper, own = mapper_module.of_object(given), work.own[given]
+  for position, property in ipairs(mapper.relationships) do
+    local number = #mapper.column_keys + position
+    if property.cascade.merge and core.is_given(given, number) then
+      local items = merged_items(work, property, core.peek(given, number))
+      if work.load then
+        own[property.key] = items
+      elseif not core.is_given(own, number) then
+        core.set_loaded(own, number, items)
+      end
+    end
+  end
+end
+
+local OPTIONS = { load = true }
+
+--- The session's object that has what `given` has; `given` itself stays outside.
+---@param session orrery.Session
+---@param given userdata
+---@param options? { load: boolean } load = false: take the given state as what the database holds, without asking it
+---@return userdata
+function merging.merge(session, given, options)
+  options = errors.check_options(options, OPTIONS, "session:merge()")
+  local work = { session = session, load = options.load ~= false, own = {}, queue = {} }
+  local own = counterpart(work, given)
+  local position = 1
+  while work.queue[position] do
+    merge_relationships(work, work.queue[position])
+    position = position + 1
+  end
+  return own
+end
+
+return merging

@@ -1,0 +1,91 @@
+-- session:merge: the state of objects from elsewhere on the session's own ones.
+local orm = require "orrery"
+local library = require "spec.support.library"
+local database = require "spec.support.database"
+local raises = require "spec.support.raises"
+local rows = database.rows
+
+describe("merge", function()
+  it("makes a new object where no row has the key, or there is none", function()
+    local lib = library.open()
+    local keyed = lib.session:merge(lib.Author { id = 9, name = "nine" })
+    local keyless = lib.session:merge(lib.Author { name = "new" })
+    lib.session:commit()
+    assert.same({ "9|nine", "10|new" }, rows(lib.engine, "SELECT * FROM author WHERE id > 2 ORDER BY id"))
+    assert.same({ 9, 10 }, { keyed.id, keyless.id })
+  end)
+
+  it("gives an object of the session back as it is", function()
+    local lib = library.open()
+    local book = lib.session:get(lib.Book, 1)
+    book.title = "x"
+    assert.equal(book, lib.session:merge(book))
+    assert.equal("x", book.title)
+  end)
+
+  it("writes NULL where the object says so, and leaves alone what it does not mention", function()
+    local lib = library.open()
+    local merged = lib.session:merge(lib.Book { id = 1, year = orm.null })
+    assert.is_nil(merged.year)
+    assert.equal("b1", merged.title)
+  end)
+
+  it("follows a graph, with each object once", function()
+    local lib = library.open()
+    local tag = lib.Tag { id = 1, name = "T" }
+    local author = lib.Author { id = 1, name = "A",
+      books = { lib.Book { id = 1, title = "B", tags = { tag } }, lib.Book { title = "new", tags = { tag } } } }
+    local merged = lib.session:merge(author)
+    lib.session:commit()
+    assert.equal(lib.session:get(lib.Author, 1), merged)
+    assert.equal(merged.books[1].tags[1], merged.books[2].tags[1])
+    assert.same({ "1|1|B|2000", "2|NULL|b2|2000", "5|1|new|NULL" },
+      rows(lib.engine, "SELECT * FROM book WHERE id IN (1, 2, 5) ORDER BY id"))
+    assert.equal("transient", orm.inspect(author).state)
+    assert.equal("transient", orm.inspect(tag).state)
+  end)
+
+  it("takes the scalar side, and nil for one that was assigned", function()
+    local lib = library.open()
+    local merged = lib.session:merge(lib.Book { id = 1, author = lib.Author { id = 2, name = "two" } })
+    lib.session:flush()
+    assert.equal(2, merged.author_id)
+    assert.equal("two", lib.session:get(lib.Author, 2).name)
+    local given = lib.Book { id = 1 }
+    given.author = nil
+    assert.is_nil(lib.session:merge(given).author)
+  end)
+
+  it("does not follow a relationship without the cascade", function()
+    local lib = library.open { author = { cascade = "save-update" } }
+    local merged = lib.session:merge(lib.Book { id = 1, author = lib.Author { id = 2 } })
+    assert.equal(1, merged.author.id)
+  end)
+
+  it("moves objects between sessions: a cache in one session fills another", function()
+    local lib = library.open(nil, { expire_on_commit = false })
+    local author = lib.session:get(lib.Author, 1)
+    assert.equal(2, #author.books)
+    lib.session:close()
+    local other = orm.Session(lib.engine)
+    lib.record:take()
+    local copy = other:merge(author, { load = false })
+    assert.same({ "a1", "b1", "b2" }, { copy.name, copy.books[1].title, copy.books[2].title })
+    assert.equal(copy.books[1], other:get(lib.Book, 1))
+    assert.same({}, lib.record:take())
+    assert.same({}, other.dirty)
+    copy.name = "changed"
+    other:commit()
+    assert.same({ "changed" }, rows(lib.engine, "SELECT name FROM author WHERE id = 1"))
+  end)
+
+  it("refuses a changed object with load = false, and what is no object", function()
+    local lib = library.open()
+    local other = orm.Session(lib.engine)
+    local book = other:get(lib.Book, 1)
+    book.title = "x"
+    raises("InvalidRequestError", "unchanged", lib.session.merge, lib.session, book, { load = false })
+    raises("UnmappedInstanceError", "merge", lib.session.merge, lib.session, {})
+    raises("ArgumentError", "'load'", lib.session.merge, lib.session, lib.Book {}, { laod = false })
+  end)
+end)
