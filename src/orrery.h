@@ -11,19 +11,21 @@
 #endif
 
 /* Opens Orrery in a state and leaves its module table on the stack (returns 1), as every lua_CFunction of a
-   module does: luaL_requiref(L, "orrery", luaopen_orrery, 0), or require "orrery" from a script. Reads no file;
-   needs the base, string, table, math and coroutine libraries at load. */
+   module does: luaL_requiref(L, "orrery", luaopen_orrery, 0), or require "orrery" from a script. Reads no
+   file; needs the base, string, table, math and coroutine libraries at load. */
 ORR_API int luaopen_orrery(lua_State *L);
 
 /* ---- a database that the host has open already ---- */
 
 enum {
-  ORR_BORROW = 0, /* the handle stays the host's, who closes it after the engine was disposed or the state closed */
-  ORR_OWN = 1     /* the handle is closed with the engine; the host's again where the call raises */
+  ORR_BORROW =
+      0, /* the handle stays the host's, who closes it after the engine was disposed or the state closed */
+  ORR_OWN = 1 /* the handle is closed with the engine; the host's again where the call raises */
 };
 
-/* Pushes an engine over an open `sqlite3 *`, which all its connections share. The handle's settings are kept. Raises an
-   error object (call it protected) where the handle is of another copy of SQLite than Orrery's. Needs sqlite3.h. */
+/* Pushes an engine over an open `sqlite3 *`, which all its connections share. The handle's settings are kept.
+   Raises an error object (call it protected) where the handle is of another copy of SQLite than Orrery's.
+   Needs sqlite3.h. */
 #define orr_push_engine(L, db, how) orr_push_engine_of(L, db, how, sqlite3_libversion())
 
 /* The same; `version` is what sqlite3_libversion() returns in the library that opened the handle. */
@@ -33,12 +35,12 @@ ORR_API void orr_push_engine_of(lua_State *L, void *db, int how, const char *ver
 
 struct orr_connection;
 
-/* The connection at `index` (engine:connect(), session:connection()), or NULL where there is none. Never raises. It
-   lives until it is closed. */
+/* The connection at `index` (engine:connect(), session:connection()), or NULL where there is none. Never
+   raises. It lives until it is closed. */
 ORR_API struct orr_connection *orr_to_connection(lua_State *L, int index);
 
-/* Makes the statement that runs on a connection fail soon, with an OperationalError; nothing happens where none runs.
-   From any thread, while the connection stays open. */
+/* Makes the statement that runs on a connection fail soon, with an OperationalError; nothing happens where
+   none runs. From any thread, while the connection stays open. */
 ORR_API void orr_interrupt(struct orr_connection *connection);
 
 #endif

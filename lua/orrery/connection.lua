@@ -63,13 +63,13 @@ end
 local OPTIONS = { isolation_level = true, readonly = true, timeout = true, yield_per = true }
 
 local function check_seconds(value, call)
-  if value ~= nil and (type(value) ~= "number" or not (value >= 0)) then
+  if value ~= nil and (type(value) ~= "number" or value < 0 or value ~= value) then
     errors.raise("ArgumentError", "%s: timeout is a number of seconds, 0 for no limit; got %s", call, errors.show(value))
   end
 end
 
 local function check_size(value, call)
-  if value ~= nil and (type(value) ~= "number" or not (value >= 1)) then
+  if value ~= nil and (type(value) ~= "number" or value < 1 or value ~= value) then
     errors.raise("ArgumentError", "%s: yield_per is a number of rows from 1, got %s", call, errors.show(value))
   end
 end

@@ -3,6 +3,7 @@
 -- text of all of them is ddl.lua's.
 local import = ...
 local errors = import "errors"
+local core = import "core"
 local expression = import "expression"
 local functions = import "functions"
 local joining = import "joining"
@@ -36,6 +37,8 @@ function constraint.arguments(call, allowed, ...)
   return arguments, count, errors.check_options(options, allowed, call)
 end
 
+local UTF8 = core.type(core.kinds.TEXT)
+
 --- A name of a table, column or constraint; raises for what is none.
 ---@param name any
 ---@param where string
@@ -44,6 +47,8 @@ function constraint.check_name(name, where)
   if type(name) ~= "string" or name == "" or name:find("\0", 1, true) then
     errors.raise("ArgumentError", "%s: a name is a string that is not empty and has no NUL byte, got %s", where,
       errors.show(name))
+  elseif not pcall(core.take, UTF8, name) then
+    errors.raise("ArgumentError", "%s: a name is text in UTF-8, got %s", where, errors.show(name))
   end
   return name
 end
@@ -419,7 +424,7 @@ end
 
 -- ---- indexes ----
 
-local INDEX_OPTIONS = { unique = 1, where = 1, info = 1, comment = 1 }
+local INDEX_OPTIONS = { unique = 1, where = 1, sqlite_where = 1, info = 1, comment = 1 }
 
 -- Names stay names until the table is known.
 local function check_index_part(value, position)
@@ -440,8 +445,12 @@ end
 
 local function new_index(call, parts, options)
   check_flag(options, "unique", call)
+  local where = options.where
+  if where == nil then
+    where = options.sqlite_where
+  end
   return new("index", "Index()", options, { given = {}, parts = parts, unique = options.unique or false,
-    where = options.where ~= nil and expression.expect_operand(options.where, call .. " where", 1) or nil })
+    where = where ~= nil and expression.expect_operand(where, call .. " where", 1) or nil })
 end
 
 --- The index of a column that says index = true; its name is the convention's.

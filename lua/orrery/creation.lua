@@ -12,7 +12,7 @@ local write = ddl.write
 
 -- ---- events ----
 
-local new_dispatch = event.define("table or MetaData", { "before_create", "after_create", "before_drop",
+local new_dispatch = event.define("object with DDL (a Table or MetaData)", { "before_create", "after_create", "before_drop",
   "after_drop" })
 
 event.find_by(function(target)
@@ -34,17 +34,25 @@ end
 
 -- ---- where it runs ----
 
+--- "engine" or "connection", or nil for anything else.
+---@param bind any
+---@return string?
+function creation.kind_of(bind)
+  local mark = getmetatable(bind)
+  local name = type(bind) == "table" and type(mark) == "table" and mark.__name
+  return name == "orrery.Engine" and "engine" or name == "orrery.Connection" and "connection" or nil
+end
+
 --- Runs fn on a connection: the one given, which its owner commits, or one of an engine's in a transaction of its own.
 ---@param bind orrery.Engine|orrery.Connection
 ---@param call string
 ---@param fn fun(conn: orrery.Connection): any
 ---@param options? table of engine:begin()
 function creation.on_connection(bind, call, fn, options)
-  local mark_of = getmetatable(bind)
-  local kind = type(bind) == "table" and type(mark_of) == "table" and mark_of.__name
-  if kind == "orrery.Engine" then
+  local kind = creation.kind_of(bind)
+  if kind == "engine" then
     return bind:begin(fn, options or {})
-  elseif kind == "orrery.Connection" then
+  elseif kind == "connection" then
     return fn(bind)
   end
   errors.raise("ArgumentError", "%s: an engine or a connection expected, got %s", call, errors.show(bind))
@@ -53,11 +61,28 @@ local on_connection = creation.on_connection
 
 -- ---- what is there ----
 
+--- Raises where the database has no such schema.
+---@param conn orrery.Connection
+---@param namespace? string
+function creation.check_schema(conn, namespace)
+  local known = namespace and namespace ~= "temp" and conn.dialect.catalog.schema_names(conn) or {}
+  for _, name in ipairs(known) do
+    if conn.dialect.catalog.folded(name) == conn.dialect.catalog.folded(namespace) then
+      return
+    end
+  end
+  if #known > 0 then
+    errors.raise("InvalidRequestError", "the database has no schema %s%s (ATTACH makes one)", errors.show(namespace),
+      errors.hint(namespace, known))
+  end
+end
+
 -- Names of what the database has in a schema, as it compares names.
 local function existing_names(conn, namespace, cache)
   local known = cache[namespace or ""]
   if not known then
     known = {}
+    creation.check_schema(conn, namespace)
     local prefix = namespace and conn.dialect.quote(namespace) .. "." or ""
     for _, name in ipairs(conn:exec_driver_sql(conn.dialect.table_names:format(prefix)):scalars():all()) do
       known[name] = true
@@ -67,13 +92,8 @@ local function existing_names(conn, namespace, cache)
   return known
 end
 
--- Databases fold the letters A to Z of names, whatever the locale says of others.
-local function folded(name)
-  return (name:gsub("[A-Z]", string.lower))
-end
-
 local function exists(conn, tbl, cache)
-  return existing_names(conn, tbl.schema, cache)[folded(tbl.name)] ~= nil
+  return existing_names(conn, tbl.schema, cache)[conn.dialect.catalog.folded(tbl.name)] ~= nil
 end
 
 -- ---- single tables ----
@@ -182,6 +202,16 @@ local function select_tables(conn, metadata, options, there, call)
   return list, left_out
 end
 
+-- What cannot be written is found before anything is run.
+local function check_written(list, dialect)
+  for _, tbl in ipairs(list) do
+    write("CreateTable", tbl, dialect)
+    for _, index in ipairs(tbl.indexes) do
+      write("CreateIndex", index, dialect)
+    end
+  end
+end
+
 --- Creates the tables that the database does not have, with their indexes; those that others refer to first.
 ---@param bind orrery.Engine|orrery.Connection an engine commits; a connection's owner does
 ---@param options? { tables?: orrery.Table[], checkfirst?: boolean }
@@ -193,6 +223,7 @@ function schema.metadata_methods:create_all(bind, options)
   on_connection(bind, call, function(conn)
     local list = select_tables(conn, self, options, false, call)
     local details = { checkfirst = options.checkfirst ~= false, tables = list }
+    check_written(list, conn.dialect)
     fire(self, "before_create", conn, details)
     for _, tbl in ipairs(list) do
       create_table(conn, tbl, details)

@@ -312,16 +312,27 @@ end
 
 local WRITE = {}
 
-function WRITE.CreateTable(tbl, dialect)
-  if #tbl.columns == 0 then
-    errors.raise("CompileError", "table '%s' has no columns", tbl.fullname)
-  end
-  return ("CREATE TABLE %s (\n\t%s\n)%s"):format(table_name(tbl, dialect), concat(table_lines(tbl, dialect), ",\n\t"),
-    table_options(tbl, dialect))
+local function if_not_exists(options)
+  return options and options.if_not_exists and "IF NOT EXISTS " or ""
 end
 
-function WRITE.DropTable(tbl, dialect)
-  return "DROP TABLE " .. table_name(tbl, dialect)
+local function if_exists(options)
+  return options and options.if_exists and "IF EXISTS " or ""
+end
+
+function WRITE.CreateTable(tbl, dialect, options)
+  if #tbl.columns == 0 then
+    errors.raise("CompileError", "table '%s' has no columns", tbl.fullname)
+  elseif dialect.reserved_prefix and tbl.name:lower():sub(1, #dialect.reserved_prefix) == dialect.reserved_prefix then
+    errors.raise("CompileError", "table '%s': names that begin with '%s' belong to the database itself", tbl.fullname,
+      dialect.reserved_prefix)
+  end
+  return ("CREATE TABLE %s%s (\n\t%s\n)%s"):format(if_not_exists(options), table_name(tbl, dialect),
+    concat(table_lines(tbl, dialect), ",\n\t"), table_options(tbl, dialect))
+end
+
+function WRITE.DropTable(tbl, dialect, options)
+  return "DROP TABLE " .. if_exists(options) .. table_name(tbl, dialect)
 end
 
 -- An index of another schema has its name there, and its table is looked up there.
@@ -330,18 +341,18 @@ local function index_name(index, dialect)
   return namespace and dialect.quote(namespace) .. "." .. name or name
 end
 
-function WRITE.CreateIndex(index, dialect)
+function WRITE.CreateIndex(index, dialect, options)
   local elements = {}
   for position, element in ipairs(index.expressions) do
     elements[position] = expression_text(element, dialect)
   end
-  return ("CREATE %sINDEX %s ON %s (%s)%s"):format(index.unique and "UNIQUE " or "", index_name(index, dialect),
-    dialect.quote(index.table.name), concat(elements, ", "),
+  return ("CREATE %sINDEX %s%s ON %s (%s)%s"):format(index.unique and "UNIQUE " or "", if_not_exists(options),
+    index_name(index, dialect), dialect.quote(index.table.name), concat(elements, ", "),
     index.where and " WHERE " .. expression_text(index.where, dialect) or "")
 end
 
-function WRITE.DropIndex(index, dialect)
-  return "DROP INDEX " .. index_name(index, dialect)
+function WRITE.DropIndex(index, dialect, options)
+  return "DROP INDEX " .. if_exists(options) .. index_name(index, dialect)
 end
 
 -- ---- as objects ----
@@ -354,7 +365,7 @@ local metatable = { __index = Statement, __metatable = mark }
 ---@param dialect? orrery.Dialect SQLite's by default
 ---@return string
 function Statement:compile(dialect)
-  return WRITE[self.kind](self.element, dialect or compiler.dialects.sqlite)
+  return WRITE[self.kind](self.element, dialect or compiler.dialects.sqlite, self.options)
 end
 
 metatable.__tostring = Statement.compile
@@ -377,12 +388,13 @@ function WRITE.DDL(sql)
   return sql
 end
 
-local function define(kind, accepts, wanted)
-  ddl[kind] = function(element)
+local function define(kind, accepts, wanted, option)
+  ddl[kind] = function(element, options)
     if not accepts(element) then
       errors.raise("ArgumentError", "%s(): %s expected, got %s", kind, wanted, errors.show(element))
     end
-    return setmetatable({ kind = kind, element = element }, metatable)
+    options = errors.check_options(options, { [option] = 1 }, kind .. "()")
+    return setmetatable({ kind = kind, element = element, options = options }, metatable)
   end
 end
 
@@ -390,10 +402,10 @@ local function is_index(value)
   return schema.is_constraint(value) and value.kind == "index" and value.table ~= nil
 end
 
-define("CreateTable", schema.is_table, "a Table")
-define("DropTable", schema.is_table, "a Table")
-define("CreateIndex", is_index, "an Index of a table")
-define("DropIndex", is_index, "an Index of a table")
+define("CreateTable", schema.is_table, "a Table", "if_not_exists")
+define("DropTable", schema.is_table, "a Table", "if_exists")
+define("CreateIndex", is_index, "an Index of a table", "if_not_exists")
+define("DropIndex", is_index, "an Index of a table", "if_exists")
 
 --- The SQL of one element: write("CreateTable", tbl, dialect).
 ---@param kind string

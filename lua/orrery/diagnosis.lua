@@ -68,13 +68,14 @@ local UNKNOWN = {
   end },
 }
 
+-- What belongs behind the message, or, where no name is near, only into the hint.
 local function name_near(err, conn)
   for _, entry in ipairs(UNKNOWN) do
     local name = err.message:match(entry[1])
     if name then
       local names, else_say = entry[2](conn, err)
       local near = errors.nearest(without_schema(name), names)
-      return near and ("; did you mean '%s'?"):format(near) or else_say or errors.hint("", names)
+      return near and ("; did you mean '%s'?"):format(near) or else_say, errors.hint("", names)
     end
   end
 end
@@ -118,10 +119,11 @@ function diagnosis.explain(err, conn)
   if advise then
     err.hint = advise(err)
   elseif conn.engine.driver and conn.dbc:is_open() then
-    local near = name_near(err, conn)
-    if near and near ~= "" then
-      err.hint = near:gsub("^; ", "")
-      err.message = err.message .. near
+    local near, others = name_near(err, conn)
+    local hint = near or others or ""
+    if hint ~= "" then
+      err.hint = hint:gsub("^; ", "")
+      err.message = err.message .. (near or "")
     end
   end
 end

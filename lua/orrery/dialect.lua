@@ -68,6 +68,7 @@ end
 ---@field types? table<string, string> names of types where they differ
 ---@field table_names string a template, of "schema." or "", of a query for the names of tables and views, in lower case
 ---@field strict_types? table<integer, string> types of columns by kind, in tables that check them
+---@field reserved_prefix? string with which no name of a table may begin
 ---@field identity? boolean whether Identity() may stand at any column
 ---@field defer_foreign_keys? string lets rows refer to nothing until the transaction ends (to drop circles)
 local STANDARD = {
@@ -128,6 +129,7 @@ dialect.sqlite = dialect.new{
   strict_types = { [kinds.ANY] = "ANY", [kinds.INTEGER] = "INTEGER", [kinds.FLOAT] = "REAL", [kinds.NUMERIC] = "REAL",
     [kinds.TEXT] = "TEXT", [kinds.BOOLEAN] = "INTEGER", [kinds.BLOB] = "BLOB", [kinds.DATE] = "TEXT",
     [kinds.TIME] = "TEXT", [kinds.DATETIME] = "TEXT" },
+  reserved_prefix = "sqlite_",
   defer_foreign_keys = "PRAGMA defer_foreign_keys = ON",
 }
 

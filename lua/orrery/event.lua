@@ -40,8 +40,8 @@ local function dispatch_of(target, name, call)
     if dispatch then
       local spec = specs[dispatch]
       if not spec.known[name] then
-        errors.raise("ArgumentError", "%s: there is no event '%s' of an %s%s", call, tostring(name), spec.what,
-          errors.hint(name, spec.names))
+        errors.raise("ArgumentError", "%s: there is no event '%s' of %s %s%s", call, tostring(name),
+          spec.what:find("^[aeiou]") and "an" or "a", spec.what, errors.hint(name, spec.names))
       end
       return dispatch
     end

@@ -3,6 +3,8 @@
 local import = ...
 local errors = import "errors"
 local core = import "core"
+local creation = import "creation"
+local inspector = import "inspector"
 local mapper_module = import "mapper"
 
 local inspection = {}
@@ -235,9 +237,9 @@ local function class_state(mapper)
   })
 end
 
---- What is known of an object, or of a class (which is configured then).
----@param subject userdata
----@return orrery.ObjectState
+--- What is known of an object, or of a class (which is configured then); the inspector of an engine or a connection.
+---@param subject any
+---@return orrery.ObjectState|orrery.Inspector
 function inspection.inspect(subject)
   local mapper = mapper_module.of_object(subject)
   if mapper then
@@ -246,8 +248,11 @@ function inspection.inspect(subject)
     mapper = mapper_module.of(subject)
     mapper:configure()
     return class_state(mapper)
+  elseif creation.kind_of(subject) then
+    return inspector.inspector(subject)
   end
-  errors.raise("ArgumentError", "inspect(): an object or a mapped class expected, got %s", errors.show(subject))
+  errors.raise("ArgumentError", "inspect(): an object, a mapped class, an engine or a connection expected, got %s",
+    errors.show(subject))
 end
 
 return inspection

@@ -44,25 +44,9 @@ local function namespace_of(options, method)
   return options.schema
 end
 
---- Raises where the database has no such schema.
----@param conn orrery.Connection
----@param namespace? string
-function inspector.check_schema(conn, namespace)
-  local known = namespace and namespace ~= "temp" and conn.dialect.catalog.schema_names(conn) or {}
-  for _, name in ipairs(known) do
-    if conn.dialect.catalog.folded(name) == conn.dialect.catalog.folded(namespace) then
-      return
-    end
-  end
-  if #known > 0 then
-    errors.raise("InvalidRequestError", "the database has no schema %s%s (ATTACH makes one)", errors.show(namespace),
-      errors.hint(namespace, known))
-  end
-end
-
 local function with_catalog(self, method, namespace, fn)
   return creation.on_connection(self.bind, "inspector:" .. method .. "()", function(conn)
-    inspector.check_schema(conn, namespace)
+    creation.check_schema(conn, namespace)
     return fn(conn, conn.dialect.catalog)
   end, { mode = "read" })
 end

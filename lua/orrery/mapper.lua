@@ -265,7 +265,8 @@ function mapper.validates(class, ...)
   local self, arguments = mapper.of(class, "validates()"), { ... }
   local count = select("#", ...)
   if type(arguments[count]) ~= "function" then
-    errors.raise("ArgumentError", "validates(): the last argument is the function that checks, got %s", errors.show(arguments[count]))
+    errors.raise("ArgumentError", "validates(): the last argument is the function that checks, got %s",
+      errors.show(arguments[count]))
   end
   for position = 1, count - 1 do
     local key = arguments[position]

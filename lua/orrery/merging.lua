@@ -55,10 +55,13 @@ end
 
 local function check_version(mapper, given, own)
   local number = mapper:version_number()
-  if number and core.is_given(given, number) and core.is_given(own, number)
-    and core.stored(given, number) ~= core.stored(own, number) then
-    errors.raise("StaleDataError", "session:merge(): the version of this object of class '%s' is %s, the row's is %s; the row was "
-      .. "changed since the object was loaded", mapper.name, tostring(core.stored(given, number)), tostring(core.stored(own, number)))
+  if not number or not core.is_given(given, number) or not core.is_given(own, number) then
+    return
+  end
+  local mine, rows = core.stored(given, number), core.stored(own, number)
+  if mine ~= rows then
+    errors.raise("StaleDataError", "session:merge(): the version of this object of class '%s' is %s, the row's is %s; the row "
+      .. "was changed since the object was loaded", mapper.name, tostring(mine), tostring(rows))
   end
 end
 
@@ -81,7 +84,7 @@ local function counterpart(work, given)
     return given
   end
   local mapper = mapper_module.of_object(given)
-  local key, own = key_of(mapper, given), nil
+  local key, own = key_of(mapper, given)
   if work.load then
     own = find(work.session, mapper, key)
     if not own then

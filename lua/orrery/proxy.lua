@@ -107,7 +107,8 @@ end
 function List:remove(value)
   local item = find(self, value)
   if not item then
-    errors.raise("ArgumentError", "%s: no object has '%s' = %s", self.property:describe(), self.proxy.attribute, errors.show(value))
+    errors.raise("ArgumentError", "%s: no object has '%s' = %s", self.property:describe(), self.proxy.attribute,
+      errors.show(value))
   end
   self.items:remove(item)
 end
@@ -182,8 +183,8 @@ function Proxy:write(object, key, value)
 end
 
 function Proxy:of_class(mapper, key)
-  errors.raise("ArgumentError", "%s.%s: an association proxy is for objects; in a query use %s.%s:any(...) or a join", mapper.name,
-    key, mapper.name, self.relationship)
+  errors.raise("ArgumentError", "%s.%s: an association proxy is for objects; in a query use %s.%s:any(...) or a join",
+    mapper.name, key, mapper.name, self.relationship)
 end
 
 return proxy

@@ -2,6 +2,8 @@
 -- method gives a changed copy.
 local import = ...
 local errors = import "errors"
+local change = import "change"
+local expression = import "expression"
 local functions = import "functions"
 local statement = import "statement"
 local session_module = import "session"
@@ -91,6 +93,37 @@ function Query:count()
   return self.session:scalar(statement.select(functions.func.count()):select_from(counted))
 end
 
+
+-- An update or delete with the conditions of the query, which must be of one class and nothing else.
+local function changing(self, make, call)
+  local items = self.select:result_items()
+  local class = #items == 1 and items[1].visit == "entity" and items[1].class
+  for _, part in ipairs({ "joins", "limited", "skipped", "groups", "orders" }) do
+    if not class or self.select[part] ~= nil then
+      errors.raise("InvalidRequestError", "query:%s(): the query must be of one class, with conditions only", call)
+    end
+  end
+  local stmt = make(class):where(expression.all)
+  for _, condition in ipairs(self.select.wheres or {}) do
+    stmt = stmt:where(condition)
+  end
+  return stmt
+end
+
+--- Changes the rows that the query finds; how many they were.
+---@param values table<string, any>
+---@return integer
+function Query:update(values)
+  check(self, "update")
+  return self.session:execute(changing(self, change.update, "update"):values(values)).rowcount
+end
+
+--- Deletes the rows that the query finds, without cascades; how many they were.
+---@return integer
+function Query:delete()
+  check(self, "delete")
+  return self.session:execute(changing(self, change.delete, "delete")).rowcount
+end
 
 -- A query is its own iterator: for user in session:query(User) do
 metatable.__call = function(self, _, control)

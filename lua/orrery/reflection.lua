@@ -278,7 +278,7 @@ local function given_parts(found, facts, arguments)
 end
 
 local function new_state(conn, namespace)
-  inspector.check_schema(conn, namespace)
+  creation.check_schema(conn, namespace)
   return { conn = conn, namespace = namespace, catalog = conn.dialect.catalog, spellings = {}, referred = {} }
 end
 
@@ -382,7 +382,7 @@ end
 --- Makes tables of what the database has, those left out that are declared already. Foreign keys bring the tables that
 --- they refer to.
 ---@param bind orrery.Engine|orrery.Connection
----@param options? { only?: string[]|fun(name: string): boolean, views?: boolean, schema?: string, extend_existing?: boolean, resolve_fks?: boolean }
+---@param options? table only (names, or a function that says true for one), views, schema, extend_existing, resolve_fks
 function schema.metadata_methods:reflect(bind, options)
   local call = "metadata:reflect()"
   errors.check_self(self, schema.is_metadata(self), "metadata:reflect")

@@ -60,11 +60,19 @@ function Registry:configure()
   self.waiting = {}
 end
 
+-- On Lua 5.1 a registry that nobody holds any more can still be met for a while, its tables closed already.
+local function is_alive(self)
+  local first = self.waiting[1]
+  return first == nil or first.table.metadata.handle:find_table(first.table.fullname or first.table.name) ~= nil
+end
+
 --- Configures the classes of every registry.
 function registry.configure_all()
   local list = {}
   for one in pairs(all) do
-    list[#list + 1] = one
+    if is_alive(one) then
+      list[#list + 1] = one
+    end
   end
   table.sort(list, function(a, b) return a.number < b.number end)
   for _, one in ipairs(list) do

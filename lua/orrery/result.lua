@@ -113,6 +113,29 @@ local function row_equal(left, right)
   return true
 end
 
+-- -1, 0 or 1, by the first values that differ; NULL comes before all others, as SQLite sorts.
+local function compare(left, right)
+  local a, b = shape_of(left), shape_of(right)
+  if not a or not b then
+    errors.raise("ArgumentError", "a row can be compared with a row only, not with %s", errors.show(a and right or left))
+  end
+  for position = 1, math.min(a.count, b.count) do
+    local one, two = rawget(left, position), rawget(right, position)
+    if one ~= two then
+      return (one == nil or (two ~= nil and one < two)) and -1 or 1
+    end
+  end
+  return a.count == b.count and 0 or a.count < b.count and -1 or 1
+end
+
+local function row_less(left, right)
+  return compare(left, right) < 0
+end
+
+local function row_less_or_equal(left, right)
+  return compare(left, right) <= 0
+end
+
 local function row_tostring(row)
   local parts = {}
   for position = 1, shape_of(row).count do
@@ -137,6 +160,8 @@ function result.row_metatable(names, nodes)
     __index = row_index(shape),
     __newindex = row_newindex,
     __eq = row_equal,
+    __lt = row_less,
+    __le = row_less_or_equal,
     __tostring = row_tostring,
     __len = function()
       return count
@@ -384,7 +409,7 @@ function Result:fetchone()
 end
 
 local function check_size(size, call)
-  if type(size) ~= "number" or not (size >= 1) then
+  if type(size) ~= "number" or size < 1 or size ~= size then
     errors.raise("ArgumentError", "result:%s() takes a number of rows from 1, got %s", call, errors.show(size))
   end
   return size

@@ -4,6 +4,7 @@
 local import = ...
 local errors = import "errors"
 local core = import "core"
+local change = import "change"
 local event = import "event"
 local result = import "result"
 local transaction = import "transaction"
@@ -24,7 +25,9 @@ local session = {}
 local Session = {}
 
 local MAX_ROUNDS = 100
-local EVENTS = { "before_flush", "after_flush", "before_commit", "after_commit", "after_rollback" }
+local EVENTS = { "before_flush", "after_flush", "before_commit", "after_commit", "after_rollback", "transient_to_pending",
+  "pending_to_transient", "pending_to_persistent", "persistent_to_transient", "persistent_to_deleted", "deleted_to_persistent",
+  "deleted_to_detached", "persistent_to_detached", "detached_to_persistent" }
 local new_dispatch = event.define("session", EVENTS)
 
 local PROPERTIES = {
@@ -66,6 +69,21 @@ local function check(self, call)
   errors.check_self(self, getmetatable(self) == MARK, "session:" .. call)
 end
 
+-- The main thread, which has no coroutine on Lua 5.1.
+local MAIN = {}
+
+-- What would end a flush from inside is refused. One whose coroutine stopped in a hook, for good as it seems, is over.
+local function leave_flush(self, call)
+  local flusher = self.flushing
+  if not flusher then
+    return
+  elseif flusher == MAIN or flusher == coroutine.running() or coroutine.status(flusher) == "normal" then
+    errors.raise("InvalidRequestError", "session:%s(): this session is flushing; a hook of the flush cannot end it, but it "
+      .. "may raise an error, which undoes the flush", call)
+  end
+  rawset(self, "flushing", false)
+end
+
 local function check_object(object, call)
   if not core.class_of(object) then
     errors.raise("UnmappedInstanceError", "%s: a mapped object expected, got %s%s", call, errors.show(object),
@@ -95,7 +113,7 @@ end
 
 --- A session on an engine, or on a connection that the script has. Begins its transaction with the first statement.
 ---@param target orrery.Engine|orrery.Connection
----@param options? { autoflush: boolean, expire_on_commit: boolean, join_transaction_mode: string } the first two are true by default
+---@param options? { autoflush: boolean, expire_on_commit: boolean, join_transaction_mode: string } true, true by default
 ---@return orrery.Session
 function session.Session(target, options)
   local engine, bound = split_target(target)
@@ -105,7 +123,8 @@ function session.Session(target, options)
     errors.raise("ArgumentError", "Session(): join_transaction_mode = %s is not known%s", errors.show(mode),
       errors.hint(tostring(mode), errors.sorted_keys(JOIN_MODES)))
   end
-  local self = { engine = engine, bound = bound, join_mode = mode, joined = false, nested = {}, expressions = {}, autoflush = options.autoflush ~= false, expire_on_commit = options.expire_on_commit ~= false,
+  local self = { engine = engine, bound = bound, join_mode = mode, joined = false, nested = {}, expressions = {},
+    autoflush = options.autoflush ~= false, expire_on_commit = options.expire_on_commit ~= false,
     dispatch = new_dispatch(), conn = false, flushing = false, quiet = 0 }
   self[1] = core.session(self)
   -- A field of its own: found without __index, since identity map hits are what sessions are asked for most.
@@ -127,6 +146,62 @@ function session.sessionmaker(engine, options)
     end
     return session.Session(engine, merged)
   end
+end
+
+-- ---- changes of state ----
+
+local function hears_states(dispatch)
+  for position = 6, #EVENTS do
+    if dispatch[EVENTS[position]] then
+      return true
+    end
+  end
+  return false
+end
+
+-- The objects whose state a step can change, with the state that they have; what came in by a cascade was transient.
+local function states_before(self, objects)
+  local states = {}
+  local function note(list)
+    for _, object in ipairs(list) do
+      if not states[object] then
+        states[object] = core.state(object)
+        states[#states + 1] = object
+      end
+    end
+  end
+  for _, name in ipairs({ "new", "deleted", "inserted", "removed" }) do
+    note(core.list(self[1], name))
+  end
+  note(objects or {})
+  return states
+end
+
+-- Objects that a step has brought in are those that are new afterwards and were not before.
+local function tell_states(self, states)
+  for _, object in ipairs(core.list(self[1], "new")) do
+    if not states[object] then
+      states[object] = "transient"
+      states[#states + 1] = object
+    end
+  end
+  for _, object in ipairs(states) do
+    local before, after = states[object], core.state(object)
+    local name = before .. "_to_" .. after
+    if before ~= after and self.dispatch[name] then
+      event.fire(self.dispatch, name, self, object)
+    end
+  end
+end
+
+-- Runs a step of the session and tells those who listen which objects have changed their state by it.
+local function telling(self, objects, step, ...)
+  if not hears_states(self.dispatch) then
+    return step(...)
+  end
+  local states = states_before(self, objects)
+  step(...)
+  tell_states(self, states)
 end
 
 -- ---- the connection ----
@@ -182,7 +257,7 @@ end
 function Session:add(object)
   check(self, "add")
   check_object(object, "session:add()")
-  core.add(self[1], object)
+  telling(self, { object }, core.add, self[1], object)
 end
 
 --- Adds every object of an array.
@@ -194,7 +269,7 @@ function Session:add_all(objects)
   end
   for position = 1, #objects do
     check_object(objects[position], ("session:add_all(), item %d"):format(position))
-    core.add(self[1], objects[position])
+    telling(self, { objects[position] }, core.add, self[1], objects[position])
   end
 end
 
@@ -245,14 +320,15 @@ function Session:expunge(object)
   check_object(object, "session:expunge()")
   in_session(self, object, "session:expunge()")
   for _, one in ipairs(reached_by(object, "expunge", self)) do
-    core.expunge(self[1], one)
+    telling(self, { one }, core.expunge, self[1], one)
   end
 end
 
 --- Takes everything out of the session.
 function Session:expunge_all()
   check(self, "expunge_all")
-  core.close(self[1])
+  leave_flush(self, "expunge_all")
+  telling(self, hears_states(self.dispatch) and core.objects(self[1]) or nil, core.close, self[1])
 end
 
 local function is_loaded(object, mapper, property)
@@ -415,7 +491,9 @@ end
 
 local function flush_once(self)
   event.fire(self.dispatch, "before_flush", self)
-  if writing.write(self, self[1]) then
+  local written
+  telling(self, nil, function() written = writing.write(self, self[1]) end)
+  if written then
     event.fire(self.dispatch, "after_flush", self)
   end
 end
@@ -429,7 +507,7 @@ function Session:flush()
   elseif core.is_clean(self[1]) then
     return
   end
-  rawset(self, "flushing", true)
+  rawset(self, "flushing", coroutine.running() or MAIN)
   local ok, err = pcall(flush_once, self)
   rawset(self, "flushing", false)
   if not ok then
@@ -537,6 +615,7 @@ end
 --- Flushes and commits. Objects are expired afterwards unless the session was made with expire_on_commit = false.
 function Session:commit()
   check(self, "commit")
+  leave_flush(self, "commit")
   event.fire(self.dispatch, "before_commit", self)
   flush_all(self)
   local ok, err = pcall(end_transaction, self, "commit")
@@ -545,7 +624,7 @@ function Session:commit()
     error(err, 0)
   end
   end_nested(self)
-  core.committed(self[1], self.expire_on_commit)
+  telling(self, nil, core.committed, self[1], self.expire_on_commit)
   release(self)
   event.fire(self.dispatch, "after_commit", self)
 end
@@ -553,10 +632,11 @@ end
 --- Rolls back. New objects are transient again, deleted ones back, and every other one reads what the database holds.
 function Session:rollback()
   check(self, "rollback")
+  leave_flush(self, "rollback")
   local ok, err = pcall(end_transaction, self, "rollback")
   end_nested(self)
   writing.forget_expressions(self)
-  core.rolled_back(self[1])
+  telling(self, nil, core.rolled_back, self[1])
   release(self)
   event.fire(self.dispatch, "after_rollback", self)
   if not ok then
@@ -567,10 +647,11 @@ end
 --- Rolls back what is not committed and lets go of all objects. The session can be used again.
 function Session:close()
   errors.check_self(self, getmetatable(self) == MARK, "session:close")
+  leave_flush(self, "close")
   end_nested(self)
   writing.forget_expressions(self)
   local ok, err = pcall(release, self)
-  core.close(self[1])
+  telling(self, hears_states(self.dispatch) and core.objects(self[1]) or nil, core.close, self[1])
   if not ok then
     error(err, 0)
   end
@@ -617,7 +698,7 @@ function Nested:rollback()
   end
   leave_nested(self)
   local ok, err = pcall(self.savepoint.rollback, self.savepoint)
-  core.rolled_back(self.session[1], self.deeds[1], self.deeds[2], self.deeds[3])
+  telling(self.session, nil, core.rolled_back, self.session[1], self.deeds[1], self.deeds[2], self.deeds[3])
   if not ok then
     error(err, 0)
   end
@@ -675,10 +756,28 @@ end
 
 -- ---- queries ----
 
--- Objects of an expired session would hide what an UPDATE or DELETE statement has done.
+-- Changes that wait (autoflush is off) outlive the statement: only the other objects are read again.
+local function expire_unchanged(self)
+  local changed = {}
+  for _, name in ipairs({ "dirty", "deleted" }) do
+    for _, object in ipairs(core.list(self[1], name)) do
+      changed[object] = true
+    end
+  end
+  for _, object in ipairs(core.objects(self[1])) do
+    if not changed[object] then
+      core.forget(object)
+    end
+  end
+end
+
+-- Objects that are not expired would hide what an UPDATE or DELETE statement has done.
 local function after_statement(self, compiled)
-  if compiled.kind == "update" or compiled.kind == "delete" or (compiled.kind == "text" and not compiled.readonly) then
+  local stale = compiled.kind == "update" or compiled.kind == "delete" or (compiled.kind == "text" and not compiled.readonly)
+  if stale and core.is_settled(self[1]) then
     core.expire_all(self[1])
+  elseif stale then
+    expire_unchanged(self)
   end
 end
 
@@ -731,6 +830,27 @@ function session.objects_or_rows(self, stmt)
   return found or self:connection():execute(stmt), found ~= nil and #found:keys() == 1
 end
 
+-- An insert or update whose returning() names a class: its objects hold what the statement has made of their rows.
+local function run_returning(self, stmt, params, scalars)
+  if stmt.visit ~= "insert" and stmt.visit ~= "update" then
+    return nil
+  elseif params ~= nil and params[1] ~= nil and stmt.visit == "insert" then
+    stmt, params = stmt:values(params), nil
+  end
+  local connection = self:connection()
+  local compiled, values = connection:compile(stmt, params)
+  if not loading.has_entities(compiled) then
+    return nil
+  end
+  local plan = loading.plan_of(compiled)
+  local out = loading.run(self, compiled, values, scalars, true)
+  return result.from_array(out, scalars and plan.single and plan.names or plan.row_metatable, scalars and plan.single)
+end
+
+local function returns_rows(stmt)
+  return type(stmt) == "table" and rawget(stmt, "items") ~= nil
+end
+
 --- Runs a statement, flushing first. Selects of classes give rows of objects.
 ---@param stmt table select, insert, update, delete or text
 ---@param params? table values of named parameters, or an array of such sets
@@ -740,6 +860,7 @@ function Session:execute(stmt, params, options)
   check(self, "execute")
   self:autoflush_now(stmt)
   local found = is_select(stmt) and run_select(self, stmt, params, false)
+    or returns_rows(stmt) and run_returning(self, stmt, params, false)
   if found then
     return found
   end
@@ -758,10 +879,72 @@ function Session:scalars(stmt, params)
   check(self, "scalars")
   self:autoflush_now(stmt)
   local found = is_select(stmt) and run_select(self, stmt, params, true)
+    or returns_rows(stmt) and run_returning(self, stmt, params, true)
   if found then
     return found:scalars()
   end
-  return self:connection():execute(stmt, params):scalars()
+  return self:execute(stmt, params):scalars()
+end
+
+local UPSERT_OPTIONS = { index_elements = true, update = true }
+
+-- What a conflicting row is changed to: the named columns, or all that are given and not searched by, as they come in.
+local function excluded_set(insert, rows, options)
+  local names, searched, set = options.update, {}, {}
+  for _, name in ipairs(options.index_elements) do
+    searched[name] = true
+  end
+  if names == nil then
+    names = {}
+    for _, name in ipairs(errors.sorted_keys(rows[1])) do
+      if not searched[name] then
+        names[#names + 1] = name
+      end
+    end
+  end
+  for _, name in ipairs(names) do
+    set[name] = insert.excluded[name]
+  end
+  return set
+end
+
+local UPSERT_ROWS = 100
+
+local function upsert_some(self, class, rows, options)
+  local insert = change.insert(class):values(rows)
+  local set = excluded_set(insert, rows, options)
+  if next(set) == nil then
+    errors.raise("ArgumentError", "session:upsert(): there is nothing to update: the rows have no column besides index_elements")
+  end
+  return self:scalars(insert:on_conflict_do_update({ index_elements = options.index_elements, set = set }):returning(class)):all()
+end
+
+--- Inserts rows, or updates those that are there already; the objects of all of them.
+---@param class userdata
+---@param rows table<string, any>[] plain tables of one shape
+---@param options? { index_elements: string[], update: string[] } columns that tell whether a row is there (default: the
+--- primary key), and columns to update then (default: all that are given)
+---@return userdata[]
+function Session:upsert(class, rows, options)
+  check(self, "upsert")
+  local mapper = mapper_module.of(class, "session:upsert()")
+  mapper:configure()
+  options = errors.check_options(options, UPSERT_OPTIONS, "session:upsert()")
+  if type(rows) ~= "table" or (rows[1] == nil and next(rows) ~= nil) then
+    errors.raise("ArgumentError", "session:upsert(): an array of rows expected, { { name = \"x\" }, ... }")
+  end
+  options = { index_elements = options.index_elements or writing.key_names(mapper), update = options.update }
+  local objects = {}
+  for first = 1, #rows, UPSERT_ROWS do
+    local some = {}
+    for position = first, math.min(first + UPSERT_ROWS - 1, #rows) do
+      some[#some + 1] = rows[position]
+    end
+    for _, object in ipairs(upsert_some(self, class, some, options)) do
+      objects[#objects + 1] = object
+    end
+  end
+  return objects
 end
 
 --- The first item of the first row, or nil.

@@ -8,6 +8,12 @@ local sqlite_text = import "sqlite_text"
 
 local catalog = { default_schema_name = "main" }
 
+-- A name as SQLite compares it: A to Z are folded, whatever the locale says of other letters.
+local function folded(name)
+  return (name:gsub("[A-Z]", string.lower))
+end
+catalog.folded = folded
+
 local function rows(conn, sql, ...)
   return conn:exec_driver_sql(sql, { ... }):all()
 end
@@ -147,10 +153,6 @@ function catalog.type_of(declared)
 end
 
 -- ---- a table's text ----
-
-local function folded(name)
-  return (name:gsub("[A-Z]", string.lower))
-end
 
 local function text_of(found)
   return found.type == "table" and sqlite_text.read_table(found.sql) or nil
@@ -420,7 +422,6 @@ function catalog.spelling(conn, name, namespace)
   end
   return found.name, columns
 end
-catalog.folded = folded
 
 --- Triggers of a table, or all of them: { name, table, sql }.
 function catalog.triggers(conn, name, namespace)

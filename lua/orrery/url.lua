@@ -113,6 +113,27 @@ function URL:render_as_string(options)
     .. (pairs_of_query[1] and "?" .. table.concat(pairs_of_query, "&") or "")
 end
 
+local PARTS = { drivername = true, username = true, password = true, host = true, port = true, database = true, query = true }
+
+--- A copy with some of its parts replaced.
+---@param parts table the parts by name; `query` is a table of names and values
+---@return orrery.URL
+function URL:set(parts)
+  parts = errors.check_options(parts, PARTS, "url:set()")
+  local copy = setmetatable({}, metatable)
+  for name in pairs(PARTS) do
+    copy[name] = self[name]
+    if parts[name] ~= nil then
+      copy[name] = parts[name]
+    end
+  end
+  return copy
+end
+
+function metatable.__eq(left, right)
+  return left:render_as_string{ hide_password = false } == right:render_as_string{ hide_password = false }
+end
+
 function metatable.__tostring(self)
   return self:render_as_string()
 end

@@ -223,7 +223,6 @@ function writing.is_modified(object)
   for number in ipairs(mapper.column_keys) do
     local old = core.old(object, number)
     if old == core.null then
-      old = nil
       if core.stored(object, number) ~= nil then
         return true
       end
@@ -491,6 +490,7 @@ local function run(flush, connection, session)
   if planned then
     announce(planned, "after_", connection)
   end
+  connection.dbc:exec(RELEASE)
 end
 
 -- The object whose row could not be written, where one alone is to blame.
@@ -538,7 +538,6 @@ function writing.write(session, handle)
     end
     connection:failed(err)
   end
-  connection.dbc:exec(RELEASE)
   core.done(flush)
   if session.expressions[1] then
     settle_expressions(session)

@@ -47,6 +47,24 @@ describe("schema", function()
     end
   end)
 
+  it("finds what a foreign key refers to by key, and by name where there is no such key or it is told to", function()
+    local schema = core.schema()
+    local t, u = schema:add_table "t", schema:add_table "u"
+    schema:add_column(t, "a", true, "b")
+    schema:add_column(t, "b", true, "c")
+    schema:add_column(t, "d", true, "d")
+    schema:add_column(u, "x", true)
+    local found = {}
+    for position, case in ipairs{ { "b" }, { "b", true }, { "a" }, { "c" }, { "d", true } } do
+      local key = schema:add_foreign_key(u, { 1 }, "t", { case[1] }, false, case[2])
+      local _, positions = schema:foreign_key_target(key)
+      found[position] = positions[1]
+    end
+    assert.same({ 1, 2, 1, 2, 3 }, found)
+    local key = schema:add_foreign_key(u, { 1 }, "t", { "c" }, false, true)
+    assert.is_false(pcall(schema.foreign_key_target, schema, key))
+  end)
+
   it("refuses what is declared twice", function()
     local schema, numbers = declare { "t: id pk" }
     fails("InvalidRequestError", "table 't' is declared already", schema.add_table, schema, "t")

@@ -2,12 +2,9 @@
 local orm = require "orrery"
 local manual = require "spec.docs.manual"
 
-local PAGES = { "tutorial", "relationships", "loading", "sessions", "engine", "types", "errors", "embedding",
-  "coming-from-sqlalchemy", "source-map" }
-
-local FILES = { "README.md", "CHANGELOG.md", "CONTRIBUTING.md" }
-for position, page in ipairs(PAGES) do
-  FILES[position + 3] = "docs/" .. page .. ".md"
+local PAGES, FILES = {}, { "README.md", "CHANGELOG.md", "CONTRIBUTING.md" }
+for path in io.popen("find docs -name '*.md' | LC_ALL=C sort"):lines() do
+  PAGES[#PAGES + 1], FILES[#FILES + 1] = path, path
 end
 
 local function exists(path)
@@ -85,8 +82,14 @@ describe("the manual", function()
     end
   end)
 
-  for _, page in ipairs(PAGES) do
-    local path = "docs/" .. page .. ".md"
+  it("is named page by page in the README", function()
+    local readme = manual.read("README.md")
+    for _, path in ipairs(PAGES) do
+      assert.truthy(readme:find("](" .. path .. ")", 1, true), path)
+    end
+  end)
+
+  for _, path in ipairs(PAGES) do
     local program = manual.program(manual.blocks(manual.read(path)))
     if #program > 0 then
       it(path .. " runs and prints what it says", function()

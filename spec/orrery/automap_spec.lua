@@ -93,6 +93,28 @@ describe("automap", function()
     assert.truthy(models.Child.parent_2 and models.Nephew.x_parent)
   end)
 
+  it("maps columns and tables of any name", function()
+    for _, name in ipairs{ "__index", "__gc", "__metatable", "__tablename__", "__init__", "metadata", "end", "_x", "select",
+      'a"b', "a.b", ";--", "%s", "\n", "日本", "1", " ", "sqlite", "nil", "Base", "class" } do
+      local metadata = orm.MetaData()
+      orm.Table(name, metadata, orm.Column(name, orm.Integer, { primary_key = true }), orm.Column("x" .. name, orm.Text))
+      orm.Table("y" .. name, metadata, orm.Column("id", orm.Integer, { primary_key = true }), orm.Column("r", orm.Integer),
+        orm.ForeignKeyConstraint({ "r" }, { metadata.tables[name].c[name] }))
+      local engine = database.create(metadata)
+      local models, session, found = orm.automap(engine), orm.Session(engine), 0
+      for _, class in pairs(models) do
+        if class ~= models.Base and class.__table__.name == name then
+          session:add(class{ [name] = 5, ["x" .. name] = "v" })
+          session:commit()
+          local object = session:get(class, 5)
+          assert.same({ 5, "v" }, { object[name], object["x" .. name] })
+          found = found + 1
+        end
+      end
+      assert.same(1, found)
+    end
+  end)
+
   it("tells the two ends of a self-reference apart", function()
     local engine = made("CREATE TABLE node (id INTEGER PRIMARY KEY, parent_id INTEGER REFERENCES node)",
       "INSERT INTO node VALUES (1, NULL), (2, 1)",

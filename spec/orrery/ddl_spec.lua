@@ -2,6 +2,7 @@
 local orm = require "orrery"
 local Integer, String, Text, Table, Column = orm.Integer, orm.String, orm.Text, orm.Table, orm.Column
 local ForeignKey, func = orm.ForeignKey, orm.func
+local raises = require "spec.support.raises"
 
 local function key()
   return Column("id", Integer, { primary_key = true })
@@ -61,13 +62,29 @@ describe("CREATE TABLE", function()
       orm.text('"order" > 1')) }, '"order" INTEGER, CHECK ("order" > 1)' },
     { "values that an Enum checks", { Column("a", orm.Enum("x", "it's", { create_constraint = true, name = "ab" })) },
       "a VARCHAR(4), CONSTRAINT ab CHECK (a IN ('x', 'it''s'))" },
+    { "computed columns", { Column("a", Integer), Column("b", Integer, orm.Computed("a + 1")),
+      Column("c", Integer, orm.Computed(orm.literal_column("a") * 2, { persisted = true })),
+      Column("d", Integer, orm.Computed(orm.text("a"), { persisted = false }), { nullable = false }) },
+      "a INTEGER, b INTEGER GENERATED ALWAYS AS (a + 1), c INTEGER GENERATED ALWAYS AS (a * 2) STORED, "
+      .. "d INTEGER NOT NULL GENERATED ALWAYS AS (a) VIRTUAL" },
+    { "an identity, which is SQLite's own way", { Column("id", Integer, orm.Identity{ start = 1, always = true },
+      { primary_key = true }) }, "id INTEGER NOT NULL, PRIMARY KEY (id)" },
+    { "collations", { Column("a", Text, { collation = "NOCASE", server_default = "x" }) },
+      "a TEXT COLLATE NOCASE DEFAULT 'x'" },
+    { "types that a STRICT table knows", { Column("a", orm.String(3)), Column("b", orm.DateTime), Column("c", orm.Float),
+      Column("d", orm.Boolean), Column("e", orm.Numeric(9, 2)), Column("f", orm.LargeBinary), Column("g", orm.BigInteger),
+      Column("h", orm.Numeric(9, 2, { as = "string" })), Column("i", orm.JSON), { sqlite_strict = true } },
+      "a TEXT, b TEXT, c REAL, d INTEGER, e REAL, f BLOB, g INTEGER, h TEXT, i TEXT", " STRICT" },
+    { "a name for a key that is never used again", { Column("id", Integer), orm.PrimaryKeyConstraint("id",
+      { name = "pk" }), { sqlite_autoincrement = true } },
+      "id INTEGER NOT NULL CONSTRAINT pk PRIMARY KEY AUTOINCREMENT" },
     { "a key that is never used again", { key(), { sqlite_autoincrement = true } },
       "id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT" },
   }
   for _, case in ipairs(cases) do
     it("writes " .. case[1], function()
       local t = Table("t", orm.MetaData(), (table.unpack or unpack)(case[2]))
-      assert.same("CREATE TABLE t (" .. case[3] .. ")", flat(orm.CreateTable(t)))
+      assert.same("CREATE TABLE t (" .. case[3] .. ")" .. (case[4] or ""), flat(orm.CreateTable(t)))
       t:create(orm.create_engine "sqlite://")
     end)
   end
@@ -91,6 +108,15 @@ describe("CREATE TABLE", function()
     local t = Table("t", orm.MetaData(), key(), { sqlite_with_rowid = false, sqlite_strict = true })
     assert.same("CREATE TABLE t (id INTEGER NOT NULL, PRIMARY KEY (id)) WITHOUT ROWID, STRICT",
       flat(orm.CreateTable(t)))
+  end)
+
+  it("refuses an identity where the database has none", function()
+    for _, column in ipairs{ Column("n", Integer, orm.Identity()), Column("n", orm.BigInteger, orm.Identity(),
+      { primary_key = true }) } do
+      raises("CompileError", "Identity() cannot stand here", tostring, setmetatable({}, { __tostring = function()
+        return tostring(orm.CreateTable(Table("t", orm.MetaData(), column)):compile())
+      end }))
+    end
   end)
 
   it("refuses a table without columns", function()
@@ -226,6 +252,16 @@ describe("create_all", function()
     assert.same("", tables())
   end)
 
+  it("refuses what cannot be written before it touches the database", function()
+    local seen = 0
+    orm.event.listen(engine, "before_cursor_execute", function(_, sql) seen = seen + (sql:find("CREATE") and 1 or 0) end)
+    Table("a", metadata, key())
+    Table("SQLite_x", metadata, key())
+    raises("CompileError", "names that begin with 'sqlite_' belong to the database itself", metadata.create_all, metadata,
+      engine)
+    assert.same(0, seen)
+  end)
+
   it("refuses foreign keys to nothing before it touches the database", function()
     Table("book", metadata, key(), Column("author_id", Integer, ForeignKey("author.id")))
     local ok, err = pcall(metadata.create_all, metadata, engine)
@@ -270,5 +306,237 @@ describe("create_all", function()
     assert.same({ "t", "ix_t_name" }, scalars(engine, "SELECT name FROM sqlite_master ORDER BY rowid"))
     engine:begin(function(conn) conn:execute(orm.DropTable(t)) end)
     assert.same("", tables())
+  end)
+end)
+
+describe("a naming convention", function()
+  local function convention(fields)
+    return orm.MetaData{ naming_convention = fields }
+  end
+
+  -- key, template, name of what it is for
+  local cases = {
+    { "uq", "uq_%(table_name)s_%(column_0_name)s", "uq_t_a" },
+    { "uq", "uq_%(column_0_label)s__%(column_1_key)s", "uq_t_a__bee" },
+    { "uq", "%(column_0N_name)s|%(column_0_N_name)s|%(column_0_N_key)s", "ab|a_b|a_bee" },
+    { "uq", "100%% %(column_0N_label)s", "100% t_at_b" },
+    { "pk", "pk_%(table_name)s", "pk_t" },
+    { "fk", "fk_%(column_0_name)s_%(referred_table_name)s_%(referred_column_0_name)s", "fk_a_other_x" },
+    { "fk", "%(referred_column_0N_name)s_%(referred_column_0_N_name)s", "xy_x_y" },
+    { "ck", "ck_%(table_name)s_%(constraint_name)s", "ck_t_small" },
+    { "ix", "ix_%(column_0_label)s", "ix_t_c" },
+  }
+  for _, case in ipairs(cases) do
+    it(("makes %s of %s"):format(case[3], case[2]), function()
+      local metadata = convention{ [case[1]] = case[2] }
+      Table("other", metadata, Column("x", Integer, { primary_key = true }), Column("y", Integer, { primary_key = true }))
+      local t = Table("t", metadata, Column("a", Integer, { primary_key = true }), Column("b", Integer, { key = "bee" }),
+        Column("c", Integer, { index = true }), orm.UniqueConstraint("a", "bee"), orm.CheckConstraint("a < 5",
+          { name = "small" }), orm.ForeignKeyConstraint({ "a", "bee" }, { "other.x", "other.y" }))
+      local text = tostring(orm.CreateTable(t)) .. tostring(orm.CreateIndex(t.indexes[1]))
+      assert.truthy(text:find(case[3], 1, true), text)
+      metadata:create_all(orm.create_engine "sqlite://")
+    end)
+  end
+
+  it("has tokens of the script's own", function()
+    local metadata = convention{ uq = "uq_%(short)s", short = function(part, tbl) return #part.columns .. tbl.name end }
+    local t = Table("t", metadata, key(), Column("a", Integer, { unique = true }))
+    assert.same("uq_1t", t.constraints[1].name)
+  end)
+
+  it("leaves names alone that are given or final, and Enum checks without a name", function()
+    local metadata = convention{ uq = "uq_%(column_0_name)s", ck = "ck_%(constraint_name)s" }
+    local t = Table("t", metadata, Column("a", Integer), orm.UniqueConstraint("a", { name = "own" }),
+      orm.CheckConstraint("a > 1", { name = orm.conv("final") }), Column("b", orm.Enum("x", { create_constraint = true })),
+      Column("c", orm.Enum("y", { create_constraint = true, name = "c" })))
+    assert.same({ "own", "final" }, { t.constraints[1].name, t.constraints[2].name })
+    local text = flat(orm.CreateTable(t))
+    assert.truthy(text:find("CONSTRAINT final CHECK (a > 1), CHECK (b IN ('x')), CONSTRAINT ck_c CHECK", 1, true), text)
+  end)
+
+  it("names a foreign key to a column object, which may get its table later", function()
+    local metadata = convention{ fk = "fk_%(table_name)s_%(referred_table_name)s" }
+    local id = key()
+    local child = Table("child", metadata, Column("p", ForeignKey(id)))
+    Table("parent", metadata, id)
+    assert.same("fk_child_parent", child.foreign_key_constraints[1].name)
+  end)
+
+  it("says what is wrong", function()
+    local metadata = convention{ ck = "ck_%(constraint_name)s", uq = "uq_%(colum_0_name)s" }
+    raises("InvalidRequestError", "%(constraint_name)s needs a name, and a CheckConstraint() of table 't' has none", Table,
+      "t", metadata, Column("a", Integer), orm.CheckConstraint("a > 1"))
+    raises("ArgumentError", "%(colum_0_name)s says nothing", Table, "t", metadata, Column("a", Integer, { unique = true }))
+    raises("ArgumentError", "naming_convention must be a table", convention, "x")
+    raises("ArgumentError", "naming_convention.unique must be a function", convention, { unique = "uq" })
+    raises("ArgumentError", "conv(): a name expected", orm.conv, 5)
+  end)
+end)
+
+describe("foreign keys to columns that have other keys", function()
+  it("name the key, or the name", function()
+    for _, target in ipairs{ "p.identity", "p.id" } do
+      local metadata = orm.MetaData()
+      local p = Table("p", metadata, Column("id", Integer, { primary_key = true, key = "identity" }))
+      local c = Table("c", metadata, Column("p_id", ForeignKey(target)))
+      assert.equal(p.c.identity, c.c.p_id.foreign_keys[1].column)
+      assert.truthy(flat(orm.CreateTable(c)):find("REFERENCES p (id)", 1, true))
+    end
+  end)
+
+  it("name the name alone with link_to_name", function()
+    local metadata = orm.MetaData()
+    local p = Table("p", metadata, Column("a", Integer, { primary_key = true, key = "b" }),
+      Column("b", Integer, { key = "a", unique = true }))
+    local c = Table("c", metadata, Column("x", ForeignKey("p.a")), Column("y", ForeignKey("p.a", { link_to_name = true })),
+      Column("z", ForeignKey(p.c.b)))
+    assert.same({ "b", "a", "a" }, { c.c.x.foreign_keys[1].column.name, c.c.y.foreign_keys[1].column.name,
+      c.c.z.foreign_keys[1].column.name })
+  end)
+end)
+
+describe("DDL events", function()
+  local engine, metadata, heard
+
+  before_each(function()
+    engine, metadata, heard = orm.create_engine "sqlite://", orm.MetaData(), {}
+  end)
+
+  local function listen(target, name)
+    orm.event.listen(target, name, function(what, conn, details)
+      assert.equal(target, what)
+      heard[#heard + 1] = ("%s %s %d %d"):format(name, what == metadata and "all" or what.name,
+        conn:scalar(orm.text("SELECT count(*) FROM sqlite_master")), #details.tables)
+    end)
+  end
+
+  it("come before and after tables are created and dropped", function()
+    local t = Table("t", metadata, key(), Column("a", Integer, { index = true }))
+    for _, target in ipairs{ t, metadata } do
+      for _, name in ipairs{ "before_create", "after_create", "before_drop", "after_drop" } do
+        listen(target, name)
+      end
+    end
+    metadata:create_all(engine)
+    assert.same({ "before_create all 0 1", "before_create t 0 1", "after_create t 2 1", "after_create all 2 1" }, heard)
+    heard = {}
+    metadata:create_all(engine)
+    assert.same({ "before_create all 2 0", "after_create all 2 0" }, heard)
+    heard = {}
+    metadata:drop_all(engine)
+    assert.same({ "before_drop all 2 1", "before_drop t 2 1", "after_drop t 0 1", "after_drop all 0 1" }, heard)
+    heard = {}
+    t:create(engine)
+    t:drop(engine)
+    assert.same({ "before_create t 0 1", "after_create t 2 1", "before_drop t 2 1", "after_drop t 0 1" }, heard)
+  end)
+
+  it("make views and fill tables, in the same transaction", function()
+    local t = Table("t", metadata, key())
+    orm.event.listen(t, "after_create", function(_, conn)
+      conn:execute(orm.DDL("CREATE VIEW v AS SELECT id AS \"a:b\" FROM t WHERE id > 1"))
+      conn:execute(orm.insert(t), { { id = 1 }, { id = 2 } })
+    end)
+    orm.event.listen(metadata, "before_drop", function(_, conn) conn:execute(orm.DDL("DROP VIEW IF EXISTS v")) end)
+    metadata:create_all(engine)
+    assert.same({ 2 }, scalars(engine, "SELECT * FROM v"))
+    metadata:drop_all(engine)
+    assert.same({}, scalars(engine, "SELECT name FROM sqlite_master"))
+    raises("ArgumentError", "DDL(): SQL text expected", orm.DDL, "")
+  end)
+
+  it("undo everything when they raise", function()
+    Table("a", metadata, key())
+    orm.event.listen(Table("b", metadata, key()), "after_create", function() error("no") end)
+    assert.is_false(pcall(metadata.create_all, metadata, engine))
+    assert.same({}, scalars(engine, "SELECT name FROM sqlite_master"))
+  end)
+
+  it("are known by name", function()
+    raises("ArgumentError", "there is no event 'after_creat' of an object with DDL (a Table or MetaData); did you mean",
+      orm.event.listen, metadata, "after_creat", print)
+  end)
+end)
+
+describe("DDL statements", function()
+  it("say IF EXISTS and IF NOT EXISTS where that is asked for", function()
+    local t = Table("t", orm.MetaData(), key(), Column("a", Integer, { index = true }))
+    local texts = {}
+    for position, statement in ipairs{ orm.CreateTable(t, { if_not_exists = true }),
+      orm.CreateIndex(t.indexes[1], { if_not_exists = true }), orm.DropIndex(t.indexes[1], { if_exists = true }),
+      orm.DropTable(t, { if_exists = true }) } do
+      texts[position] = flat(statement)
+    end
+    assert.same({ "CREATE TABLE IF NOT EXISTS t (id INTEGER NOT NULL, a INTEGER, PRIMARY KEY (id))",
+      "CREATE INDEX IF NOT EXISTS ix_t_a ON t (a)", "DROP INDEX IF EXISTS ix_t_a", "DROP TABLE IF EXISTS t" }, texts)
+    raises("ArgumentError", "DropTable(): unknown option 'if_not_exists'; did you mean 'if_exists'?", orm.DropTable, t,
+      { if_not_exists = true })
+  end)
+end)
+
+describe("indexes", function()
+  it("are created and dropped by themselves", function()
+    local engine, metadata = orm.create_engine "sqlite://", orm.MetaData()
+    local t = Table("t", metadata, key(), Column("a", Integer))
+    metadata:create_all(engine)
+    local index = orm.Index("ix_a", t.c.a)
+    index:create(engine)
+    assert.same({ "t", "ix_a" }, scalars(engine, "SELECT name FROM sqlite_master ORDER BY rowid"))
+    index:drop(engine)
+    assert.same("DROP INDEX ix_a", tostring(orm.DropIndex(index)))
+    assert.same({ "t" }, scalars(engine, "SELECT name FROM sqlite_master"))
+    raises("InvalidRequestError", "an Index that belongs to a table expected", orm.Index("ix", "a").create,
+      orm.Index("ix", "a"), engine)
+  end)
+end)
+
+describe("a table of an attached database", function()
+  it("needs the database", function()
+    local metadata = orm.MetaData{ schema = "side" }
+    Table("t", metadata, key())
+    for _, method in ipairs{ "create_all", "drop_all" } do
+      raises("InvalidRequestError", "the database has no schema 'side'; there is main (ATTACH makes one)", metadata[method],
+        metadata, orm.create_engine "sqlite://")
+    end
+  end)
+
+
+  it("is created, used and dropped there", function()
+    local engine, metadata = orm.create_engine "sqlite://", orm.MetaData{ schema = "side" }
+    local conn = engine:connect()
+    conn:exec_driver_sql("ATTACH ':memory:' AS side")
+    Table("p", metadata, key())
+    local t = Table("t", metadata, key(), Column("p_id", ForeignKey("p.id"), { index = true }))
+    metadata:create_all(conn)
+    metadata:create_all(conn)
+    assert.same({ "p", "t", "ix_side_t_p_id" }, conn:exec_driver_sql("SELECT name FROM side.sqlite_master ORDER BY rowid")
+      :scalars():all())
+    conn:execute(orm.insert(metadata.tables["side.p"]):values{ id = 1 })
+    conn:execute(orm.insert(t):values{ p_id = 1 })
+    assert.same(1, conn:scalar(orm.select(t.c.p_id)))
+    metadata:drop_all(conn)
+    assert.same({}, conn:exec_driver_sql("SELECT name FROM side.sqlite_master"):scalars():all())
+    conn:rollback()
+    conn:close()
+  end)
+end)
+
+describe("columns that the database fills", function()
+  it("are read back by objects", function()
+    local Base = orm.declarative_base()
+    local Box = Base:model("Box", { __tablename__ = "box", id = Column(Integer, { primary_key = true }),
+      width = Column(Integer), area = Column(Integer, orm.Computed("width * width")),
+      colour = Column(Text, { server_default = "red" }) })
+    local engine = orm.create_engine "sqlite://"
+    Base.metadata:create_all(engine)
+    local session = orm.Session(engine)
+    local box = Box{ width = 3 }
+    session:add(box)
+    session:flush()
+    assert.same({ 9, "red" }, { box.area, box.colour })
+    box.width = 4
+    session:commit()
+    assert.same(16, box.area)
   end)
 end)

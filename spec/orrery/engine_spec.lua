@@ -61,6 +61,16 @@ describe("a URL", function()
     assert.equal("postgresql+pg://ann:p%40ss@host:5432/shop?a=1&b=2", url:render_as_string{ hide_password = false })
   end)
 
+  it("can be copied with other parts, and compared", function()
+    local url = orm.make_url("postgresql://ann:secret@host/shop")
+    local other = url:set{ database = "test", query = { sslmode = "off" } }
+    assert.equal("postgresql://ann:secret@host/test?sslmode=off", other:render_as_string{ hide_password = false })
+    assert.equal("shop", url.database)
+    assert.is_true(url == orm.make_url("postgresql://ann:secret@host/shop"))
+    assert.is_false(url == orm.make_url("postgresql://ann:other@host/shop"))
+    raises("ArgumentError", url.set, url, { databse = "x" })
+  end)
+
   it("that is wrong is explained", function()
     local wrong = {
       ["nonsense"] = "is not a database URL",
@@ -519,6 +529,111 @@ describe("engine events", function()
       end
     end)
     assert.equal(0, engine:connect():scalar(COUNT))
+  end)
+end)
+
+describe("echo", function()
+  local function lines_of(options, fn)
+    local lines = {}
+    options.echo = function(line) lines[#lines + 1] = line end
+    local engine = orm.create_engine("sqlite://", options)
+    fn(engine)
+    return lines, table.concat(lines, "\n")
+  end
+
+  it("with echo_time says how long a statement took, and how many rows it had", function()
+    local lines = lines_of({ echo_time = true }, function(engine)
+      local conn = engine:connect()
+      conn:execute(text("CREATE TABLE t (a)"))
+      conn:execute(INSERT, { { a = 1 }, { a = 2 } })
+      conn:execute(text("SELECT a FROM t WHERE a > :low"), { low = 1 })
+      conn:execute(text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) SELECT i FROM n"))
+      pcall(conn.execute, conn, text("INSERT INTO t SELECT abs(-9223372036854775807 - 1)"))
+    end)
+    assert.equal("BEGIN IMMEDIATE", lines[1])
+    assert.matches("^CREATE TABLE t %(a%)\n  %-%- %d+%.%d%d ms$", lines[2])
+    assert.matches("^INSERT INTO t VALUES %(%?%)\n  %(1%), %(2%)\n  %-%- 2 rows, %d+%.%d%d ms$", lines[3])
+    assert.matches("^SELECT a FROM t WHERE a > %?\n  %(1%)\n  %-%- 1 row, %d+%.%d%d ms$", lines[4])
+    assert.matches("%-%- 100%+ rows, ", lines[5])
+    assert.matches("%-%- failed after %d+%.%d%d ms: integer overflow$", lines[6])
+    assert.is_nil(lines[7])
+  end)
+
+  it("has no colours in what a function gets", function()
+    local _, all = lines_of({ echo_time = true }, function(engine) engine:connect():scalar(text("SELECT 1")) end)
+    assert.is_nil(all:find("\27", 1, true))
+  end)
+
+  it("goes to stderr with true, and takes a function or nothing later", function()
+    local engine = orm.create_engine("sqlite://")
+    local conn, seen = engine:connect(), {}
+    conn:scalar(text("SELECT 1"))
+    engine.echo = function(sql) seen[#seen + 1] = sql end
+    conn:scalar(text("SELECT 2"))
+    engine.echo = false
+    conn:scalar(text("SELECT 3"))
+    assert.same({ "SELECT 2" }, seen)
+  end)
+
+  it("cuts long values and long lists", function()
+    local _, all = lines_of({}, function(engine)
+      local conn = engine:connect()
+      conn:execute(text("CREATE TABLE t (a)"))
+      local sets = {}
+      for i = 1, 50 do
+        sets[i] = { a = ("x"):rep(500) }
+      end
+      conn:execute(INSERT, sets)
+    end)
+    assert.is_true(#all < 800)
+    assert.truthy(all:find("45 more sets", 1, true))
+  end)
+
+  it("hides values, and so do errors, with hide_parameters", function()
+    local _, all = lines_of({ hide_parameters = true, echo_time = true }, function(engine)
+      local conn = engine:connect()
+      conn:execute(text("CREATE TABLE t (a INTEGER UNIQUE)"))
+      conn:execute(INSERT, { a = 4711 })
+      for _, params in ipairs{ { a = 4711 }, { { a = 1 }, { a = 4711 } } } do
+        local err = raises("IntegrityError", conn.execute, conn, INSERT, params)
+        assert.is_nil(tostring(err):find("4711", 1, true))
+        assert.is_nil(rawget(err, "params"))
+      end
+      local t = orm.Table("t", orm.MetaData(), orm.Column("a", orm.Integer))
+      local ok, err = pcall(function() conn:execute(orm.select(t):where(t.c.a:eq("secret 4711"))) end)
+      assert.is_false(ok)
+      assert.is_nil(tostring(err):find("4711", 1, true))
+    end)
+    assert.is_nil(all:find("4711", 1, true))
+    assert.truthy(all:find("(parameters hidden)", 1, true))
+  end)
+end)
+
+describe("execution_options of an engine", function()
+  it("make a copy that shares pool and events, and the first stays as it was", function()
+    local engine = watched()
+    local heard = 0
+    orm.event.listen(engine, "begin", function() heard = heard + 1 end)
+    local reading = engine:execution_options{ readonly = true, yield_per = 7 }
+    assert.same({ readonly = true, yield_per = 7 }, reading:get_execution_options())
+    assert.same({}, engine:get_execution_options())
+    assert.equal(0, reading:begin(function(conn)
+      assert.same({ readonly = true, yield_per = 7 }, conn:get_execution_options())
+      return conn:scalar(COUNT)
+    end))
+    assert.equal(1, heard)
+    engine:begin(function(conn) conn:execute(INSERT, { a = 1 }) end)
+    raises("InvalidRequestError", reading.begin, reading, function(conn) conn:execute(INSERT, { a = 1 }) end)
+  end)
+
+  it("are checked", function()
+    local engine = watched()
+    raises("ArgumentError", engine.execution_options, engine, { readnoly = true })
+    raises("ArgumentError", engine.execution_options, engine, { yield_per = 0 })
+    raises("ArgumentError", orm.create_engine, "sqlite://", { isolation_level = "SNAPSHOT" })
+    raises("ArgumentError", orm.create_engine, "sqlite://", { execution_options = { nonsense = 1 } })
+    assert.same({ timeout = 3, yield_per = 5 }, orm.create_engine("sqlite://", { statement_timeout = 3,
+      execution_options = { yield_per = 5 } }):get_execution_options())
   end)
 end)
 

@@ -105,7 +105,7 @@ describe("an inspected object", function()
     assert.is_false(about.tags.loaded)
     raises("ArgumentError", "did you mean 'title'", function() return about.titel end)
     raises("ArgumentError", "did you mean 'pending'", function() return orm.inspect(lib.Book {}).pendign end)
-    raises("ArgumentError", "class expected", orm.inspect, 5)
+    raises("ArgumentError", "a mapped class", orm.inspect, 5)
   end)
 end)
 

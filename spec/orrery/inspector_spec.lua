@@ -67,7 +67,8 @@ describe("an inspector", function()
     { "TIMESTAMP", "DateTime" }, { "BOOL", "Boolean" }, { "DECIMAL(8)", "Numeric(8)" }, { "JSON", "JSON" },
     { "DECIMAL_TEXT(10, 2)", 'Numeric(10, 2, { as = "string" })' }, { "UNSIGNED BIG INT", "Integer" },
     { "MEDIUMINT(8)", "Integer" }, { "NATIVE CHARACTER(70)", "Text(70)" }, { "CLOB", "Text" }, { "", "NullType" },
-    { "LONGBLOB", "LargeBinary" }, { "FLOAT8", "Float" }, { "FLOATING POINT", "Integer" }, { "BANANA", "Numeric" }, { "INTEGER_OR_TEXT", "NullType" },
+    { "LONGBLOB", "LargeBinary" }, { "FLOAT8", "Float" }, { "FLOATING POINT", "Integer" }, { "BANANA", "Numeric" },
+    { "INTEGER_OR_TEXT", "NullType" },
     { "VARCHAR(99999999999)", "String" }, { "\"it's; DROP\"", "Numeric" }, { "\"x(1, 2)\"", "Numeric" },
   }
   for _, case in ipairs(types) do
@@ -147,6 +148,14 @@ describe("an inspector", function()
     assert.same({}, inspector:get_check_constraints("f"))
   end)
 
+  it("is also what inspect() gives of an engine or a connection", function()
+    local engine = made("CREATE TABLE t (a)")
+    assert.same({ "t" }, orm.inspect(engine):get_table_names())
+    orm.with(engine:connect(), function(conn)
+      assert.same({ "t" }, orm.inspect(conn):get_table_names())
+    end)
+  end)
+
   it("tells how things are now", function()
     local engine, inspector = made("CREATE TABLE t (a)")
     database.run(engine, "ALTER TABLE t ADD COLUMN b INT REFERENCES t (a) CHECK (b > 1)", "ALTER TABLE t RENAME TO \"u \"\"v\"")
@@ -159,7 +168,8 @@ describe("an inspector", function()
     local engine, inspector = made("CREATE TABLE album (a)")
     raises("NoSuchTableError", "the database has no table 'albmu'; did you mean 'album'?", inspector.get_columns,
       inspector, "albmu")
-    raises("InvalidRequestError", "the database has no schema 'x'; there is main", inspector.get_columns, inspector, "album", { schema = "x" })
+    raises("InvalidRequestError", "the database has no schema 'x'; there is main", inspector.get_columns, inspector, "album",
+      { schema = "x" })
     raises("ArgumentError", "use ':'", inspector.get_columns, "album")
     raises("ArgumentError", "the name of a table expected, got 5", inspector.get_columns, inspector, 5)
     raises("ArgumentError", "unknown option 'shema'", inspector.get_columns, inspector, "album", { shema = "x" })

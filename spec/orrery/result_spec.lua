@@ -65,6 +65,16 @@ describe("a row", function()
     assert.is_false(one == select("x, y, z"):first())
   end)
 
+  it("sorts as a database would: by its first value that differs, NULL first", function()
+    local rows = select("z, y, x"):all()
+    table.sort(rows, function(a, b) return a < b end)
+    assert.equal("(('a', NULL, 3)) (('a', 1, 1)) (('b', 4, 2))", ("(%s) (%s) (%s)"):format(tostring(rows[1]),
+      tostring(rows[2]), tostring(rows[3])))
+    assert.is_true(rows[1] <= rows[1])
+    assert.is_true(rows[3] > rows[2])
+    assert.is_false((pcall(function() return rows[1] < 5 end)))
+  end)
+
   it("prints its values", function()
     assert.equal("(3, NULL, 'a')", tostring(select("x, y, z", "WHERE x = 3"):first()))
   end)
@@ -229,5 +239,145 @@ describe("a result", function()
   it("says when a method was called with a dot", function()
     local result = select("x")
     assert.truthy(raises("ArgumentError", function() result.all() end).message:find("use ':'", 1, true))
+  end)
+end)
+
+describe("rows of tables and classes", function()
+  local Base = orm.declarative_base()
+  local User = Base:model("User", { __tablename__ = "user_account",
+    id = orm.mapped_column(orm.Integer, { primary_key = true }), name = orm.mapped_column(orm.String(30)),
+    manager_id = orm.mapped_column(orm.Integer) })
+  local users = User.__table__
+  local engine = orm.create_engine("sqlite://")
+  Base.metadata:create_all(engine)
+  engine:begin(function(own)
+    own:execute(orm.insert(users), { { name = "ann", manager_id = 2 }, { name = "bob", manager_id = orm.null } })
+  end)
+
+  it("read by column object, attribute and class", function()
+    orm.with(engine:connect(), function(own)
+      local row = own:execute(orm.select(users):order_by(users.c.id)):first()
+      assert.equal("ann", row[users.c.name])
+      assert.equal("ann", row[User.name])
+      assert.equal(2, row[User.manager_id])
+    end)
+    local session = orm.Session(engine)
+    local row = session:execute(orm.select(User, User.name):order_by(User.id)):first()
+    assert.equal("ann", row.User.name)
+    assert.equal(row.User, row[User])
+    assert.equal(row.User, row[1])
+    assert.equal("ann", row[User.name])
+    assert.equal("ann", row[users.c.name])
+    raises("NoSuchColumnError", function() return row[User.manager_id] end)
+    session:close()
+  end)
+
+  it("tell columns of the same name apart by their object", function()
+    orm.with(engine:connect(), function(own)
+      local boss = users:alias("boss")
+      local row = own:execute(orm.select(users.c.name, boss.c.name):select_from(users:join(boss,
+        boss.c.id:eq(users.c.manager_id)))):one()
+      assert.equal("ann", row[users.c.name])
+      assert.equal("bob", row[boss.c.name])
+      assert.same({ "ann", "bob" }, { row() })
+    end)
+  end)
+
+  it("come from RETURNING, of one set of values or of many", function()
+    orm.with(engine:connect(), function(own)
+      local insert = orm.insert(users):returning(users.c.id, users.c.name)
+      local result = own:execute(insert, { name = "cid" })
+      assert.equal(1, result.rowcount)
+      assert.equal("cid", result:one()[users.c.name])
+      result = own:execute(insert, { { name = "dan" }, { name = "eve" }, { name = "fay" } })
+      assert.equal(3, result.rowcount)
+      assert.same({ "dan", "eve", "fay" }, result:scalars("name"):all())
+      local changed = own:execute(orm.update(users):where(users.c.id:gt(3)):values{ manager_id = 1 }:returning(users.c.id))
+      assert.equal(3, changed.rowcount)
+      assert.same({ 4, 5, 6 }, changed:scalars():all())
+      assert.equal(3, #own:execute(orm.delete(users):where(users.c.id:gt(3)):returning(users.c.id)):all())
+      own:rollback()
+    end)
+  end)
+
+  it("say what key was inserted, as far as it is known", function()
+    local metadata = orm.MetaData()
+    local code = orm.Table("code", metadata, orm.Column("code", orm.String(5), { primary_key = true }))
+    local pair = orm.Table("pair", metadata, orm.Column("a", orm.Integer, { primary_key = true }),
+      orm.Column("b", orm.Integer, { primary_key = true }))
+    metadata:create_all(engine)
+    orm.with(engine:connect(), function(own)
+      assert.same({ 3 }, own:execute(orm.insert(users):values{ name = "gus" }).inserted_primary_key)
+      assert.same({ 77 }, own:execute(orm.insert(users):values{ id = 77, name = "gus" }).inserted_primary_key)
+      assert.same({ "x" }, own:execute(orm.insert(code):values{ code = "x" }).inserted_primary_key)
+      assert.same({ 4, 5 }, own:execute(orm.insert(pair), { a = 4, b = 5 }).inserted_primary_key)
+      assert.is_nil(own:execute(orm.insert(code), { { code = "y" }, { code = "z" } }).inserted_primary_key)
+    end)
+  end)
+end)
+
+describe("a long result", function()
+  local TO = 200000
+
+  it("streams in constant memory", function()
+    local result, highest = conn:execute(NUMBERS, { to = TO }, { yield_per = 100 }), 0
+    collectgarbage()
+    collectgarbage()
+    local before, count = collectgarbage("count"), 0
+    for _ in result do
+      count = count + 1
+      if count % 20000 == 0 then
+        collectgarbage()
+        highest = math.max(highest, collectgarbage("count") - before)
+      end
+    end
+    assert.equal(TO, count)
+    assert.is_true(highest < 200, ("%d kB more"):format(highest))
+  end)
+
+  it("comes in parts of yield_per rows where no size is given", function()
+    local sizes = {}
+    for part in conn:execute(NUMBERS, { to = 250 }):yield_per(120):partitions() do
+      sizes[#sizes + 1] = #part
+    end
+    assert.same({ 120, 120, 10 }, sizes)
+    assert.equal(30, #conn:execute(NUMBERS, { to = 250 }, { yield_per = 30 }):fetchmany())
+    raises("ArgumentError", function() select("x"):partitions("many") end)
+    raises("ArgumentError", conn.execute, conn, NUMBERS, { to = 1 }, { yield_per = 0 })
+  end)
+
+  it("may stand open beside others, and beside its own statement", function()
+    local one, two = conn:execute(NUMBERS, { to = 300 }), conn:execute(NUMBERS, { to = 400 })
+    local count = 0
+    for row in one do
+      count = count + 1
+      assert.equal(row.i, two:fetchone().i)
+    end
+    assert.equal(300, count)
+    assert.equal(100, #two:all())
+  end)
+
+  it("is let go when nobody holds it any more", function()
+    for _ = 1, 300 do
+      conn:execute(NUMBERS, { to = 1000 }):fetchone()
+    end
+    collectgarbage()
+    collectgarbage()
+    conn:rollback()
+    conn:execute(text("CREATE TABLE IF NOT EXISTS t (x INTEGER, y INTEGER, z TEXT)"))
+    conn:execute(text("DROP TABLE t"))
+    conn:rollback()
+  end)
+
+  it("raises where it is read when the database fails on the way", function()
+    local result, seen = conn:execute(text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) "
+      .. "SELECT CASE WHEN i = 300 THEN abs(-9223372036854775807 - 1) ELSE i END AS i FROM n")), 0
+    local err = raises("OperationalError", function()
+      for _ in result do
+        seen = seen + 1
+      end
+    end)
+    assert.truthy(err.message:find("overflow", 1, true))
+    assert.equal(200, seen)
   end)
 end)

@@ -114,6 +114,7 @@ describe("Table", function()
     fails("Table(): a name is a string that is not empty and has no NUL byte, got 5", Table, 5, metadata)
     fails("Table(): a name is a string that is not empty and has no NUL byte, got ''", Table, "", metadata)
     fails("Table(): a name is a string that is not empty and has no NUL byte, got 'a\\0b'", Table, "a\0b", metadata)
+    fails("Table(): a name is text in UTF-8, got 'a\255'", Table, "a\255", metadata)
   end)
 
   it("refuses what is no column", function()
@@ -237,6 +238,13 @@ describe("Column", function()
       .. "expression such as text(\"CURRENT_TIMESTAMP\"), got " .. tostring(print) },
     { { "c", Integer, orm.UniqueConstraint("c") }, "Column 'c': UniqueConstraint() is an argument of Table() (or of "
       .. "__table_args__), not of a column" },
+    { { Integer, orm.Computed("a"), { default = 1 } }, "Column(): Computed() leaves no room for default" },
+    { { Integer, orm.Identity(), { server_default = "1" } }, "Column(): Identity() leaves no room for "
+      .. "server_default" },
+    { { "c", orm.Identity(), orm.Computed("a") }, "Column 'c': Computed() and Identity() exclude each other" },
+    { { "c", orm.Computed("a"), orm.Computed("b") }, "Column 'c' has Computed() twice" },
+    { { "c", Text, { collation = 5 } }, "Column 'c': collation: a name is a string that is not empty and has no NUL "
+      .. "byte, got 5" },
     { { Integer, { name = "" } }, "Column(): a name is a string that is not empty and has no NUL byte, got ''" },
   }
   for _, case in ipairs(mistakes) do
@@ -344,6 +352,21 @@ describe("ForeignKey", function()
       .. "has no such column; did you mean 'id'?", function() return book.c.a.foreign_keys[1].column end))
     assert.same("NoReferencedTableError", fails("Foreign key 'book.b' refers to table 'auhtor', which is not declared; "
       .. "did you mean 'author'?", function() return book.c.b.foreign_keys[1].column end))
+  end)
+end)
+
+describe("what the database makes", function()
+  it("is checked where it is declared", function()
+    fails("Computed(): persisted must be true or false, got 'yes'", orm.Computed, "a", { persisted = "yes" })
+    fails("Computed(): unknown option 'stored'; there is persisted", orm.Computed, "a", { stored = true })
+    fails("Identity(): start must be a whole number, got 1.5", orm.Identity, { start = 1.5 })
+    fails("Identity(): always must be true or false, got 1", orm.Identity, { always = 1 })
+    assert.is_false(pcall(orm.Computed))
+  end)
+
+  it("is copied with its column", function()
+    local t = Table("t", orm.MetaData(), key(), Column("a", Integer, orm.Computed("id + 1")))
+    assert.equal(t.c.a.computed, t.c.a:copy().computed)
   end)
 end)
 

@@ -38,8 +38,9 @@ static uint32_t hash_bytes(uint32_t class_id, const char *bytes, uint32_t len) {
   return mix(hash);
 }
 
+/* Sixteen neighbours share a cache line of the index: keys mostly come in order. */
 static uint32_t hash_number(uint32_t class_id, int64_t number) {
-  return mix((uint64_t)number + ((uint64_t)class_id << 48));
+  return mix(((uint64_t)number >> 4) + ((uint64_t)class_id << 48)) << 4 | ((uint32_t)number & 15);
 }
 
 static bool is_integer(const orr_value *value, int64_t *out) {

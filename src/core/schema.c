@@ -367,8 +367,8 @@ static int resolve_columns(const orr_schema *schema, orr_foreign_key *key, uint3
                            orr_error *error) {
   for (size_t i = 0; i < key->columns.count; i++) {
     const char *name = key->target_columns[i];
-    uint32_t column =
-        key->by_name ? orr_schema_find_column(schema, target, name) : orr_schema_find_key(schema, target, name);
+    uint32_t column = key->by_name ? orr_schema_find_column(schema, target, name)
+                                   : orr_schema_find_key(schema, target, name);
     if (column == ORR_SCHEMA_NONE)
       return missing_column(schema, key, target, name, error);
     key->remote.at[i] = column;

@@ -1,6 +1,5 @@
-/* system: what only the operating system can say: a clock that never goes back, whether output is a terminal, and
-   whether this is still the process that something was made in.
-   Knows neither Lua nor a database. */
+/* system: what only the operating system can say: a clock that never goes back, whether output is a terminal,
+   and whether this is still the process that something was made in. Knows neither Lua nor a database. */
 #ifndef ORR_SYSTEM_H
 #define ORR_SYSTEM_H
 
@@ -15,10 +14,11 @@ long orr_process(void);
 /* Whether standard error is a terminal. */
 bool orr_stderr_is_terminal(void);
 
-/* The process that something was made in. Asking is cheap enough for every statement where the system can empty a
-   page of memory in forked children; elsewhere it asks for the process number. */
+/* The process that something was made in. Asking is cheap enough for every statement where the system can
+   empty a page of memory in forked children; elsewhere it asks for the process number. */
 typedef struct orr_origin {
-  unsigned char *page; /* its first byte is 1 in the process that made it, 0 in its children; NULL: not possible */
+  unsigned char
+      *page; /* its first byte is 1 in the process that made it, 0 in its children; NULL: not possible */
   long process;
 } orr_origin;
 

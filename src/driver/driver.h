@@ -35,8 +35,8 @@ typedef struct orr_driver {
      that index, unless `copy` is set. */
   int (*bind)(void *stmt, int index, const orr_value *value, bool copy, orr_error *error);
   int (*step)(void *stmt, orr_error *error); /* ORR_STEP_ROW, ORR_STEP_DONE or -1 */
-  /* The current row, at most `count` columns; its bytes live until the next step or reset. -1 where there was no
-     memory to read it. */
+  /* The current row, at most `count` columns; its bytes live until the next step or reset. -1 where there was
+     no memory to read it. */
   int (*row)(void *stmt, orr_value *out, int count);
   void (*reset)(void *stmt); /* ends execution and forgets the bindings */
 
@@ -52,12 +52,12 @@ typedef struct orr_driver {
   int64_t (*last_insert_id)(void *db); /* key made by the last single-row INSERT */
   void (*interrupt)(void *db);         /* from any thread: the running statement fails soon */
 
-  /* From now on asks stop(ud) every now and then while a statement runs; an answer other than 0 ends it as interrupt
-     does. NULL: asks nobody. */
+  /* From now on asks stop(ud) every now and then while a statement runs; an answer other than 0 ends it as
+     interrupt does. NULL: asks nobody. */
   void (*watch)(void *db, int (*stop)(void *ud), void *ud);
 
-  /* Takes over a handle that the host program has opened with the library of `version`, an address that only this
-     copy of the library has. Leaves its settings alone. */
+  /* Takes over a handle that the host program has opened with the library of `version`, an address that only
+     this copy of the library has. Leaves its settings alone. */
   int (*adopt)(void *handle, const void *version, void **db, orr_error *error);
 } orr_driver;
 

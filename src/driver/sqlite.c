@@ -159,7 +159,8 @@ static int connection_open(const char *target, const orr_open_options *options, 
   return -1;
 }
 
-/* Two copies of SQLite in one process drop each other's locks on a file, and have their own idea of a handle. */
+/* Two copies of SQLite in one process drop each other's locks on a file, and have their own idea of a handle.
+ */
 static int connection_adopt(void *handle, const void *version, void **out, orr_error *error) {
   if (version != sqlite3_libversion())
     return orr_error_set(error, "InterfaceError",

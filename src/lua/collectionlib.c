@@ -585,6 +585,7 @@ static int pairs(lua_State *L) {
 static int text(lua_State *L) {
   orr_collection *list = check(L);
   luaL_Buffer buffer;
+  lua_settop(L, 1);
   orr_getuservalue(L, 1);
   lua_getglobal(L, "tostring");
   luaL_buffinit(L, &buffer);
@@ -595,6 +596,8 @@ static int text(lua_State *L) {
     lua_pushvalue(L, 3);
     lua_rawgeti(L, 2, (int)i);
     lua_call(L, 1, 1);
+    if (!lua_isstring(L, -1))
+      return refuse(L, list, "tostring() gave no string for an object in it");
     luaL_addvalue(&buffer);
   }
   luaL_addchar(&buffer, ']');

@@ -60,7 +60,8 @@ static void touch(orr_connection *connection, statement *s) {
 
 /* ---- ending ---- */
 
-/* In a forked child the driver is not called any more: what it undid there would be undone in the parent's file. */
+/* In a forked child the driver is not called any more: what it undid there would be undone in the parent's
+ * file. */
 static bool is_usable(const orr_connection *connection) {
   return connection && !orr_origin_is_elsewhere(&connection->origin);
 }
@@ -338,8 +339,8 @@ static int connection_set_timeout(lua_State *L) {
 static orr_error explained(const orr_connection *connection, const orr_error *error) {
   orr_error told = *error;
   if (connection && connection->expired)
-    orr_error_set(&told, "OperationalError", "the statement was stopped: it ran longer than its timeout of %g s",
-                  connection->timeout);
+    orr_error_set(&told, "OperationalError",
+                  "the statement was stopped: it ran longer than its timeout of %g s", connection->timeout);
   return told;
 }
 
@@ -826,18 +827,13 @@ void orr_conn_open(lua_State *L) {
                                        {"process", process},
                                        {"stderr_is_terminal", stderr_is_terminal},
                                        {NULL, NULL}};
-  static const luaL_Reg connection[] = {{"prepare", connection_prepare},
-                                        {"open", connection_open},
-                                        {"exec", connection_exec},
-                                        {"in_transaction", connection_in_transaction},
-                                        {"changes", connection_changes},
-                                        {"last_insert_id", connection_last_insert_id},
-                                        {"interrupt", connection_interrupt},
-                                        {"set_timeout", connection_set_timeout},
-                                        {"reset_all", connection_reset_all},
-                                        {"is_open", connection_is_open},
-                                        {"close", connection_close},
-                                        {NULL, NULL}};
+  static const luaL_Reg connection[] = {
+      {"prepare", connection_prepare},     {"open", connection_open},
+      {"exec", connection_exec},           {"in_transaction", connection_in_transaction},
+      {"changes", connection_changes},     {"last_insert_id", connection_last_insert_id},
+      {"interrupt", connection_interrupt}, {"set_timeout", connection_set_timeout},
+      {"reset_all", connection_reset_all}, {"is_open", connection_is_open},
+      {"close", connection_close},         {NULL, NULL}};
   static const luaL_Reg statement[] = {{"bind", statement_bind},
                                        {"step", statement_step},
                                        {"fetch", statement_fetch},

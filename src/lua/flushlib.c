@@ -977,6 +977,13 @@ static int64_t changes(lua_State *L, flush *f) {
   return orr_connection_driver(connection)->changes(orr_connection_db(connection));
 }
 
+/* What follows would stand outside the transaction where a listener has ended that. */
+static void check_transaction(lua_State *L, flush *f) {
+  orr_connection *connection = orr_connection_check(L, f->connection);
+  if (!orr_connection_driver(connection)->in_transaction(orr_connection_db(connection)))
+    orr_raisef(L, "InvalidRequestError", "session:flush(): its transaction was ended by a function that listens to it");
+}
+
 /* trace(phase, sql, params, many, rows), where somebody listens; the params are on top and stay. */
 static void call_trace(lua_State *L, const binder *b, const char *phase, bool many, size_t rows) {
   int params = lua_gettop(L);
@@ -987,6 +994,7 @@ static void call_trace(lua_State *L, const binder *b, const char *phase, bool ma
   lua_pushboolean(L, many);
   lua_pushinteger(L, (lua_Integer)rows);
   lua_call(L, 5, 0);
+  check_transaction(L, b->f);
 }
 
 /* Tells who listens of one execution. */
@@ -1493,7 +1501,7 @@ static int run(lua_State *L) {
   f->connection = 2;
   f->provider = 3;
   f->trace = 4;
-  orr_connection_check(L, 2);
+  check_transaction(L, f);
   for (size_t i = 0; i < f->unit.batch_count; i++)
     writers[f->unit.batches[i].kind](L, f, &f->unit.batches[i]);
   return 0;

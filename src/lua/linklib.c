@@ -369,6 +369,8 @@ static void replace_scalar(lua_State *L, const orr_end *end, int value) {
   bool loaded = get_former(L, end, ask);
   int old = lua_gettop(L);
   if (loaded && lua_rawequal(L, old, value)) {
+    if (!has_row(end->object))
+      set_scalar(L, end, value); /* that nothing was given counts, for a merge */
     lua_pop(L, 1);
     return;
   }

@@ -310,6 +310,8 @@ static const list_of LISTS[] = {{"new", ORR_SESSION_NEW, offsetof(orr_session, n
                                 {"dirty", ORR_SESSION_DIRTY, offsetof(orr_session, dirty_count)},
                                 {"deleted", ORR_SESSION_DELETED, offsetof(orr_session, deleted_count)},
                                 {"watched", ORR_SESSION_WATCHED, offsetof(orr_session, watched_count)},
+                                {"inserted", ORR_SESSION_INSERTED, offsetof(orr_session, inserted_count)},
+                                {"removed", ORR_SESSION_REMOVED, offsetof(orr_session, removed_count)},
                                 {NULL, 0, 0}};
 
 /* Whether the entry on top of a list stands for an object: an expired one stays in the list of changed ones until the
@@ -328,7 +330,7 @@ static bool is_listed(lua_State *L, int seen, int field) {
   return !known && object->flags & ORR_DIRTY;
 }
 
-/* core.list(session, "new" | "dirty" | "deleted" | "watched") -> fresh array */
+/* core.list(session, "new" | "dirty" | "deleted" | "watched" | "inserted" | "removed") -> fresh array */
 static int list(lua_State *L) {
   orr_session *session = check(L, 1);
   const char *name = luaL_checkstring(L, 2);
