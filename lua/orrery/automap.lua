@@ -101,22 +101,39 @@ local function referred_tables(tables)
   return referred
 end
 
--- Class names: a table that is called like its class comes first, the others in order of name.
-local function name_classes(tables, options)
-  local names, taken = {}, { Base = true }
+-- The mappers of classes that a script has declared on the base, by table.
+local function declared_classes(base)
+  local found = {}
+  for _, name in ipairs(base.registry.names) do
+    local mapper = base.registry.classes[name]
+    found[mapper.table] = found[mapper.table] or mapper
+  end
+  return found
+end
+
+local function wanted_name(tbl, options, default)
+  return options.rename and check_name(options.rename(tbl.name, tbl, default), "rename")
+    or default == tbl.name and default
+end
+
+-- Class names: declared and wanted ones come first, and tables that are called like their class; then the others in
+-- order of name.
+local function name_classes(tables, options, declared)
+  local names, taken, later = {}, { Base = true }, {}
   local function take(tbl, name)
     names[tbl] = free_name(taken, { name }, "")
     taken[names[tbl]] = true
   end
-  local later = {}
   for _, tbl in ipairs(tables) do
-    local default = automap.class_name(tbl.name)
-    local own = options.rename and options.rename(tbl.name, tbl, default)
-    if check_name(own, "rename") then
-      take(tbl, own)
-    elseif default == tbl.name then
-      take(tbl, default)
-    else
+    if declared[tbl] then
+      take(tbl, declared[tbl].name)
+    end
+  end
+  for _, tbl in ipairs(tables) do
+    local name = not names[tbl] and wanted_name(tbl, options, automap.class_name(tbl.name))
+    if name then
+      take(tbl, name)
+    elseif not names[tbl] then
       later[#later + 1] = tbl
     end
   end
@@ -266,25 +283,30 @@ end
 
 -- ---- all of it ----
 
-local function is_mapped(tbl, referred)
-  return #tbl.primary_key > 0 and not is_link(tbl, referred)
+-- Attribute names that a class has already.
+local function taken_names(tbl, mapper)
+  local taken = {}
+  for _, column in ipairs(tbl.columns) do
+    taken[column.key] = true
+  end
+  for _, name in ipairs(mapper and mapper:known_names() or {}) do
+    taken[name] = true
+  end
+  return taken
 end
 
-local function new_models(tables, options)
-  local models = { options = options, mapped = {}, links = {}, keys = {}, bodies = {}, taken = {} }
+local function new_models(tables, options, base)
+  local models = { options = options, mapped = {}, links = {}, keys = {}, bodies = {}, taken = {},
+    declared = declared_classes(base) }
   local referred = referred_tables(tables)
   for _, tbl in ipairs(tables) do
-    local list = is_mapped(tbl, referred) and models.mapped or is_link(tbl, referred) and models.links
-    if list then
-      list[#list + 1] = tbl
-    end
+    local link = is_link(tbl, referred) and not models.declared[tbl]
+    local list = link and models.links or #tbl.primary_key > 0 and models.mapped or {}
+    list[#list + 1] = tbl
   end
-  models.names = name_classes(models.mapped, options)
+  models.names = name_classes(models.mapped, options, models.declared)
   for _, tbl in ipairs(models.mapped) do
-    models.bodies[tbl], models.taken[tbl] = { __table__ = tbl }, {}
-    for _, column in ipairs(tbl.columns) do
-      models.taken[tbl][column.key] = true
-    end
+    models.bodies[tbl], models.taken[tbl] = {}, taken_names(tbl, models.declared[tbl])
   end
   return models
 end
@@ -304,13 +326,25 @@ local function add_relationships(models)
   end
 end
 
+-- A class that is there gets the relationships only.
+local function make_class(models, base, tbl)
+  local body, mapper = models.bodies[tbl], models.declared[tbl]
+  if not mapper then
+    body.__table__ = tbl
+    return base:model(models.names[tbl], body)
+  end
+  for _, name in ipairs(errors.sorted_keys(body)) do
+    mapper.class[name] = body[name]
+  end
+  return mapper.class
+end
+
 local MODELS = { __name = "orrery.models" }
 
 local function result_of(models, base)
   local found = { Base = base }
   for _, tbl in ipairs(models.mapped) do
-    local name = models.names[tbl]
-    found[name] = base:model(name, models.bodies[tbl])
+    found[models.names[tbl]] = make_class(models, base, tbl)
   end
   return setmetatable(found, { __metatable = MODELS, __index = function(_, name)
     errors.raise("ArgumentError", "the database gives no model %s%s", errors.show(name),
@@ -337,6 +371,10 @@ local function check_options(options)
     if options[name] ~= nil and type(options[name]) ~= "function" then
       errors.raise("ArgumentError", "automap(): %s must be a function, got %s", name, errors.show(options[name]))
     end
+  end
+  local mark = getmetatable(options.base)
+  if options.base ~= nil and not (type(mark) == "table" and mark.__name == "orrery.base") then
+    errors.raise("ArgumentError", "automap(): base must be a declarative_base, got %s", errors.show(options.base))
   end
   local kind = type(options.rename)
   if kind ~= "nil" and kind ~= "function" and kind ~= "table" then
@@ -366,7 +404,8 @@ end
 
 --- Models of an existing database, by class name: local models = orm.automap(engine); models.Album. Tables without a
 --- primary key get none; models.Base is the base of all. Options: only (names of tables, or a function that says true
---- for a name), schema, rename ({ table = "Class" } or a function of table name, Table and the default name), base,
+--- for a name), schema, rename ({ table = "Class" } or a function of table name, Table and the default name), base (whose
+--- classes are taken for their tables, and get relationships),
 --- name_for_scalar_relationship and name_for_collection_relationship (functions of the class's name, the other
 --- class's, the foreign key and the default name).
 ---@param bind orrery.Engine|orrery.Connection
@@ -378,7 +417,7 @@ function automap.automap(bind, options)
   local base = options.base or declarative.declarative_base{ metadata = schema.MetaData{ schema = options.schema } }
   base.metadata:reflect(bind, { only = options.only, schema = options.schema })
   check_renamed(options, given, base.metadata)
-  local models = new_models(sorted_tables(base.metadata), options)
+  local models = new_models(sorted_tables(base.metadata), options, base)
   add_relationships(models)
   return result_of(models, base)
 end

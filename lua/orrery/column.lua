@@ -45,7 +45,7 @@ end
 
 local OPTIONS = { name = 1, key = 1, primary_key = 1, nullable = 1, unique = 1, index = 1, default = 1, onupdate = 1,
   server_default = 1, autoincrement = 1, info = 1, comment = 1,
-  collation = 1 }
+  collation = 1, sqlite_on_conflict_not_null = 1, sqlite_on_conflict_unique = 1, sqlite_on_conflict_primary_key = 1 }
 local FLAGS = { "primary_key", "nullable", "unique", "index" }
 
 local function call_of(name)
@@ -131,6 +131,9 @@ local function take_options(self, options, call)
   self.default, self.onupdate, self.server_default = options.default, options.onupdate, options.server_default
   self.autoincrement = options.autoincrement == nil and "auto" or options.autoincrement
   self.collation = options.collation
+  for _, name in ipairs{ "not_null", "unique", "primary_key" } do
+    self["on_conflict_" .. name] = constraint.check_word(options, "sqlite_on_conflict_" .. name, call)
+  end
   self.key, self.comment, self.info = options.key, options.comment, options.info or {}
 end
 
@@ -217,7 +220,8 @@ end
 
 -- Copied field by field: what belongs to one table stays behind.
 local COPIED = { "name", "type", "order", "nullable", "primary_key", "unique", "index", "default", "onupdate",
-  "server_default", "autoincrement", "key", "comment", "info", "computed", "identity", "collation", "declared_type" }
+  "server_default", "autoincrement", "key", "comment", "info", "computed", "identity", "collation", "declared_type",
+  "on_conflict_not_null", "on_conflict_unique", "on_conflict_primary_key" }
 
 --- The same column for another table.
 ---@return orrery.Column
@@ -230,7 +234,8 @@ function Column:copy()
     copy.keys[position] = reference:copy()
   end
   for position, check in ipairs(self.checks) do
-    copy.checks[position] = constraint.CheckConstraint(check.condition, { name = check.given_name })
+    copy.checks[position] = constraint.CheckConstraint(check.condition, { name = check.given_name,
+      sqlite_on_conflict = check.on_conflict })
     copy.checks[position].final = check.final
   end
   return copy
@@ -252,7 +257,7 @@ local function add_uniqueness(self, tbl)
   if self.index then
     tbl:_append(constraint.index_of_column(self, self.unique))
   elseif self.unique then
-    tbl:_append(constraint.UniqueConstraint(self))
+    tbl:_append(constraint.UniqueConstraint(self, { sqlite_on_conflict = self.on_conflict_unique }))
   end
 end
 

@@ -7,11 +7,12 @@ local result = import "result"
 local execution = import "execution"
 local compiler = import "compiler"
 local transaction = import "transaction"
-
 local core = import "core"
 local diagnosis = import "diagnosis"
+local settings = import "settings"
+local effect = import "effect"
+local result_of = import("outcome").of
 
-local null = core.null
 local WEAK_KEYS, NONE = { __mode = "k" }, {}
 
 local connection = {}
@@ -24,6 +25,11 @@ local connection = {}
 local Connection = {}
 
 local metatable = { __index = Connection, __name = "orrery.Connection" }
+
+local function settle(self)
+  settings.apply(self)
+  event.fire(self.engine.dispatch, "checkout", self.dbc, self)
+end
 
 --- A connection of `engine`, which holds a slot of its pool until close().
 ---@param engine table
@@ -44,8 +50,12 @@ function connection.new(engine)
   }, metatable)
   self.slot = self.pool:checkout(self)
   self.dbc = self.slot.dbc
-  connection.prepare_slot(self)
-  event.fire(engine.dispatch, "checkout", self.dbc, self)
+  local ok, err = pcall(settle, self)
+  if not ok then
+    self.closed = true
+    self.pool:checkin(self, self.slot, false)
+    error(err, 0)
+  end
   return self
 end
 
@@ -60,74 +70,6 @@ end
 
 -- ---- options of the execution ----
 
-local OPTIONS = { isolation_level = true, readonly = true, timeout = true, yield_per = true }
-
-local function check_seconds(value, call)
-  if value ~= nil and (type(value) ~= "number" or value < 0 or value ~= value) then
-    errors.raise("ArgumentError", "%s: timeout is a number of seconds, 0 for no limit; got %s", call, errors.show(value))
-  end
-end
-
-local function check_size(value, call)
-  if value ~= nil and (type(value) ~= "number" or value < 1 or value ~= value) then
-    errors.raise("ArgumentError", "%s: yield_per is a number of rows from 1, got %s", call, errors.show(value))
-  end
-end
-
-local function check_level(engine, level, call)
-  if level ~= nil and engine.driver.isolation[level] == nil then
-    errors.raise("ArgumentError", "%s: there is no isolation level %s%s", call, errors.show(level),
-      errors.hint(level, errors.sorted_keys(engine.driver.isolation)))
-  end
-end
-
---- Options by name over others, both checked.
----@param engine table
----@param base table what holds where they say nothing
----@param options table
----@param call string
----@return table
-function connection.merge_options(engine, base, options, call)
-  options = errors.check_options(options, OPTIONS, call)
-  check_level(engine, options.isolation_level, call)
-  check_seconds(options.timeout, call)
-  check_size(options.yield_per, call)
-  local merged = {}
-  for name in pairs(OPTIONS) do
-    merged[name] = options[name]
-    if merged[name] == nil then
-      merged[name] = base[name]
-    end
-  end
-  return merged
-end
-
-local function set_timeout(self, seconds)
-  if self.slot.timeout ~= seconds then
-    self.dbc:set_timeout(seconds or 0)
-    self.slot.timeout = seconds
-  end
-end
-
--- A slot keeps the level that it was left with.
-local function set_level(self, level)
-  local setting = self.engine.driver.isolation[level]
-  if setting and self.slot.isolation_level ~= level then
-    self.dbc:exec(setting)
-    self.slot.isolation_level = level
-  end
-end
-
---- Gives the slot what this connection's options say.
----@param self table connection
-function connection.prepare_slot(self)
-  local options = self.options
-  self.readonly = options.readonly or false
-  self.autocommit = options.isolation_level == "AUTOCOMMIT"
-  set_level(self, options.isolation_level or (self.slot.isolation_level and self.engine.driver.default_isolation))
-  set_timeout(self, options.timeout)
-end
-
 --- Sets options of this connection until it is closed, and returns it. The isolation level cannot change inside a
 --- transaction.
 ---@param options { isolation_level: string, readonly: boolean, timeout: number, yield_per: integer }
@@ -135,13 +77,13 @@ end
 function Connection:execution_options(options)
   local call = "connection:execution_options()"
   check(self, "execution_options")
-  local merged = connection.merge_options(self.engine, self.options, options, call)
+  local merged = settings.merge(self.engine, self.options, options, call)
   if options and (options.isolation_level or options.readonly ~= nil) and self:in_transaction() then
     errors.raise("InvalidRequestError", "%s: a transaction is open already; set isolation_level and readonly before the "
       .. "first statement, or after commit or rollback", call)
   end
   self.options = merged
-  connection.prepare_slot(self)
+  settings.apply(self)
   return self
 end
 
@@ -149,7 +91,7 @@ end
 ---@return table
 function Connection:get_execution_options()
   check(self, "get_execution_options")
-  return connection.merge_options(self.engine, self.options, {}, "connection:get_execution_options()")
+  return settings.merge(self.engine, self.options, {}, "connection:get_execution_options()")
 end
 
 --- "SERIALIZABLE", "READ UNCOMMITTED" or "AUTOCOMMIT".
@@ -245,72 +187,11 @@ end
 
 -- ---- running ----
 
--- Settings have no effect inside a transaction, or cannot run there: they begin none.
-local SETTINGS = { PRAGMA = true, VACUUM = true, ATTACH = true, DETACH = true }
-
-local function first_word(sql)
-  local from = 1
-  while from do
-    local word, comment = sql:match("^%s*(%a*)()", from)
-    from = sql:match("^%-%-[^\n]*()", comment) or sql:match("^/%*.-%*/()", comment)
-    if word ~= "" or not from then
-      return word:upper()
-    end
-  end
-end
-
-local function check_setting(self, sql)
-  if sql:match("^%s*[Pp][Rr][Aa][Gg][Mm][Aa]%s+foreign_keys%s*[=(]") and self.dbc:in_transaction() then
-    errors.raise("InvalidRequestError",
-      "PRAGMA foreign_keys does nothing inside a transaction; commit or roll back first")
-  end
-end
-
-local CONTROL = { BEGIN = "begin", COMMIT = "commit", END = "commit", ROLLBACK = "rollback" }
-
-local function is_rollback_to(sql)
-  sql = sql:upper()
-  return sql:find("^%s*ROLLBACK%s+TO%s") or sql:find("^%s*ROLLBACK%s+TRANSACTION%s+TO%s")
-end
-
--- A transaction that is ended behind the connection's back looks like one that was lost.
-local function check_control(self, sql)
-  local method = CONTROL[first_word(sql)]
-  if not self.autocommit and not is_rollback_to(sql) then
-    errors.raise("InvalidRequestError", "%s as text cannot be followed; call connection:%s(), or set the connection to "
-      .. "AUTOCOMMIT", sql:match("^%s*(%a*)"):upper(), method)
-  end
-end
-
--- text() says nothing about itself: the database knows whether it writes. Found out once.
-local function effect_of(self, facts, sql)
-  if not facts.effect then
-    local word = first_word(sql)
-    local writes = not self.dbc:prepare(sql):readonly()
-    facts.effect = SETTINGS[word] and "setting" or CONTROL[word] and "control" or writes and "write" or "read"
-  end
-  return facts.effect
-end
-
-local function begin_for(self, compiled, facts)
-  if compiled.kind ~= "text" then
-    transaction.ensure_begun(self, not compiled.readonly)
-    return
-  end
-  local effect = effect_of(self, facts, compiled.sql)
-  if effect == "setting" then
-    check_setting(self, compiled.sql)
-  elseif effect == "control" then
-    check_control(self, compiled.sql)
-  else
-    transaction.ensure_begun(self, effect == "write")
-  end
-end
-
 local function bind_values(self, compiled, values, facts)
   return self.dbc:open(compiled.sql, values, facts.count, facts.bind_handles, facts.bind_names)
 end
 
+-- Whether somebody listens is asked in place, here and in finish(): every statement comes by.
 local function open_statement(self, compiled, values)
   local facts = compiled.facts or execution.facts(compiled)
   if facts.bind_functions then
@@ -318,13 +199,13 @@ local function open_statement(self, compiled, values)
   end
   local current = self.transaction
   if compiled.kind == "text" or not (compiled.readonly and current and current.is_open) then
-    begin_for(self, compiled, facts)
+    effect.begin_for(self, compiled, facts)
   end
-  local trace = self:trace()
-  if trace then
-    trace("before", compiled.sql, values, false)
+  local engine = self.engine
+  if engine.echo or engine.dispatch.before_cursor_execute or engine.dispatch.after_cursor_execute then
+    self:trace()("before", compiled.sql, values, false)
   end
-  return bind_values(self, compiled, values, facts), values
+  return self.dbc:open(compiled.sql, values, facts.count, facts.bind_handles, facts.bind_names), values
 end
 
 --- Makes a statement ready to be stepped: begins the transaction where none is open, converts and binds the values.
@@ -353,131 +234,30 @@ function Connection:finish(_, compiled, values, outcome)
   if compiled.kind == "text" then
     transaction.resync(self)
   end
-  local trace = self:trace()
-  if trace then
-    trace("after", compiled.sql, values, false, type(outcome) == "table" and result.count(outcome) or outcome)
+  local engine = self.engine
+  if engine.echo or engine.dispatch.before_cursor_execute or engine.dispatch.after_cursor_execute then
+    local count = type(outcome) == "table" and result.count(outcome) or outcome
+    self:trace()("after", compiled.sql, values, false, count)
   end
-end
-
--- ---- results ----
-
-local CHUNK = 100
-
-local WRITES = { insert = true, update = true, delete = true }
-
--- What a result reads on from.
-local Cursor = {}
-local cursor_metatable = { __index = Cursor }
-
-function Cursor:fetch(max)
-  set_timeout(self.connection, self.timeout)
-  local ok, rows, done = pcall(execution.fetch, self.stmt, self.facts, max)
-  if not ok then
-    self.stmt:reset()
-    self.connection:failed(rows, self.compiled, self.values)
-  end
-  return rows, done
-end
-
-function Cursor:close()
-  self.stmt:reset()
-end
-
-function Cursor:is_current()
-  local conn = self.connection
-  return conn.epoch == self.epoch and conn.slot.epoch == self.slot_epoch
-end
-
--- The first rows are fetched at once, so that a short result leaves no cursor open.
-local function cursor_result(self, compiled, values, stmt, has_row, chunk)
-  local facts, rows, done = compiled.facts, {}, true
-  if has_row then
-    rows, done = execution.fetch(stmt, facts, chunk)
-    self.cursors[stmt] = not done or nil
-  end
-  local cursor = setmetatable({ connection = self, epoch = self.epoch, slot_epoch = self.slot.epoch, stmt = stmt,
-    facts = facts, compiled = compiled, values = values, timeout = self.slot.timeout }, cursor_metatable)
-  local outcome = result.from_cursor(cursor, facts.row_metatable, rows, done, chunk)
-  if WRITES[compiled.kind] and done then
-    outcome.rowcount = self.dbc:changes() -- of RETURNING; known at its end only
-  end
-  return outcome
-end
-
--- The value that was bound for a column; nil where the database made it.
-local function bound_value(compiled, values, column)
-  local key = column.key or column.name
-  for position, bind in ipairs(compiled.binds) do
-    if bind.key == key and values[position] ~= null then
-      return values[position]
-    end
-  end
-end
-
--- The key of the one row that was inserted: what was bound, or the integer that the database made; what else it may
--- have made is not known without RETURNING.
-local function inserted_key(compiled, values, id)
-  local key, columns = {}, compiled.table and compiled.table.primary_key or {}
-  for position, column in ipairs(columns) do
-    local value = bound_value(compiled, values, column)
-    if value == nil and #columns == 1 and column.type and column.type.kind == core.kinds.INTEGER then
-      value = id
-    end
-    key[position] = value
-  end
-  return key
-end
-
-local CHANGES = { INSERT = true, UPDATE = true, DELETE = true, REPLACE = true, WITH = true }
-
--- What a statement without rows has changed; -1 where it is no statement that changes rows.
-local function count_changes(self, compiled)
-  if compiled.kind == "text" and not CHANGES[first_word(compiled.sql)] then
-    return -1
-  end
-  return self.dbc:changes()
-end
-
-local function changes_result(self, compiled, values)
-  local rowcount = count_changes(self, compiled)
-  local fields = { rowcount = rowcount }
-  if compiled.kind == "insert" or (compiled.kind == "text" and rowcount == 1) then
-    fields.lastrowid = self.dbc:last_insert_id()
-  end
-  if compiled.kind == "insert" and rowcount == 1 then
-    fields.inserted_primary_key = inserted_key(compiled, values, fields.lastrowid)
-  end
-  return result.without_rows(fields)
-end
-
--- Steps once and makes the result of what came.
-local function run(self, compiled, values, stmt, chunk)
-  local facts = execution.facts(compiled)
-  local has_row = stmt:step()
-  execution.describe(facts, compiled, stmt)
-  if #facts.names == 0 then
-    return changes_result(self, compiled, values)
-  end
-  return cursor_result(self, compiled, values, stmt, has_row, chunk or CHUNK)
 end
 
 local function open_and_run(self, compiled, values, chunk)
   local stmt, bound = open_statement(self, compiled, values)
   self.running = stmt
-  return run(self, compiled, bound, stmt, chunk), bound
+  return result_of(self, compiled, bound, stmt, chunk), bound
 end
 
 local function execute_once(self, compiled, values, chunk)
   self.running = nil
-  local ok, outcome, bound = pcall(open_and_run, self, compiled, values, chunk)
+  local ok, made, bound = pcall(open_and_run, self, compiled, values, chunk)
   if not ok then
     if self.running then
       self.running:reset()
     end
-    self:failed(outcome, compiled, values)
+    self:failed(made, compiled, values)
   end
-  self:finish(nil, compiled, bound, outcome)
-  return outcome
+  self:finish(nil, compiled, bound, made)
+  return made
 end
 
 -- ---- what a script calls ----
@@ -489,8 +269,8 @@ local function check_execute_options(options)
     return NONE
   end
   options = errors.check_options(options, EXECUTE_OPTIONS, "execute()")
-  check_seconds(options.timeout, "execute()")
-  check_size(options.yield_per, "execute()")
+  settings.check_seconds(options.timeout, "execute()")
+  settings.check_size(options.yield_per, "execute()")
   return options
 end
 
@@ -535,7 +315,7 @@ end
 -- Runs every set on one prepared statement; listeners hear of it once.
 local function run_many(self, compiled, value_sets, state)
   local facts, total, rows = execution.facts(compiled), 0, {}
-  begin_for(self, compiled, facts)
+  effect.begin_for(self, compiled, facts)
   local trace = self:trace()
   if trace then
     trace("before", compiled.sql, value_sets, true)
@@ -590,10 +370,10 @@ end
 -- The same where this execution has a timeout of its own.
 local function run_within(self, seconds, ...)
   local before = self.slot.timeout
-  set_timeout(self, seconds)
+  settings.set_timeout(self, seconds)
   local ok, outcome = pcall(run_compiled, self, ...)
   if not self.closed and self.dbc:is_open() then
-    set_timeout(self, before)
+    settings.set_timeout(self, before)
   end
   if not ok then
     error(outcome, 0)
@@ -874,10 +654,10 @@ function Connection:close()
   if self.dbc:is_open() then
     ok, err = pcall(transaction.rollback, self)
   end
-  event.fire(self.engine.dispatch, "checkin", self.dbc, self)
+  local told_ok, told_err = pcall(event.fire, self.engine.dispatch, "checkin", self.dbc, self)
   self.pool:checkin(self, self.slot, ok)
-  if not ok then
-    error(err, 0)
+  if not (ok and told_ok) then
+    error(err or told_err, 0)
   end
 end
 

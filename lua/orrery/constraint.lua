@@ -62,7 +62,10 @@ constraint.check_flag = check_flag
 
 -- Words that reach SQL as they are.
 local ACTIONS = { "CASCADE", "SET NULL", "SET DEFAULT", "RESTRICT", "NO ACTION" }
-local WORDS = { ondelete = ACTIONS, onupdate = ACTIONS, initially = { "DEFERRED", "IMMEDIATE" } }
+local CONFLICTS = { "ROLLBACK", "ABORT", "FAIL", "IGNORE", "REPLACE" }
+local WORDS = { ondelete = ACTIONS, onupdate = ACTIONS, initially = { "DEFERRED", "IMMEDIATE" },
+  sqlite_on_conflict = CONFLICTS, sqlite_on_conflict_not_null = CONFLICTS, sqlite_on_conflict_unique = CONFLICTS,
+  sqlite_on_conflict_primary_key = CONFLICTS }
 
 local function check_word(options, name, call)
   local value = options[name]
@@ -76,6 +79,8 @@ local function check_word(options, name, call)
       errors.hint(type(value) == "string" and value:upper() or "", WORDS[name]))
   end
 end
+
+constraint.check_word = check_word
 
 -- ---- what all of them are ----
 
@@ -110,6 +115,7 @@ local function new(kind, call, options, fields)
   fields.given_name, fields.final = fields.name, final
   check_flag(options, "deferrable", call)
   fields.deferrable, fields.initially = options.deferrable, check_word(options, "initially", call)
+  fields.on_conflict = check_word(options, "sqlite_on_conflict", call)
   fields.comment, fields.info = options.comment, options.info or {}
   return setmetatable(fields, metatable)
 end
@@ -163,7 +169,7 @@ end
 
 -- ---- keys ----
 
-local KEY_OPTIONS = { name = 1, deferrable = 1, initially = 1, comment = 1, info = 1 }
+local KEY_OPTIONS = { name = 1, sqlite_on_conflict = 1, deferrable = 1, initially = 1, comment = 1, info = 1 }
 
 local function key_of_columns(kind, call, ...)
   local given, count, options = constraint.arguments(call, KEY_OPTIONS, ...)
@@ -191,7 +197,7 @@ function ATTACH.primary_key(self, tbl)
 end
 
 --- Columns whose values no two rows share.
----@param ... string|orrery.Column columns, then options: name, deferrable, initially
+---@param ... string|orrery.Column columns, then options: name, deferrable, initially, sqlite_on_conflict
 ---@return orrery.Constraint
 function constraint.UniqueConstraint(...)
   return key_of_columns("unique", "UniqueConstraint()", ...)
@@ -203,7 +209,7 @@ end
 
 -- ---- checks ----
 
-local CHECK_OPTIONS = { name = 1, comment = 1, info = 1 }
+local CHECK_OPTIONS = { name = 1, sqlite_on_conflict = 1, comment = 1, info = 1 }
 
 --- A condition that every row meets.
 ---@param condition string|orrery.Element SQL (taken as it stands: never what a user wrote) or an expression

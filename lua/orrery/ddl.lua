@@ -198,6 +198,17 @@ local function collation_text(name, dialect)
   return "COLLATE " .. (dialect.collations[name] and name or dialect.quote(name))
 end
 
+local function conflict(word, dialect)
+  return word and dialect.name == "sqlite" and " ON CONFLICT " .. word or ""
+end
+
+-- The key's own constraint may say what happens, or its column.
+local function key_conflict(tbl, dialect)
+  local declared = rawget(tbl, "key_constraint")
+  local column = #tbl.primary_key == 1 and tbl.primary_key[1]
+  return conflict(declared and declared.on_conflict or column and column.on_conflict_primary_key, dialect)
+end
+
 local function column_text(column, dialect)
   check_identity(column, dialect)
   local parts = { dialect.quote(column.name) }
@@ -206,9 +217,10 @@ local function column_text(column, dialect)
   if column.server_default ~= nil then
     parts[#parts + 1] = "DEFAULT " .. default_text(column.server_default, column.type, dialect)
   end
-  parts[#parts + 1] = not column.nullable and "NOT NULL" or nil
+  parts[#parts + 1] = not column.nullable and "NOT NULL" .. conflict(column.on_conflict_not_null, dialect) or nil
   if is_counted(column, dialect) then
-    parts[#parts + 1] = with_name(key_name(column.table), "PRIMARY KEY AUTOINCREMENT", dialect)
+    parts[#parts + 1] = with_name(key_name(column.table), "PRIMARY KEY" .. key_conflict(column.table, dialect)
+      .. " AUTOINCREMENT", dialect)
   end
   parts[#parts + 1] = column.computed and computed_text(column.computed, dialect)
   return concat(parts, " ")
@@ -232,11 +244,12 @@ function CONSTRAINT.primary_key()
 end
 
 function CONSTRAINT.unique(part, dialect)
-  return "UNIQUE (" .. names_of(part.columns, dialect) .. ")" .. deferral(part)
+  return "UNIQUE (" .. names_of(part.columns, dialect) .. ")" .. conflict(part.on_conflict, dialect)
+    .. deferral(part)
 end
 
 function CONSTRAINT.check(part, dialect)
-  return "CHECK (" .. expression_text(part.condition, dialect) .. ")"
+  return "CHECK (" .. expression_text(part.condition, dialect) .. ")" .. conflict(part.on_conflict, dialect)
 end
 
 function CONSTRAINT.foreign_key(part, dialect)
@@ -255,7 +268,8 @@ local function primary_key_text(tbl, dialect)
   if #key == 0 or is_counted(key[1], dialect) then
     return nil
   end
-  return with_name(key_name(tbl), "PRIMARY KEY (" .. names_of(key, dialect) .. ")", dialect)
+  return with_name(key_name(tbl), "PRIMARY KEY (" .. names_of(key, dialect) .. ")" .. key_conflict(tbl, dialect),
+    dialect)
 end
 
 -- The name of an Enum's check; a convention that builds on a name has nothing to say where there is none.

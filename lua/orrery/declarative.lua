@@ -3,7 +3,6 @@
 local import = ...
 local errors = import "errors"
 local core = import "core"
-local types = import "types"
 local schema = import "schema"
 local registry_module = import "registry"
 local relationship = import "relationship"

@@ -71,6 +71,7 @@ end
 ---@field reserved_prefix? string with which no name of a table may begin
 ---@field identity? boolean whether Identity() may stand at any column
 ---@field defer_foreign_keys? string lets rows refer to nothing until the transaction ends (to drop circles)
+---@field check_foreign_keys? string ends that
 local STANDARD = {
   marker = "?",
   max_binds = 32766,
@@ -131,6 +132,7 @@ dialect.sqlite = dialect.new{
     [kinds.TIME] = "TEXT", [kinds.DATETIME] = "TEXT" },
   reserved_prefix = "sqlite_",
   defer_foreign_keys = "PRAGMA defer_foreign_keys = ON",
+  check_foreign_keys = "PRAGMA defer_foreign_keys = OFF",
 }
 
 return dialect

@@ -6,6 +6,7 @@ local event = import "event"
 local compiler = import "compiler"
 local url_module = import "url"
 local pool_module = import "pool"
+local settings = import "settings"
 local connection = import "connection"
 local transaction = import "transaction"
 
@@ -208,8 +209,8 @@ local function open_connection(self)
 end
 
 local function execution_of(self, options)
-  local given = connection.merge_options(self, {}, options.execution_options, "create_engine(), execution_options")
-  return connection.merge_options(self, given, { isolation_level = options.isolation_level,
+  local given = settings.merge(self, {}, options.execution_options, "create_engine(), execution_options")
+  return settings.merge(self, given, { isolation_level = options.isolation_level,
     timeout = options.statement_timeout }, "create_engine()")
 end
 
@@ -267,7 +268,7 @@ function Engine:execution_options(options)
   for name, value in pairs(self) do
     copy[name] = value
   end
-  copy.execution = connection.merge_options(self, self.execution, options, "engine:execution_options()")
+  copy.execution = settings.merge(self, self.execution, options, "engine:execution_options()")
   return setmetatable(copy, metatable)
 end
 
@@ -275,7 +276,7 @@ end
 ---@return table
 function Engine:get_execution_options()
   check(self, "get_execution_options")
-  return connection.merge_options(self, self.execution, {}, "engine:get_execution_options()")
+  return settings.merge(self, self.execution, {}, "engine:get_execution_options()")
 end
 
 --- A connection: it begins a transaction with its first statement, and rolls back at close() what was not committed.

@@ -151,8 +151,8 @@ function Inspector:get_columns(name, options)
   return columns
 end
 
---- Its primary key: constrained_columns, name.
----@return { constrained_columns: string[], name?: string }
+--- Its primary key: constrained_columns, name, on_conflict.
+---@return table
 function Inspector:get_pk_constraint(name, options)
   return describe(self, "get_pk_constraint", name, options).primary_key
 end
@@ -168,13 +168,13 @@ function Inspector:get_foreign_keys(name, options)
   return keys
 end
 
---- Its unique constraints: name, column_names.
+--- Its unique constraints: name, column_names, on_conflict.
 ---@return table[]
 function Inspector:get_unique_constraints(name, options)
   return describe(self, "get_unique_constraints", name, options).unique_constraints
 end
 
---- Its checks: name, sqltext.
+--- Its checks: name, sqltext, on_conflict.
 ---@return table[]
 function Inspector:get_check_constraints(name, options)
   return describe(self, "get_check_constraints", name, options).check_constraints

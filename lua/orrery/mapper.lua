@@ -52,7 +52,7 @@ end
 ---@param fields table name, class, registry, table, methods, instance_meta
 function mapper.new(fields)
   local self = setmetatable(fields, metatable)
-  self.attributes, self.column_keys = {}, {}
+  self.attributes, self.column_keys, self.key_by_column = {}, {}, {}
   self.arguments, self.attribute_dispatch, self.validators = {}, {}, {}
   self.relationships, self.relationships_by_key = {}, {}
   return self
@@ -67,6 +67,11 @@ local function attribute_of(self, key, column)
 end
 
 function Mapper:add_column(key, column)
+  local other = self.key_by_column[column]
+  if other then
+    errors.raise("ArgumentError", "%s: '%s' and '%s' are the same column '%s'; map it once", self.name, other, key, column.name)
+  end
+  self.key_by_column[column] = key
   self.attributes[key] = { origin = column }
   self.column_keys[#self.column_keys + 1] = key
 end

@@ -84,7 +84,8 @@ local function counterpart(work, given)
     return given
   end
   local mapper = mapper_module.of_object(given)
-  local key, own = key_of(mapper, given)
+  local key = key_of(mapper, given)
+  local own
   if work.load then
     own = find(work.session, mapper, key)
     if not own then

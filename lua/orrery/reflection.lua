@@ -34,7 +34,8 @@ local function default_text(column)
 end
 
 local function options_of(column)
-  local options = { autoincrement = column.autoincrement, collation = column.collation }
+  local options = { autoincrement = column.autoincrement, collation = column.collation,
+    sqlite_on_conflict_not_null = column.on_conflict_not_null }
   if column.primary_key == 0 then
     options.nullable = column.nullable
   end
@@ -80,12 +81,12 @@ local MAKE = {}
 
 function MAKE.unique(_, one)
   local arguments = { unpack(one.column_names) }
-  arguments[#arguments + 1] = { name = one.name }
+  arguments[#arguments + 1] = { name = one.name, sqlite_on_conflict = one.on_conflict }
   return schema.UniqueConstraint(unpack(arguments)):_keep_name()
 end
 
 function MAKE.check(_, one)
-  return schema.CheckConstraint(literal(one.sqltext), { name = one.name }):_keep_name()
+  return schema.CheckConstraint(literal(one.sqltext), { name = one.name, sqlite_on_conflict = one.on_conflict }):_keep_name()
 end
 
 local function spelling_of(state, name)
@@ -196,7 +197,7 @@ local function add_primary_key(facts, given, parts, by_name)
     arguments[position] = by_name[name]
   end
   if #arguments > 0 and not key_is_given(facts, given) then
-    arguments[#arguments + 1] = { name = facts.primary_key.name }
+    arguments[#arguments + 1] = { name = facts.primary_key.name, sqlite_on_conflict = facts.primary_key.on_conflict }
     parts[#parts + 1] = schema.PrimaryKeyConstraint(unpack(arguments)):_keep_name()
   end
 end

@@ -183,7 +183,7 @@ local function column_of(row, said)
     name = row.name, type = catalog.type_of(row.type), declared_type = row.type, nullable = row.notnull == 0,
     default = row.dflt_value and sqlite_text.trim(row.dflt_value), primary_key = row.pk,
     computed = computed_of(row.hidden, said), collation = said.collation, default_text = said.default,
-    autoincrement = "auto",
+    autoincrement = "auto", on_conflict_not_null = said.on_conflict_not_null,
   }
 end
 
@@ -241,7 +241,8 @@ local function key_of(columns, text)
       key[column.primary_key] = column.name
     end
   end
-  return { constrained_columns = key, name = text and text.primary_key and text.primary_key.name }
+  local said = text and text.primary_key or {}
+  return { constrained_columns = key, name = said.name, on_conflict = said.on_conflict }
 end
 
 local function of_kind(text, kind)
@@ -314,7 +315,7 @@ end
 local function unique_constraints(conn, namespace, columns, text, indexes)
   local list = {}
   for position, one in ipairs(of_kind(text, "unique")) do
-    list[position] = { name = one.name, column_names = spelled(one.columns, columns) }
+    list[position] = { name = one.name, column_names = spelled(one.columns, columns), on_conflict = one.on_conflict }
   end
   for position = #indexes, text and #indexes + 1 or 1, -1 do
     if indexes[position].origin == "u" then
@@ -331,7 +332,7 @@ end
 local function check_constraints(text)
   local list = {}
   for position, one in ipairs(of_kind(text, "check")) do
-    list[position] = { name = one.name, sqltext = one.sqltext }
+    list[position] = { name = one.name, sqltext = one.sqltext, on_conflict = one.on_conflict }
   end
   return list
 end

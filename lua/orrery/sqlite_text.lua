@@ -152,6 +152,14 @@ local function skip_on(self)
   end
 end
 
+local function take_conflict(self)
+  if not self:take("ON", "CONFLICT") then
+    return nil
+  end
+  self.at = self.at + 1
+  return self:word(-1)
+end
+
 local function take_deferral(self, key)
   if self:take("NOT", "DEFERRABLE") then
     key.deferrable = false
@@ -225,6 +233,7 @@ function COLUMN.PRIMARY(self, found, column)
     found.primary_key.descending = true
   end
   self:take("ASC")
+  found.primary_key.on_conflict = take_conflict(self)
 end
 
 function COLUMN.AUTOINCREMENT(self, found)
@@ -234,7 +243,7 @@ end
 
 function COLUMN.UNIQUE(self, found, column)
   self.at = self.at + 1
-  add(found, "unique", { name = column.pending, columns = { column.name } })
+  add(found, "unique", { name = column.pending, columns = { column.name }, on_conflict = take_conflict(self) })
 end
 
 function COLUMN.CHECK(self, found, column)
@@ -280,8 +289,9 @@ function COLUMN.AS(self, _, column)
   end
 end
 
-function COLUMN.NOT(self)
+function COLUMN.NOT(self, _, column)
   self.at = self.at + 2 -- NOT NULL, NOT DEFERRABLE
+  column.on_conflict_not_null = take_conflict(self) or column.on_conflict_not_null
 end
 
 function COLUMN.ON(self)
@@ -318,19 +328,19 @@ local TABLE = {}
 
 function TABLE.PRIMARY(self, found, name)
   self.at = self.at + 2
-  found.primary_key = { name = name, columns = take_names(self) }
+  found.primary_key = { name = name, columns = take_names(self), on_conflict = take_conflict(self) }
 end
 
 function TABLE.UNIQUE(self, found, name)
   self.at = self.at + 1
-  add(found, "unique", { name = name, columns = take_names(self) })
+  add(found, "unique", { name = name, columns = take_names(self), on_conflict = take_conflict(self) })
 end
 
 function TABLE.CHECK(self, found, name)
   self.at = self.at + 1
   local first, last = self:group()
   if first then
-    add(found, "check", { name = name, sqltext = self:text(first, last) })
+    add(found, "check", { name = name, sqltext = self:text(first, last), on_conflict = take_conflict(self) })
   end
 end
 
@@ -387,9 +397,9 @@ local function skip_name(self)
   end
 end
 
---- What CREATE TABLE says, or nil for another text (a virtual table): columns { name, default, collation, computed },
---- primary_key { name, columns }, constraints in order { kind, name, columns, sqltext, table, deferrable, initially },
---- autoincrement, without_rowid, strict.
+--- What CREATE TABLE says, or nil for another text (a virtual table): columns { name, default, collation, computed,
+--- on_conflict_not_null }, primary_key { name, columns, on_conflict }, constraints in order { kind, name, columns,
+--- sqltext, on_conflict, table, deferrable, initially }, autoincrement, without_rowid, strict.
 ---@param sql string?
 ---@return table?
 function sqlite_text.read_table(sql)

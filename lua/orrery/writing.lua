@@ -444,9 +444,13 @@ core.hook("delete_missed", function(class, expected, matched)
     quoted_table(mapper_module.of(class)), expected, matched)
 end)
 
+-- Link rows with a key of their own may say the same thing more than once: they go together.
 core.hook("stale_link", function(class, number, matched)
   local mapper = mapper_module.of(class)
   local property = mapper.relationships[number - #mapper.column_keys]
+  if matched > 1 and property.secondary.primary_key[1] then
+    return
+  end
   errors.raise("StaleDataError", "%s: DELETE on the link table '%s' was to delete 1 row and found %d; %s", property:describe(),
     property.secondary.name, matched, matched == 0 and "it was deleted since this session loaded it"
     or "the same link stands there more than once, so that one alone cannot be removed")
@@ -477,13 +481,13 @@ local function announce(planned, phase, connection)
   end
 end
 
-local function run(flush, connection, session)
+local function run(flush, connection, session, early)
   core.collect(flush)
   local planned = mapper_module.listening and core.planned(flush)
   if planned then
     announce(planned, "before_", connection)
   end
-  core.run(flush, connection.dbc, provider_for(connection), connection:trace())
+  core.run(flush, connection.dbc, provider_for(connection), connection:trace(), early)
   if session.expressions[1] then
     write_expressions(session, connection)
   end
@@ -500,6 +504,42 @@ local function blame(err, flush)
     err.object = count == 1 and object or nil
   end
   return err
+end
+
+-- One attempt, inside a savepoint: the flush that has written everything, or nil and what was in the way.
+local function attempt(session, handle, connection, early)
+  connection.dbc:exec(SAVEPOINT)
+  local flush = core.flush(handle)
+  local ok, err = pcall(run, flush, connection, session, early)
+  if ok then
+    return flush
+  end
+  err = blame(name_cycle(err, flush), flush)
+  if connection.engine.hide_parameters and errors.is_error(err) then
+    err.params = nil
+  end
+  core.undo(flush)
+  if connection.dbc:in_transaction() then
+    connection.dbc:exec(UNDO)
+    connection.dbc:exec(RELEASE)
+  end
+  return nil, err
+end
+
+-- A new row may take a unique value over from one that is deleted in the same flush.
+local function may_give_way(err, handle, connection)
+  return connection.dialect.defer_foreign_keys and errors.is_error(err, "IntegrityError")
+    and err.message:find("UNIQUE constraint failed", 1, true) and connection.dbc:in_transaction()
+    and core.list(handle, "deleted")[1] ~= nil and core.list(handle, "new")[1] ~= nil
+end
+
+local function attempt_early(session, handle, connection)
+  connection.dbc:exec(connection.dialect.defer_foreign_keys)
+  local flush = attempt(session, handle, connection, true)
+  if connection.dbc:in_transaction() then
+    connection.dbc:exec(connection.dialect.check_foreign_keys)
+  end
+  return flush
 end
 
 --- Writes what a session holds; false where there was nothing. Rows and objects are unchanged when it raises.
@@ -523,19 +563,11 @@ function writing.write(session, handle)
   end
   local connection = session:connection()
   connection:ensure_begun(true)
-  connection.dbc:exec(SAVEPOINT)
-  local flush = core.flush(handle)
-  local ok, err = pcall(run, flush, connection, session)
-  if not ok then
-    err = blame(name_cycle(err, flush), flush)
-    if connection.engine.hide_parameters and errors.is_error(err) then
-      err.params = nil
-    end
-    core.undo(flush)
-    if connection.dbc:in_transaction() then
-      connection.dbc:exec(UNDO)
-      connection.dbc:exec(RELEASE)
-    end
+  local flush, err = attempt(session, handle, connection, false)
+  if not flush and may_give_way(err, handle, connection) then
+    flush = attempt_early(session, handle, connection)
+  end
+  if not flush then
     connection:failed(err)
   end
   core.done(flush)

@@ -110,20 +110,49 @@ describe("links", function()
     assert.equal(2, #book.tags)
   end)
 
-  it("that stand twice in a table without a key cannot be removed alone", function()
+  local function doubled(...)
     local base = orm.declarative_base()
     local A = base:model("A", { __tablename__ = "a", id = orm.mapped_column(orm.Integer, { primary_key = true }),
       bs = orm.relationship("B", { secondary = "ab" }) })
     base:model("B", { __tablename__ = "b", id = orm.mapped_column(orm.Integer, { primary_key = true }) })
     orm.Table("ab", base.metadata, orm.Column("a_id", orm.Integer, orm.ForeignKey("a.id")),
-      orm.Column("b_id", orm.Integer, orm.ForeignKey("b.id")))
+      orm.Column("b_id", orm.Integer, orm.ForeignKey("b.id")), ...)
     local engine = database.create(base)
-    run(engine, "INSERT INTO a VALUES (1)", "INSERT INTO b VALUES (1)", "INSERT INTO ab VALUES (1, 1), (1, 1)")
+    run(engine, "INSERT INTO a VALUES (1)", "INSERT INTO b VALUES (1)", "INSERT INTO ab (a_id, b_id) VALUES (1, 1), (1, 1)")
     local session = orm.Session(engine)
     session:get(A, 1).bs:clear()
+    return session, engine
+  end
+
+  it("that stand twice in a table without a key cannot be removed alone", function()
+    local session, engine = doubled()
     raises("StaleDataError", { "ab" }, session.flush, session)
     session:rollback()
     assert.same({ "2" }, rows(engine, "SELECT count(*) FROM ab"))
+  end)
+
+  it("that stand twice in a table with a key of its own go together", function()
+    local session, engine = doubled(orm.Column("id", orm.Integer, { primary_key = true }))
+    session:commit()
+    assert.same({}, rows(engine, "SELECT * FROM ab"))
+  end)
+
+  it("may be rows of a class with further columns", function()
+    local base = orm.declarative_base()
+    local A = base:model("A", { __tablename__ = "a", id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      bs = orm.relationship("B", { secondary = "ab", back_populates = "as" }) })
+    local B = base:model("B", { __tablename__ = "b", id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      as = orm.relationship("A", { secondary = "ab", back_populates = "bs" }) })
+    local Link = base:model("Link", { __tablename__ = "ab", note = orm.mapped_column(orm.String, { server_default = "none" }),
+      a_id = orm.mapped_column(orm.ForeignKey("a.id"), { primary_key = true }),
+      b_id = orm.mapped_column(orm.ForeignKey("b.id"), { primary_key = true }) })
+    local session = orm.Session(database.create(base))
+    session:add(A { bs = { B {} } })
+    session:commit()
+    assert.equal("none", session:get(Link, { 1, 1 }).note)
+    session:get(B, 1).as:clear()
+    session:commit()
+    assert.is_nil(session:get(Link, { 1, 1 }))
   end)
 
   it("of an object that stands twice in the list are written once", function()

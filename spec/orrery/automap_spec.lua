@@ -166,6 +166,20 @@ describe("automap", function()
       and models.Author.booktitles)
   end)
 
+  it("takes classes that are declared on the base, which get the relationships", function()
+    local engine = made((table.unpack or unpack)(AUTHORS))
+    local base = orm.declarative_base()
+    local Writer = base:model("Writer", { __tablename__ = "author", id = orm.Column(orm.Integer, { primary_key = true }),
+      pen_name = orm.Column("name", orm.Text) })
+    function Writer:shout() return self.pen_name:upper() end
+    local models = orm.automap(engine, { base = base })
+    assert.same("Base BookTitle Tag Writer", keys(models))
+    assert.equal(Writer, models.Writer)
+    local ann = orm.Session(engine):get(Writer, 1)
+    assert.same({ "ANN", 2, ann }, { ann:shout(), #ann.book_title_collection, ann.book_title_collection[1].author })
+    raises("ArgumentError", "base must be a declarative_base", orm.automap, engine, { base = {} })
+  end)
+
   it("says what is wrong with its options", function()
     local engine = made((table.unpack or unpack)(AUTHORS))
     raises("ArgumentError", "unknown option 'onyl'; did you mean 'only'?", orm.automap, engine, { onyl = {} })

@@ -75,6 +75,11 @@ describe("CREATE TABLE", function()
       Column("d", orm.Boolean), Column("e", orm.Numeric(9, 2)), Column("f", orm.LargeBinary), Column("g", orm.BigInteger),
       Column("h", orm.Numeric(9, 2, { as = "string" })), Column("i", orm.JSON), { sqlite_strict = true } },
       "a TEXT, b TEXT, c REAL, d INTEGER, e REAL, f BLOB, g INTEGER, h TEXT, i TEXT", " STRICT" },
+    { "what happens on conflict", { Column("a", Integer, { nullable = false, unique = true, primary_key = true,
+      sqlite_on_conflict_not_null = "fail", sqlite_on_conflict_unique = "IGNORE",
+      sqlite_on_conflict_primary_key = "REPLACE" }), orm.CheckConstraint("a > 1", { sqlite_on_conflict = "ABORT" }) },
+      "a INTEGER NOT NULL ON CONFLICT FAIL, PRIMARY KEY (a) ON CONFLICT REPLACE, UNIQUE (a) ON CONFLICT IGNORE, "
+      .. "CHECK (a > 1) ON CONFLICT ABORT" },
     { "a name for a key that is never used again", { Column("id", Integer), orm.PrimaryKeyConstraint("id",
       { name = "pk" }), { sqlite_autoincrement = true } },
       "id INTEGER NOT NULL CONSTRAINT pk PRIMARY KEY AUTOINCREMENT" },
@@ -135,6 +140,20 @@ describe("CREATE TABLE", function()
     assert.same({}, scalars(engine, "SELECT name FROM sqlite_master"))
   end)
 
+  it("holds words of SQL as names, which read and write", function()
+    local metadata, engine = orm.MetaData(), orm.create_engine "sqlite://"
+    local t = Table("select", metadata, Column("from", Integer, { primary_key = true }), Column("where", Text),
+      Column("order", Integer, { index = true }), Column("group", Text, { unique = true }))
+    metadata:create_all(engine)
+    engine:begin(function(conn)
+      conn:execute(orm.insert(t), { { from = 1, where = "here", order = 2, group = "a" } })
+      conn:execute(orm.update(t):where(t.c.order:eq(2)):values{ group = "b" })
+      assert.same({ 1, "here", 2, "b" }, { conn:execute(orm.select(t):order_by(t.c.where)):first()() })
+      conn:execute(orm.delete(t):where(t.c.from:eq(1)))
+    end)
+    assert.same({ 0 }, scalars(engine, 'SELECT count(*) FROM "select"'))
+  end)
+
   it("holds 2,000 columns", function()
     local columns = { key() }
     for i = 2, 2000 do
@@ -145,6 +164,8 @@ describe("CREATE TABLE", function()
     local engine = orm.create_engine "sqlite://"
     metadata:create_all(engine)
     assert.same({ 2000 }, scalars(engine, "SELECT count(*) FROM pragma_table_info('wide')"))
+    metadata.tables.wide:append_column(Column("one_more", Integer))
+    raises("OperationalError", "too many columns", metadata.create_all, metadata, orm.create_engine "sqlite://")
   end)
 end)
 

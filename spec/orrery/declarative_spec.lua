@@ -467,6 +467,17 @@ describe("a mistake in a class is explained:", function()
     raises("InvalidRequestError", { "thing" }, base.model, base, "Other", { __tablename__ = "thing", id = id() })
   end)
 
+  it("two attributes on one column", function()
+    local base = orm.declarative_base()
+    local tbl = orm.Table("thing", base.metadata, orm.Column("id", Integer, { primary_key = true }), orm.Column("x", Integer))
+    mistake({ "Thing", "'a'", "'b'", "'x'" }, base.model, base, "Thing", { __table__ = tbl, a = tbl.c.x, b = tbl.c.x })
+    mistake({ "'x'", "twice" }, model, { a = orm.mapped_column("x", Integer), b = orm.mapped_column("x", Integer) })
+  end)
+
+  it("a primary key that may be NULL", function()
+    mistake("nullable", orm.mapped_column, Integer, { primary_key = true, nullable = true })
+  end)
+
   it("arguments of model that are no body", function()
     local base = orm.declarative_base()
     mistake("class name", base.model, base, nil, {})

@@ -104,7 +104,7 @@ describe("an inspector", function()
       { name = "fk2", constrained_columns = { "x", "y" }, referred_table = "P", referred_columns = { "b", "a" },
         options = { onupdate = "CASCADE", deferrable = false } },
     }, inspector:get_foreign_keys("t"))
-    assert.same({ { column_names = { "y" } }, { name = "u", column_names = { "x", "y" } } },
+    assert.same({ { column_names = { "y" }, on_conflict = "IGNORE" }, { name = "u", column_names = { "x", "y" } } },
       inspector:get_unique_constraints("t"))
     assert.same({ { name = "x>0", sqltext = "x > 0" }, { sqltext = "z <> ')' AND y IN (1, 2)" } },
       inspector:get_check_constraints("t"))

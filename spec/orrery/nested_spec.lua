@@ -215,3 +215,43 @@ describe("a session on a connection", function()
     raises("ArgumentError", "an engine", orm.Session, 5)
   end)
 end)
+
+describe("a unique value", function()
+  local function open(options)
+    local base = orm.declarative_base()
+    local place = { T = base:model("T", { __tablename__ = "t", id = orm.Column(orm.Integer, { primary_key = true }),
+      code = orm.Column(orm.Text, { unique = true }), kids = orm.relationship("K", { back_populates = "t" }) }) }
+    place.K = base:model("K", { __tablename__ = "k", id = orm.Column(orm.Integer, { primary_key = true }),
+      t_id = orm.Column(orm.ForeignKey("t.id", options)), t = orm.relationship("T", { back_populates = "kids" }) })
+    place.engine = database.create(base)
+    place.session = orm.Session(place.engine)
+    run(place.engine, "INSERT INTO t VALUES (1, 'A'), (2, 'B')", "INSERT INTO k VALUES (1, 1), (2, 1)")
+    return place
+  end
+
+  it("goes from a deleted object to a new one in one flush, children and all", function()
+    local place = open()
+    local former, new = place.session:get(place.T, 1), place.T { code = "A" }
+    local kid = former.kids[1]
+    place.session:add(new)
+    new.kids:append(kid)
+    place.session:delete(former)
+    place.session:commit()
+    assert.same({ "2|B", "3|A" }, rows(place.engine, "SELECT * FROM t ORDER BY id"))
+    assert.same({ "1|3", "2|NULL" }, rows(place.engine, "SELECT * FROM k ORDER BY id"))
+    assert.same({}, rows(place.engine, "PRAGMA foreign_key_check"))
+  end)
+
+  it("that nobody gives up is an error, and foreign keys are checked as before", function()
+    local place = open()
+    place.session:delete(place.session:get(place.T, 1))
+    place.session:add(place.T { code = "B" })
+    raises("IntegrityError", "UNIQUE", place.session.flush, place.session)
+    assert.same({ 1, 1 }, { #place.session.new, #place.session.deleted })
+    place.session:no_autoflush(function()
+      assert.is_false((pcall(run, place.session, "INSERT INTO k VALUES (9, 99)")))
+    end)
+    place.session:rollback()
+    assert.same({ "1|1", "2|1" }, rows(place.engine, "SELECT * FROM k ORDER BY id"))
+  end)
+end)

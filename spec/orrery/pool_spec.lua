@@ -130,6 +130,59 @@ describe("the pool", function()
     engine:dispose()
   end)
 
+  it("serves 50 borrowers with 5 connections, though every fifth throws", function()
+    local engine = file_engine{ pool_size = 5, max_overflow = 0, pool_wait = coroutine.yield }
+    local served, thrown, threads, most = 0, 0, {}, 0
+    local function borrow(number)
+      for round = 1, 4 do
+        local ok = pcall(orm.with, engine:connect(), function(conn)
+          most = math.max(most, engine.pool:checkedout())
+          conn:scalar(COUNT)
+          if _VERSION ~= "Lua 5.1" or rawget(_G, "jit") then -- 5.1 cannot yield across pcall
+            coroutine.yield()
+          end
+          if (number + round) % 5 == 0 then
+            error("thrown")
+          end
+        end)
+        served, thrown = served + (ok and 1 or 0), thrown + (ok and 0 or 1)
+      end
+    end
+    for number = 1, 50 do
+      threads[number] = coroutine.create(borrow)
+    end
+    while threads[1] do
+      for position = #threads, 1, -1 do
+        assert(coroutine.resume(threads[position], 51 - position))
+        if coroutine.status(threads[position]) == "dead" then
+          table.remove(threads, position)
+        end
+      end
+    end
+    assert.equal(160, served)
+    assert.equal(40, thrown)
+    assert.is_true(most <= 5)
+    assert.equal(0, engine.pool:checkedout())
+    engine:dispose()
+  end)
+
+  it("loses no connection to a listener that raises", function()
+    for _, name in ipairs{ "checkout", "checkin" } do
+      local engine = file_engine{ pool_size = 1, max_overflow = 0 }
+      local function fail() error("a hook fails", 0) end
+      orm.event.listen(engine, name, fail)
+      for _ = 1, 3 do
+        local ok, err = pcall(function() engine:connect():close() end)
+        assert.is_false(ok)
+        assert.equal("a hook fails", err)
+      end
+      orm.event.remove(engine, name, fail)
+      assert.equal(0, engine.pool:checkedout())
+      engine:connect():close()
+      engine:dispose()
+    end
+  end)
+
   it("takes a connection back clean: no transaction, cursor or setting of the last one", function()
     local engine = file_engine{ pool_size = 1, max_overflow = 0 }
     local conn = engine:connect()

@@ -107,6 +107,12 @@ describe("reflecting what create_all made, and creating it again", function()
     Table("hen", metadata, Column("id", Integer, { primary_key = true }), Column("egg_id", orm.ForeignKey("egg.id")))
     Table("egg", metadata, Column("id", Integer, { primary_key = true }), Column("hen_id", orm.ForeignKey("hen.id")))
     Table("keyless", metadata, Column("a", Integer))
+    Table("lenient", metadata, Column("a", Integer), Column("b", Integer, { nullable = false, unique = true,
+      sqlite_on_conflict_not_null = "IGNORE", sqlite_on_conflict_unique = "FAIL" }),
+      orm.PrimaryKeyConstraint("a", { sqlite_on_conflict = "REPLACE" }),
+      orm.CheckConstraint("b > 1", { name = "c", sqlite_on_conflict = "ROLLBACK" }))
+    Table("counted_lenient", metadata, Column("a", Integer, { primary_key = true,
+      sqlite_on_conflict_primary_key = "REPLACE" }), { sqlite_autoincrement = true })
     check(metadata)
   end)
 

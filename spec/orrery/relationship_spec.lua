@@ -395,6 +395,65 @@ describe("one-to-one", function()
     assert.equal(1, added.id)
   end)
 
+  it("by a shared primary key with backref, and declared on the child alone", function()
+    for _, options in ipairs { { backref = "profile" }, {} } do
+      local base = orm.declarative_base()
+      local Person = base:model("Person", { __tablename__ = "person", id = id() })
+      local Profile = base:model("Profile", { __tablename__ = "profile", id = key(ForeignKey("person.id")),
+        person = relationship("Person", options) })
+      local session, engine = open(base)
+      local person, profile = Person {}, Profile {}
+      profile.person = person
+      assert.equal(options.backref and profile or nil, options.backref and person.profile)
+      session:add_all { Person {}, profile }
+      session:commit()
+      assert.same({ tostring(person.id) }, rows(engine, "SELECT id FROM profile"))
+      assert.equal(person, profile.person)
+    end
+  end)
+
+  it("declared on the parent alone writes the foreign key, and takes it away", function()
+    local base = orm.declarative_base()
+    local Passport = base:model("Passport", { __tablename__ = "passport", id = id(),
+      person_id = orm.mapped_column(Integer, ForeignKey("person.id"), { unique = true }) })
+    local Person = base:model("Person", { __tablename__ = "person", id = id(), passport = relationship(Passport) })
+    local session, engine = open(base)
+    local person = Person { passport = Passport {} }
+    session:add(person)
+    session:commit()
+    assert.same({ "1|1" }, rows(engine, "SELECT id, person_id FROM passport"))
+    person.passport = Passport {}
+    session:commit()
+    assert.same({ "1|NULL", "2|1" }, rows(engine, "SELECT id, person_id FROM passport ORDER BY id"))
+    person.passport = nil
+    session:commit()
+    assert.same({ "1|NULL", "2|NULL" }, rows(engine, "SELECT id, person_id FROM passport ORDER BY id"))
+    assert.is_nil(person.passport)
+  end)
+
+  it("is not read from a row whose object has let go of it and is not written yet", function()
+    local Person, Passport, session, engine = couple("by uselist = false", "back_populates")
+    run(engine, "INSERT INTO person (id) VALUES (1)", "INSERT INTO passport (id, person_id) VALUES (1, 1)")
+    local person, passport = session:get(Person, 1), session:get(Passport, 1)
+    session:no_autoflush(function()
+      session:expire_all()
+      passport.person = nil
+      assert.is_nil(person.passport)
+    end)
+    session:commit()
+    assert.same({ "1|NULL" }, rows(engine, "SELECT * FROM passport"))
+  end)
+
+  it("loses the foreign key when the parent is deleted", function()
+    local Person, _, session, engine = couple("by a unique foreign key", "back_populates")
+    session:add(Person {})
+    session:commit()
+    run(engine, "INSERT INTO passport (id, person_id) VALUES (1, 1)")
+    session:delete(session:get(Person, 1))
+    session:commit()
+    assert.same({ "1|NULL" }, rows(engine, "SELECT id, person_id FROM passport"))
+  end)
+
   it("by a shared primary key cannot lose its parent", function()
     local base = orm.declarative_base()
     local Person = base:model("Person", { __tablename__ = "person", id = id(),

@@ -357,6 +357,16 @@ describe("a long result", function()
     assert.equal(100, #two:all())
   end)
 
+  it("that was ended leaves alone what runs on its statement since", function()
+    local ended = conn:execute(NUMBERS, { to = 300 })
+    ended:fetchone()
+    conn:rollback()
+    local result = conn:execute(NUMBERS, { to = 300 })
+    result:fetchone()
+    ended:close()
+    assert.equal(299, #result:all())
+  end)
+
   it("is let go when nobody holds it any more", function()
     for _ = 1, 300 do
       conn:execute(NUMBERS, { to = 1000 }):fetchone()

@@ -402,6 +402,61 @@ describe("a flush that fails", function()
   end)
 end)
 
+describe("what a hook may not do to a flush:", function()
+  local ENDS = {
+    ["session:rollback()"] = function(session) session:rollback() end,
+    ["session:commit()"] = function(session) session:commit() end,
+    ["session:close()"] = function(session) session:close() end,
+    ["session:expunge_all()"] = function(session) session:expunge_all() end,
+    ["a rollback on its connection"] = function(session) session:connection():rollback() end,
+    ["a commit on its connection"] = function(session) session:connection():commit() end,
+  }
+  for _, what in ipairs { "session:rollback()", "session:commit()", "session:close()", "session:expunge_all()",
+    "a rollback on its connection", "a commit on its connection" } do
+    for _, event in ipairs { "before_cursor_execute", "after_cursor_execute" } do
+      it("end it by " .. what .. " " .. event, function()
+        local lib = library.open()
+        local author = lib.Author { name = "new", books = { lib.Book { title = "new" } } }
+        local calls = 0
+        orm.event.listen(lib.engine, event, function()
+          calls = calls + 1
+          if calls == 2 then
+            ENDS[what](lib.session)
+          end
+        end)
+        lib.session:add(author)
+        raises("InvalidRequestError", "", lib.session.flush, lib.session)
+        assert.is_nil(author.id)
+        lib.session:rollback()
+        local committed = what == "a commit on its connection"
+        assert.equal(committed and 1 or 0, #rows(lib.engine, "SELECT * FROM author WHERE id > 2"))
+        assert.is_true(committed or #rows(lib.engine, "SELECT * FROM book WHERE id > 4") == 0)
+        lib.session:add(lib.Author { name = "after" })
+        lib.session:commit()
+        assert.same({ "after" }, rows(lib.engine, "SELECT name FROM author WHERE name = 'after'"))
+      end)
+    end
+  end
+
+  if _VERSION ~= "Lua 5.1" then
+    it("stop it for ever by a yield that nobody resumes", function()
+      local lib = library.open()
+      local book = lib.Book { title = "new" }
+      orm.event.listen(lib.session, "before_flush", function() coroutine.yield() end, { once = true })
+      local flush = coroutine.wrap(function()
+        lib.session:add(book)
+        lib.session:flush()
+      end)
+      flush()
+      raises("InvalidRequestError", "flushing already", lib.session.flush, lib.session)
+      lib.session:rollback()
+      lib.session:add(book)
+      lib.session:commit()
+      assert.equal(5, book.id)
+    end)
+  end
+end)
+
 describe("a flush inside a flush", function()
   it("is refused, and the outer one goes on", function()
     local lib = library.open()

@@ -63,6 +63,7 @@ typedef struct flush {
   int connection, provider, trace, objects, me; /* stack indexes while it runs */
   unsigned char *shape;
   orr_value *values;
+  uint32_t new_seen, dirty_seen, deleted_seen; /* lengths of the session's lists once everything was collected */
   uint32_t culprit, culprits; /* the first object of the statement that failed, and how many it was about */
 } flush;
 
@@ -865,6 +866,9 @@ static int collect(lua_State *L) {
   add_records(L, f, ORR_UNIT_INSERT);
   add_records(L, f, ORR_UNIT_DELETE);
   plan(L, f);
+  f->new_seen = session->new_count;
+  f->dirty_seen = session->dirty_count;
+  f->deleted_seen = session->deleted_count;
   return 0;
 }
 
@@ -1493,17 +1497,44 @@ static void write_link_deletes(lua_State *L, flush *f, const orr_unit_batch *bat
   }
 }
 
-/* core.run(flush, connection, provider, trace or nil) writes everything, in order. */
-static int run(lua_State *L) {
-  flush *f = begin(L, 4);
+static void write_batch(lua_State *L, flush *f, size_t i) {
   static void (*const writers[])(lua_State *, flush *, const orr_unit_batch *) = {
       write_updates, write_inserts, write_link_deletes, write_link_inserts, write_deletes};
+  writers[f->unit.batches[i].kind](L, f, &f->unit.batches[i]);
+}
+
+/* Deletes of each table before its inserts. */
+static void write_deletes_early(lua_State *L, flush *f) {
+  size_t count = f->unit.batch_count;
+  bool *done = lua_newuserdata(L, (count + 1) * sizeof *done);
+  memset(done, 0, (count + 1) * sizeof *done);
+  for (size_t i = 0; i < count; i++) {
+    const orr_unit_batch *batch = &f->unit.batches[i];
+    for (size_t later = i + 1; batch->kind == ORR_UNIT_INSERT && later < count; later++)
+      if (!done[later] && f->unit.batches[later].kind == ORR_UNIT_DELETE && f->unit.batches[later].group == batch->group) {
+        done[later] = true;
+        write_batch(L, f, later);
+      }
+    if (!done[i])
+      write_batch(L, f, i);
+  }
+  lua_pop(L, 1);
+}
+
+/* core.run(flush, connection, provider, trace or nil [, early]) writes everything, in order; `early`: with the deletes of
+   each table before its inserts, which takes foreign keys that are checked later. */
+static int run(lua_State *L) {
+  bool early = lua_toboolean(L, 5);
+  flush *f = begin(L, 4);
   f->connection = 2;
   f->provider = 3;
   f->trace = 4;
   check_transaction(L, f);
-  for (size_t i = 0; i < f->unit.batch_count; i++)
-    writers[f->unit.batches[i].kind](L, f, &f->unit.batches[i]);
+  if (early)
+    write_deletes_early(L, f);
+  else
+    for (size_t i = 0; i < f->unit.batch_count; i++)
+      write_batch(L, f, i);
   return 0;
 }
 
@@ -1627,11 +1658,11 @@ static void end_delete(lua_State *L, flush *f, orr_instance *object, int index, 
 }
 
 /* A list without what this flush has written; what hooks have added meanwhile stays for the next one. */
-static void fresh_list(lua_State *L, int user, int field, uint32_t *count) {
-  uint32_t kept = 0;
+static void fresh_list(lua_State *L, int user, int field, uint32_t *count, uint32_t seen) {
+  uint32_t kept = 0, most = *count == seen ? 0 : *count;
   lua_rawgeti(L, user, field);
   lua_newtable(L);
-  for (uint32_t i = 1; i <= *count; i++) {
+  for (uint32_t i = 1; i <= most; i++) {
     lua_rawgeti(L, -2, (int)i);
     orr_instance *object = lua_touserdata(L, -1);
     if (!object || object->action) {
@@ -1655,9 +1686,9 @@ static int done(lua_State *L) {
   int user = lua_gettop(L);
   lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
   int weak = user + 1, index = user + 2;
-  fresh_list(L, user, ORR_SESSION_NEW, &f->session->new_count);
-  fresh_list(L, user, ORR_SESSION_DIRTY, &f->session->dirty_count);
-  fresh_list(L, user, ORR_SESSION_DELETED, &f->session->deleted_count);
+  fresh_list(L, user, ORR_SESSION_NEW, &f->session->new_count, f->new_seen);
+  fresh_list(L, user, ORR_SESSION_DIRTY, &f->session->dirty_count, f->dirty_seen);
+  fresh_list(L, user, ORR_SESSION_DELETED, &f->session->deleted_count, f->deleted_seen);
   for (uint32_t n = (uint32_t)f->count; n >= 1; n--) {
     orr_instance *object = push_object(L, f, n);
     orr_unit_kind kind = f->entries[n - 1].kind;

@@ -796,7 +796,7 @@ static int set_loaded(lua_State *L) {
     }
     if (lua_istable(L, 4))
       take_notes_in(L, object, 1, list, 4);
-  } else if (lua_isnil(L, 3)) {
+  } else if (lua_isnil(L, 3) || has_left(L, &object->class->relations[relation], 1, 3)) {
     lua_pushboolean(L, 0);
   } else {
     lua_pushvalue(L, 3);

@@ -1,0 +1,81 @@
+--- settings: the execution options of engines and connections: which there are, what they may hold, and how a connection's
+-- slot is brought to what they say. Runs nothing but the statements that set an isolation level.
+local import = ...
+local errors = import "errors"
+
+local settings = {}
+
+local OPTIONS = { isolation_level = true, readonly = true, timeout = true, yield_per = true }
+
+--- Refuses what is no number of seconds.
+function settings.check_seconds(value, call)
+  if value ~= nil and (type(value) ~= "number" or value < 0 or value ~= value) then
+    errors.raise("ArgumentError", "%s: timeout is a number of seconds, 0 for no limit; got %s", call, errors.show(value))
+  end
+end
+
+--- Refuses what is no number of rows.
+function settings.check_size(value, call)
+  if value ~= nil and (type(value) ~= "number" or value < 1 or value ~= value) then
+    errors.raise("ArgumentError", "%s: yield_per is a number of rows from 1, got %s", call, errors.show(value))
+  end
+end
+
+local function check_level(engine, level, call)
+  if level ~= nil and engine.driver.isolation[level] == nil then
+    errors.raise("ArgumentError", "%s: there is no isolation level %s%s", call, errors.show(level),
+      errors.hint(level, errors.sorted_keys(engine.driver.isolation)))
+  end
+end
+
+--- Options by name over others, both checked.
+---@param engine table
+---@param base table what holds where they say nothing
+---@param options table
+---@param call string
+---@return table
+function settings.merge(engine, base, options, call)
+  options = errors.check_options(options, OPTIONS, call)
+  check_level(engine, options.isolation_level, call)
+  settings.check_seconds(options.timeout, call)
+  settings.check_size(options.yield_per, call)
+  local merged = {}
+  for name in pairs(OPTIONS) do
+    merged[name] = options[name]
+    if merged[name] == nil then
+      merged[name] = base[name]
+    end
+  end
+  return merged
+end
+
+--- How long a statement may run on this connection from here on.
+---@param self table connection
+---@param seconds? number
+function settings.set_timeout(self, seconds)
+  if self.slot.timeout ~= seconds then
+    self.dbc:set_timeout(seconds or 0)
+    self.slot.timeout = seconds
+  end
+end
+
+-- A slot keeps the level that it was left with.
+local function set_level(self, level)
+  local setting = self.engine.driver.isolation[level]
+  if setting and self.slot.isolation_level ~= level then
+    self.dbc:exec(setting)
+    self.slot.isolation_level = level
+  end
+end
+
+--- Gives the slot what this connection's options say.
+---@param self table connection
+function settings.apply(self)
+  local options = self.options
+  self.readonly = options.readonly or false
+  self.autocommit = options.isolation_level == "AUTOCOMMIT"
+  set_level(self, options.isolation_level or (self.slot.isolation_level and self.engine.driver.default_isolation))
+  settings.set_timeout(self, options.timeout)
+end
+
+return settings
