@@ -221,12 +221,13 @@ local function run_related(session, select, gather, positions, out)
   end
 end
 
--- Objects whose relation is not loaded yet.
+-- Objects whose relation is not loaded yet. One whose other side was changed meanwhile, without a flush, loads by itself
+-- when it is read, and takes that change in.
 local function lacking(objects, number)
   local list = {}
   for _, object in ipairs(objects) do
     local _, loaded = core.peek(object, number)
-    if not loaded then
+    if not loaded and not core.backlog(object, number) then
       list[#list + 1] = object
     end
   end

@@ -150,13 +150,27 @@ local function run_commit(self)
   close_current(self, "commit")
 end
 
+-- A listener of commit or rollback must not end the transaction that is being ended.
+local function ending(self, call, fn)
+  if self.ending then
+    errors.raise("InvalidRequestError", "%s: this transaction is being ended already; listeners of 'commit' and 'rollback' "
+      .. "cannot end it themselves", call)
+  end
+  self.ending = true
+  local ok, err = pcall(fn, self)
+  self.ending = false
+  if not ok then
+    error(err, 0)
+  end
+end
+
 --- Commits what this connection has done.
 ---@param self table connection
 function transaction.commit(self)
   check_lost(self, "commit()")
   local current = self.transaction
   if current and current.is_open and (self.wrote or is_alone(self, current)) then
-    run_commit(self)
+    ending(self, "commit()", run_commit)
   else
     end_cursors(self, false)
   end
@@ -177,7 +191,7 @@ end
 function transaction.rollback(self)
   local current = self.transaction
   if current and current.is_open and (self.wrote or is_alone(self, current)) then
-    run_rollback(self)
+    ending(self, "rollback()", run_rollback)
   else
     end_cursors(self, false)
   end

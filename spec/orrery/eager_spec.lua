@@ -67,6 +67,18 @@ describe("selectinload", function()
     end)
   end)
 
+  it("keeps what the other side has changed and not flushed", function()
+    for _, option in ipairs { orm.selectinload, orm.joinedload } do
+      local lib = library.open()
+      lib.session:no_autoflush(function(session)
+        local author, book = session:get(lib.Author, 1), session:get(lib.Book, 3)
+        book.author = author
+        session:scalars(orm.select(lib.Author):options(option(lib.Author.books))):unique():all()
+        assert.equal("b1 b2 b3", titles(author.books))
+      end)
+    end
+  end)
+
   it("finds rows of composite keys, and of more keys than one statement takes", function()
     local base = orm.declarative_base()
     local Part = base:model("Part", {

@@ -367,3 +367,23 @@ describe("interrupt()", function()
     raises("ResourceClosedError", "closed", conn.interrupt, conn)
   end)
 end)
+
+describe("a listener of commit or rollback", function()
+  it("is refused to end the transaction that is being ended", function()
+    local orm = require "orrery"
+    for _, name in ipairs { "commit", "rollback" } do
+      local engine = orm.create_engine("sqlite://")
+      local conn = engine:connect()
+      local caught
+      orm.event.listen(engine, name, function(connection)
+        local _, err = orm.try(connection.rollback, connection)
+        caught = caught or err
+      end)
+      conn:execute(orm.text("CREATE TABLE t (x INTEGER)"))
+      conn[name](conn)
+      assert.truthy(orm.is_error(caught, "InvalidRequestError"))
+      assert.is_false(conn:in_transaction())
+      conn:close()
+    end
+  end)
+end)

@@ -284,8 +284,8 @@ static record *add_record(lua_State *L, flush *f, orr_unit_kind kind, orr_class 
   return r;
 }
 
-/* A link row between two objects. Both sides of a relationship may report it: it is written once, and always as a row of
-   the side that was declared first. */
+/* A link row between two objects. Both sides of a relationship may report it: it is written once, and always as a
+   row of the side that was declared first. */
 static void add_link(lua_State *L, flush *f, int near, int far, int number, orr_unit_kind kind) {
   orr_class *class = ((orr_instance *)lua_touserdata(L, near))->class;
   const orr_relationship *relation = &class->relations[number];
@@ -611,8 +611,11 @@ static void run_pass(lua_State *L, flush *f, pass what) {
 
 /* The list of changed objects may still hold some that were expired, or have left the session, since. */
 static bool is_due(const flush *f, const orr_instance *object, orr_unit_kind kind) {
-  return object && !object->action && (kind != ORR_UNIT_UPDATE || (is_mine(f, object) && object->state == ORR_PERSISTENT &&
-                                                                   object->flags & ORR_DIRTY));
+  if (!object || object->action)
+    return false;
+  if (kind != ORR_UNIT_UPDATE)
+    return true;
+  return is_mine(f, object) && object->state == ORR_PERSISTENT && object->flags & ORR_DIRTY;
 }
 
 static void enter_list(lua_State *L, flush *f, int list, uint32_t count, orr_unit_kind kind) {
@@ -985,7 +988,8 @@ static int64_t changes(lua_State *L, flush *f) {
 static void check_transaction(lua_State *L, flush *f) {
   orr_connection *connection = orr_connection_check(L, f->connection);
   if (!orr_connection_driver(connection)->in_transaction(orr_connection_db(connection)))
-    orr_raisef(L, "InvalidRequestError", "session:flush(): its transaction was ended by a function that listens to it");
+    orr_raisef(L, "InvalidRequestError",
+               "session:flush(): its transaction was ended by a function that listens to it");
 }
 
 /* trace(phase, sql, params, many, rows), where somebody listens; the params are on top and stay. */
@@ -1053,7 +1057,7 @@ static bool must_wait(const flush *f, uint32_t n) {
   return false;
 }
 
-/* Whether a parent gets its key from a statement that is yet to run: then the object cannot be part of that one. */
+/* Whether a parent gets its key from a statement that is yet to run: the object cannot be part of that one. */
 static bool waits_for_key(lua_State *L, flush *f, uint32_t n) {
   bool waits = false;
   for (uint32_t s = f->entries[n - 1].first_sync; s && !waits; s = f->syncs[s - 1].next) {

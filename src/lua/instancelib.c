@@ -186,8 +186,8 @@ void orr_instance_keep_old(lua_State *L, orr_instance *object, int index, int co
   object->flags |= ORR_HAS_OLD;
 }
 
-/* Of the changes noted for an unloaded collection, keeps those whose item is not in the session `number`: they are
-   not in the database either. The table of notes is on top; pushes the fresh one, or nil. */
+/* Of the changes noted for an unloaded collection, keeps those whose item is not in the session `number`: they
+   are not in the database either. The table of notes is on top; pushes the fresh one, or nil. */
 static void keep_unsaved(lua_State *L, uint32_t number) {
   int notes = lua_gettop(L), count = (int)orr_rawlen(L, notes), kept = 0;
   lua_newtable(L);
@@ -591,8 +591,8 @@ static void give(lua_State *L, orr_class *class, orr_instance *object) {
   }
 }
 
-/* Pushes name and value of relationship r in the fields at 2; false where it was not given: pushes nothing. `names` is
-   the class's table of names. */
+/* Pushes name and value of relationship r in the fields at 2; false where it was not given: pushes nothing.
+   `names` is the class's table of names. */
 static bool push_relation_field(lua_State *L, const orr_class *class, int names, int r) {
   lua_rawgeti(L, names, class->column_count + r + 1);
   lua_pushvalue(L, -1);
@@ -603,8 +603,8 @@ static bool push_relation_field(lua_State *L, const orr_class *class, int names,
   return false;
 }
 
-/* Relationships come after all columns, and in their order: what is wrong with a column is known by then, and no other
-   object has heard of this one. */
+/* Relationships come after all columns, and in their order: what is wrong with a column is known by then, and no
+   other object has heard of this one. */
 static void give_relations(lua_State *L, orr_class *class, orr_instance *object) {
   orr_class_field(L, 1, ORR_CLASS_NAMES);
   for (int r = 0; r < class->relation_count; r++)
@@ -751,8 +751,8 @@ static int replace_raw(lua_State *L) {
   return 1;
 }
 
-/* Whether the item at `item` was given another object, or none, in place of the one at `owner` since it was last flushed:
-   its row still says otherwise. */
+/* Whether the item at `item` was given another object, or none, in place of the one at `owner` since it was last
+   flushed: its row still says otherwise. */
 static bool has_left(lua_State *L, const orr_relationship *relation, int owner, int item) {
   orr_instance *object = lua_touserdata(L, item);
   if (relation->direction != ORR_ONE_TO_MANY || relation->reverse < 0 || !(object->flags & ORR_HAS_OLD))
@@ -766,9 +766,9 @@ static bool has_left(lua_State *L, const orr_relationship *relation, int owner, 
   return left;
 }
 
-/* What was noted while the collection on top was not loaded is part of it now; `stored` is an array of what the database
-   has, so that the difference is known at the next flush. */
-static void take_notes_in(lua_State *L, orr_instance *owner, int owner_index, orr_collection *list, int stored) {
+/* What was noted while the collection on top was not loaded is part of it now; `stored` is an array of what the
+   database has, so that the difference is known at the next flush. */
+static void take_notes_in(lua_State *L, orr_instance *owner, int index, orr_collection *list, int stored) {
   orr_getuservalue(L, -1);
   lua_pushvalue(L, stored);
   lua_rawseti(L, -2, ORR_COLLECTION_OLD);
@@ -776,11 +776,11 @@ static void take_notes_in(lua_State *L, orr_instance *owner, int owner_index, or
   list->kept = true;
   owner->flags |= ORR_HAS_OLD;
   lua_pushnil(L);
-  orr_instance_setuser(L, owner, owner_index, orr_user_backlog(owner->class, list->relation));
+  orr_instance_setuser(L, owner, index, orr_user_backlog(owner->class, list->relation));
 }
 
-/* core.set_loaded(object, attribute number, value [, stored]): a relation's value as loaded: object, array of objects, or
-   nil. `stored` is the array as the database has it, where notes of an unloaded collection were merged into the other. */
+/* core.set_loaded(object, attribute number, value [, stored]): a relation's value as loaded: object, array of
+   objects, or nil. `stored` is the array as the database has it, where notes were merged into the other. */
 static int set_loaded(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
   int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;

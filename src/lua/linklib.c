@@ -244,8 +244,8 @@ static bool far_end(lua_State *L, const orr_end *near, int item, orr_end *out) {
   return true;
 }
 
-/* A new object that its parent lets go of, where that means delete-orphan, is not saved: the hook sees whether it has
-   another parent. */
+/* A new object that its parent lets go of, where that means delete-orphan, is not saved: the hook sees whether it
+   has another parent. */
 static void let_go(lua_State *L, const orr_end *end, int item) {
   orr_instance *object = lua_touserdata(L, item);
   if (!(about(end)->flags & ORR_RELATION_ORPHANS) || object->state != ORR_PENDING || !orr_instance_session(object))

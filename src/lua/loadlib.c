@@ -558,9 +558,10 @@ static void push_fill(lua_State *L, const join_link *link, int parent) {
   orr_instance *object = lua_touserdata(L, parent);
   int key = orr_user_relation(object->class, link->relation);
   orr_instance_getuser(L, object, parent, key);
-  bool loaded = !lua_isnil(L, -1);
-  lua_pop(L, 1);
-  if (loaded) {
+  orr_instance_getuser(L, object, parent, orr_user_backlog(object->class, link->relation));
+  bool leave = !lua_isnil(L, -1) || !lua_isnil(L, -2); /* loaded, or changed from the other side: lazy loading merges */
+  lua_pop(L, 2);
+  if (leave) {
     lua_pushboolean(L, 0);
   } else if (link->list) {
     orr_collection_new(L, parent, link->relation);

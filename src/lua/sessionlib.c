@@ -314,8 +314,8 @@ static const list_of LISTS[] = {{"new", ORR_SESSION_NEW, offsetof(orr_session, n
                                 {"removed", ORR_SESSION_REMOVED, offsetof(orr_session, removed_count)},
                                 {NULL, 0, 0}};
 
-/* Whether the entry on top of a list stands for an object: an expired one stays in the list of changed ones until the
-   flush, and may come in again. `seen` is the set of those that came before. */
+/* Whether the entry on top of a list stands for an object: an expired one stays in the list of changed ones until
+   the flush, and may come in again. `seen` is the set of those that came before. */
 static bool is_listed(lua_State *L, int seen, int field) {
   const orr_instance *object = lua_touserdata(L, -1);
   if (!object || field != ORR_SESSION_DIRTY)
