@@ -36,7 +36,8 @@ function metatable.__index(self, key)
 end
 
 Database.Column, Database.ForeignKey = schema.Column, schema.ForeignKey
-Database.UniqueConstraint, Database.CheckConstraint, Database.Index = schema.UniqueConstraint, schema.CheckConstraint, schema.Index
+Database.UniqueConstraint, Database.CheckConstraint = schema.UniqueConstraint, schema.CheckConstraint
+Database.Index = schema.Index
 Database.ForeignKeyConstraint = schema.ForeignKeyConstraint
 Database.relationship, Database.backref = relationship.relationship, relationship.backref
 Database.Mapped, Database.mapped_column = declarative.Mapped, declarative.mapped_column

@@ -315,7 +315,7 @@ local function ensure_columns(session, mapper, object, numbers)
   end
 end
 
-local function fetch(session, property, object, compiled)
+local function fetch(session, object, compiled)
   local values = values_of(compiled, object)
   return values and loading.run(session, compiled, values, true) or {}
 end
@@ -350,7 +350,7 @@ core.hook("load_relation", function(object, number, flush)
   ensure_columns(session, mapper, object, compiled.order)
   local _, known = core.peek(object, number)
   if not known then -- the flush may have loaded it, or the identity map have it
-    set_loaded(property, object, number, fetch(session, property, object, compiled))
+    set_loaded(property, object, number, fetch(session, object, compiled))
   end
 end)
 

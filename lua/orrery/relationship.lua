@@ -16,7 +16,8 @@ local unpack = table.unpack or unpack
 local DIRECTIONS = { onetomany = 0, manytoone = 1, manytomany = 2 }
 local OPTIONS = {
   uselist = true, secondary = true, back_populates = true, backref = true, cascade = true, order_by = true, lazy = true,
-  foreign_keys = true, remote_side = true, viewonly = true, passive_deletes = true, passive_updates = true, single_parent = true, doc = true,
+  foreign_keys = true, remote_side = true, viewonly = true, passive_deletes = true, passive_updates = true, single_parent = true,
+  doc = true,
   info = true,
 }
 local CASCADES = {
@@ -52,7 +53,7 @@ end
 
 --- Declares a link to another class; see the manual's chapter on relationships.
 ---@param target any class, class name, or function returning the class
----@param options? table uselist, secondary, back_populates, backref, cascade, order_by, lazy, foreign_keys, remote_side, viewonly, passive_deletes
+---@param options? table the names in OPTIONS above; docs/relationships.md says what each does
 ---@return orrery.Relationship
 function relationship.relationship(target, options)
   check_target(target, "relationship()")

@@ -370,7 +370,6 @@ end)
 
 describe("a listener of commit or rollback", function()
   it("is refused to end the transaction that is being ended", function()
-    local orm = require "orrery"
     for _, name in ipairs { "commit", "rollback" } do
       local engine = orm.create_engine("sqlite://")
       local conn = engine:connect()

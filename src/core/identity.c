@@ -48,7 +48,8 @@ static bool is_integer(const orr_value *value, int64_t *out) {
     *out = value->as.i;
     return true;
   }
-  if (value->tag != ORR_REAL || value->as.r != floor(value->as.r) || !(fabs(value->as.r) < 9223372036854775808.0))
+  if (value->tag != ORR_REAL || value->as.r != floor(value->as.r) ||
+      !(fabs(value->as.r) < 9223372036854775808.0))
     return false;
   *out = (int64_t)value->as.r;
   return true;
@@ -190,7 +191,8 @@ static uint32_t take_slot(orr_identity *map) {
   }
   if (map->used == UINT32_MAX - 1)
     return 0;
-  orr_slot *slots = orr_alloc_grow(&map->alloc, map->slots, &map->capacity, (size_t)map->used + 2, sizeof *slots);
+  orr_slot *slots =
+      orr_alloc_grow(&map->alloc, map->slots, &map->capacity, (size_t)map->used + 2, sizeof *slots);
   if (!slots)
     return 0;
   map->slots = slots;
@@ -218,7 +220,8 @@ static uint32_t fill_slot(orr_identity *map, const orr_key *key) {
   return number;
 }
 
-uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud, bool *found) {
+uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud,
+                            bool *found) {
   *found = false;
   if (!make_room(map, alive, ud))
     return 0;

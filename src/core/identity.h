@@ -1,7 +1,6 @@
-/* identity: the map from (class, primary key) to a slot number. It holds keys, never objects: the session keeps
-   its objects in a weak array indexed by slot, so a dead object leaves a slot that is reused when its key comes
-   back and swept when the map grows.
-   Knows neither Lua nor a database. */
+/* identity: the map from (class, primary key) to a slot number. It holds keys, never objects: the session
+   keeps its objects in a weak array indexed by slot, so a dead object leaves a slot that is reused when its
+   key comes back and swept when the map grows. Knows neither Lua nor a database. */
 #ifndef ORR_IDENTITY_H
 #define ORR_IDENTITY_H
 
@@ -36,9 +35,9 @@ typedef struct orr_identity {
   uint32_t index_size;
   orr_slot *slots; /* slots[0] is unused: slot numbers begin at 1 */
   size_t capacity;
-  uint32_t used; /* slots handed out so far, free ones among them */
-  uint32_t live; /* keys in the map */
-  uint32_t free; /* first free slot, 0 = none */
+  uint32_t used;  /* slots handed out so far, free ones among them */
+  uint32_t live;  /* keys in the map */
+  uint32_t free;  /* first free slot, 0 = none */
   uint32_t stamp; /* grows with every key that is taken out, and with every object that the owner seats */
 } orr_identity;
 
@@ -48,8 +47,8 @@ typedef bool (*orr_slot_alive)(void *ud, uint32_t slot);
 void orr_identity_init(orr_identity *map, orr_alloc alloc);
 void orr_identity_clear(orr_identity *map); /* frees everything; the map is empty and usable again */
 
-/* Bytes that the canonical form of these key values takes; 0 where the key is one integer (1.0 counts as 1, so
-   that a key is the same whichever number type it was written with). */
+/* Bytes that the canonical form of these key values takes; 0 where the key is one integer (1.0 counts as 1,
+   so that a key is the same whichever number type it was written with). */
 size_t orr_key_size(const orr_value *values, int count);
 /* Fills `key`; `bytes` has orr_key_size bytes and must live as long as the key. */
 void orr_key_make(orr_key *key, uint32_t class_id, const orr_value *values, int count, char *bytes);
@@ -58,11 +57,12 @@ void orr_key_integer(orr_key *key, uint32_t class_id, int64_t number);
 
 /* The slot of a key, 0 where it is not in the map. */
 uint32_t orr_identity_find(const orr_identity *map, const orr_key *key);
-/* Puts a key that is not in the map in and returns its slot, 0 when memory is out. A full map first drops the keys
-   whose slots are not alive. */
+/* Puts a key that is not in the map in and returns its slot, 0 when memory is out. A full map first drops the
+   keys whose slots are not alive. */
 uint32_t orr_identity_insert(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud);
 /* Finds a key, or puts it in: the slot, 0 when memory is out; `*found` tells which. */
-uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud, bool *found);
+uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud,
+                            bool *found);
 /* Takes the key of a slot out; the slot number is free for another key. */
 void orr_identity_remove(orr_identity *map, uint32_t slot);
 

@@ -41,8 +41,8 @@ void orr_rawsetp(lua_State *L, int index, const void *key);
 /* A full userdata with room for one user value, and no metatable yet. */
 void *orr_newuserdata(lua_State *L, size_t size);
 /* Pushes the user value of the userdata at `index` when it is a table and returns true; pushes nothing and
-   returns false when it was never set. On 5.1 and LuaJIT every userdata starts with a shared environment table:
-   callers there must know from their own header whether they have set one. */
+   returns false when it was never set. On 5.1 and LuaJIT every userdata starts with a shared environment
+   table: callers there must know from their own header whether they have set one. */
 bool orr_getuservalue(lua_State *L, int index);
 /* Pops a table and makes it the user value of the userdata at `index`. */
 void orr_setuservalue(lua_State *L, int index);
@@ -53,7 +53,7 @@ bool orr_toint64(lua_State *L, int index, int64_t *out);
 bool orr_pushint64(lua_State *L, int64_t value);
 
 void orr_setfuncs(lua_State *L, const luaL_Reg *functions); /* into the table on top, no upvalues */
-void orr_traceback(lua_State *L, int level);                /* pushes a traceback text, "" where there is none */
+void orr_traceback(lua_State *L, int level); /* pushes a traceback text, "" where there is none */
 
 /* ---- handles ---- */
 

@@ -1,5 +1,6 @@
-/* classlib: mapped classes as C sees them, and the per-state world that they live in. A class is born unconfigured
-   (so that scripts can name it in relationships) and gets its columns and relations once, by core.configure. */
+/* classlib: mapped classes as C sees them, and the per-state world that they live in. A class is born
+   unconfigured (so that scripts can name it in relationships) and gets its columns and relations once, by
+   core.configure. */
 #include <stdint.h>
 #include <string.h>
 
@@ -52,10 +53,10 @@ static int hook(lua_State *L) {
 
 static void clear_class(orr_class *class) {
   orr_alloc alloc = class->alloc;
-  orr_alloc_free(&class->alloc, class->columns, (size_t)class->column_count, sizeof *class->columns);
-  orr_alloc_free(&class->alloc, class->relations, (size_t)class->relation_count, sizeof *class->relations);
+  orr_alloc_free(&class->alloc, class->columns, (size_t) class->column_count, sizeof *class->columns);
+  orr_alloc_free(&class->alloc, class->relations, (size_t) class->relation_count, sizeof *class->relations);
   orr_alloc_free(&class->alloc, class->pairs, class->pair_count, sizeof *class->pairs);
-  orr_alloc_free(&class->alloc, class->keys, (size_t)class->key_count, sizeof *class->keys);
+  orr_alloc_free(&class->alloc, class->keys, (size_t) class->key_count, sizeof *class->keys);
   orr_alloc_free(&class->alloc, class->names, class->name_room, sizeof *class->names);
   memset(class, 0, sizeof *class);
   class->alloc = alloc;
@@ -85,7 +86,8 @@ orr_class *orr_class_test(lua_State *L, int index) {
 orr_class *orr_class_check(lua_State *L, int index) {
   orr_class *class = orr_class_test(L, index);
   if (!class)
-    orr_raisef(L, "ArgumentError", "mapped class expected as argument %d, got %s", index, luaL_typename(L, index));
+    orr_raisef(L, "ArgumentError", "mapped class expected as argument %d, got %s", index,
+               luaL_typename(L, index));
   if (!class->world) {
     index = orr_absindex(L, index);
     orr_push_hook(L, "configure");
@@ -134,7 +136,8 @@ void orr_class_pushname(lua_State *L, const orr_class *class) {
   lua_remove(L, -2);
 }
 
-int orr_attribute_error(lua_State *L, const orr_class *class, int attribute, const char *kind, const char *message) {
+int orr_attribute_error(lua_State *L, const orr_class *class, int attribute, const char *kind,
+                        const char *message) {
   orr_class_push(L, class);
   orr_class_field(L, -1, ORR_CLASS_NAME);
   orr_class_field(L, -2, ORR_CLASS_NAMES);
@@ -207,11 +210,11 @@ static unsigned flags(lua_State *L, const char *const *names, const unsigned *bi
 }
 
 static void read_column(lua_State *L, orr_attribute *column) {
-  static const char *const names[] = {"key",  "autokey", "default", "server_default",
-                                      "bind", "result",  "mutable", "onupdate", "events", NULL};
-  static const unsigned bits[] = {ORR_COLUMN_KEY,  ORR_COLUMN_AUTOKEY, ORR_COLUMN_DEFAULT, ORR_COLUMN_SERVER_DEFAULT,
-                                  ORR_COLUMN_BIND, ORR_COLUMN_RESULT,  ORR_COLUMN_MUTABLE, ORR_COLUMN_ONUPDATE,
-                                  ORR_COLUMN_EVENTS};
+  static const char *const names[] = {"key",    "autokey", "default",  "server_default", "bind",
+                                      "result", "mutable", "onupdate", "events",         NULL};
+  static const unsigned bits[] = {
+      ORR_COLUMN_KEY,    ORR_COLUMN_AUTOKEY, ORR_COLUMN_DEFAULT,  ORR_COLUMN_SERVER_DEFAULT, ORR_COLUMN_BIND,
+      ORR_COLUMN_RESULT, ORR_COLUMN_MUTABLE, ORR_COLUMN_ONUPDATE, ORR_COLUMN_EVENTS};
   column->flags = flags(L, names, bits);
   lua_getfield(L, -1, "handle");
   column->type = *orr_type_check(L, -1);
@@ -252,7 +255,9 @@ static int group(lua_State *L) {
   uint32_t *ranks = orr_alloc_grow(&world->alloc, world->ranks, &world->rank_room, need_room, sizeof *ranks);
   if (ranks)
     world->ranks = ranks;
-  bool *cyclic = ranks ? orr_alloc_grow(&world->alloc, world->cyclic, &world->cyclic_room, need_room, sizeof *cyclic) : NULL;
+  bool *cyclic =
+      ranks ? orr_alloc_grow(&world->alloc, world->cyclic, &world->cyclic_room, need_room, sizeof *cyclic)
+            : NULL;
   if (!cyclic)
     return luaL_error(L, "not enough memory");
   world->cyclic = cyclic;
@@ -285,10 +290,10 @@ static void read_pairs(lua_State *L, orr_relationship *relation, orr_pair *pairs
 }
 
 static void read_relation(lua_State *L, orr_relationship *relation, orr_pair *pairs) {
-  static const char *const names[] = {"list", "save_update", "viewonly", "load_old",
-                                      "sync_keys", "events", "orphans", NULL};
-  static const unsigned bits[] = {ORR_RELATION_LIST, ORR_RELATION_SAVE_UPDATE, ORR_RELATION_VIEWONLY,
-                                  ORR_RELATION_LOAD_OLD, ORR_RELATION_SYNC_KEYS, ORR_RELATION_EVENTS,
+  static const char *const names[] = {"list",      "save_update", "viewonly", "load_old",
+                                      "sync_keys", "events",      "orphans",  NULL};
+  static const unsigned bits[] = {ORR_RELATION_LIST,     ORR_RELATION_SAVE_UPDATE, ORR_RELATION_VIEWONLY,
+                                  ORR_RELATION_LOAD_OLD, ORR_RELATION_SYNC_KEYS,   ORR_RELATION_EVENTS,
                                   ORR_RELATION_ORPHANS};
   relation->flags = flags(L, names, bits);
   relation->direction = (orr_direction)integer(L, "direction", 0);
@@ -349,8 +354,9 @@ static void keep_fields(lua_State *L) {
   static const struct {
     const char *name;
     int field;
-  } fields[] = {{"meta", ORR_CLASS_META},       {"names", ORR_CLASS_NAMES},       {"types", ORR_CLASS_TYPES},
-                {"defaults", ORR_CLASS_DEFAULTS}, {"targets", ORR_CLASS_TARGETS}, {"members", ORR_CLASS_MEMBERS},
+  } fields[] = {{"meta", ORR_CLASS_META},       {"names", ORR_CLASS_NAMES},
+                {"types", ORR_CLASS_TYPES},     {"defaults", ORR_CLASS_DEFAULTS},
+                {"targets", ORR_CLASS_TARGETS}, {"members", ORR_CLASS_MEMBERS},
                 {"name", ORR_CLASS_NAME},       {"init", ORR_CLASS_INIT}};
   orr_getuservalue(L, 1);
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
@@ -383,8 +389,8 @@ static void complete_meta(lua_State *L) {
   lua_pop(L, 1);
 }
 
-/* core.configure(class, spec), once. spec: name, names (columns, then relations), columns, keys, relations, types,
-   defaults, targets, members, meta, init, base (the class whose identity keys it shares). */
+/* core.configure(class, spec), once. spec: name, names (columns, then relations), columns, keys, relations,
+   types, defaults, targets, members, meta, init, base (the class whose identity keys it shares). */
 static int configure(lua_State *L) {
   orr_class *class = orr_class_test(L, 1);
   luaL_argcheck(L, class && !class->world, 1, "unconfigured class expected");
@@ -429,7 +435,8 @@ orr_instance *orr_instance_test(lua_State *L, int index) {
   bool is_instance = !lua_isnil(L, -1);
   lua_pop(L, 2);
   orr_instance *object = is_instance ? lua_touserdata(L, index) : NULL;
-  return object && object->class->world ? object : NULL; /* lua_close ends classes before finalizers that come late */
+  return object && object->class->world ? object
+                                        : NULL; /* lua_close ends classes before finalizers that come late */
 }
 
 orr_instance *orr_instance_check(lua_State *L, int index) {
@@ -464,9 +471,9 @@ static void weak_table(lua_State *L, const char *mode, const void *key) {
 }
 
 void orr_class_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"class", new_class}, {"configure", configure}, {"class_of", class_of},
-                                       {"is_class", is_class}, {"hook", hook},         {"group", group},         {"listen", listen},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"class", new_class}, {"configure", configure}, {"class_of", class_of}, {"is_class", is_class},
+      {"hook", hook},       {"group", group},         {"listen", listen},     {NULL, NULL}};
   orr_setfuncs(L, functions);
   orr_box_define(L, &world_kind, NULL, NULL);
   lua_pop(L, 1);

@@ -1,5 +1,6 @@
-/* collectionlib: the list that a to-many relationship reads as. Every change fires linklib's events, so that the
-   other side follows; items count by occurrence, so that moving them about within the list changes nothing. */
+/* collectionlib: the list that a to-many relationship reads as. Every change fires linklib's events, so that
+   the other side follows; items count by occurrence, so that moving them about within the list changes
+   nothing. */
 #include "mapped.h"
 
 const orr_box_kind orr_collection_kind = {"collection", NULL};
@@ -135,7 +136,8 @@ static orr_instance *begin(lua_State *L, orr_collection *list) {
   orr_instance *owner = lua_touserdata(L, -1);
   orr_session *session = orr_instance_session(owner);
   orr_instance_getuser(L, owner, -1, orr_user_relation(owner->class, list->relation));
-  bool current = lua_rawequal(L, -1, 1) && !(session && owner->state == ORR_PERSISTENT && owner->epoch != session->epoch);
+  bool current = lua_rawequal(L, -1, 1) &&
+                 !(session && owner->state == ORR_PERSISTENT && owner->epoch != session->epoch);
   lua_pop(L, 1);
   if (!current)
     orr_attribute_error(L, owner->class, owner->class->column_count + list->relation, "InvalidRequestError",
@@ -156,7 +158,8 @@ static bool is_heard(const orr_instance *owner, const orr_collection *list) {
   return owner->class->relations[list->relation].flags & ORR_RELATION_EVENTS;
 }
 
-static void announce(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item, const char *event) {
+static void announce(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item,
+                     const char *event) {
   if (is_heard(owner, list))
     orr_attribute_event(L, owner_index, owner->class->column_count + list->relation, item, event);
 }
@@ -175,7 +178,8 @@ static orr_collection *check(lua_State *L) { return orr_box_check(L, 1, &orr_col
 static int refuse(lua_State *L, orr_collection *list, const char *message) {
   push_field(L, 1, ORR_COLLECTION_OWNER);
   orr_instance *owner = lua_touserdata(L, -1);
-  return orr_attribute_error(L, owner->class, owner->class->column_count + list->relation, "ArgumentError", message);
+  return orr_attribute_error(L, owner->class, owner->class->column_count + list->relation, "ArgumentError",
+                             message);
 }
 
 static void append_value(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item) {
@@ -215,7 +219,8 @@ static int extend(lua_State *L) {
   return 0;
 }
 
-/* Removes the item at a position and tells the other side, unless the item stands elsewhere in the list too. */
+/* Removes the item at a position and tells the other side, unless the item stands elsewhere in the list too.
+ */
 static void remove_at(lua_State *L, orr_collection *list, uint32_t at) {
   orr_instance *owner = begin(L, list);
   int owner_index = lua_gettop(L);
@@ -257,7 +262,8 @@ static int insert(lua_State *L) {
   orr_collection *list = check(L);
   int64_t at;
   if (!orr_toint64(L, 2, &at) || at < 1 || at > (int64_t)list->count + 1)
-    return refuse(L, list, "insert(position, object): the position must be an integer from 1 to one beyond the last");
+    return refuse(L, list,
+                  "insert(position, object): the position must be an integer from 1 to one beyond the last");
   orr_instance *owner = begin(L, list);
   int owner_index = lua_gettop(L);
   accept(L, list, owner, owner_index, 3);
@@ -304,7 +310,8 @@ static int to_table(lua_State *L) {
   return 1;
 }
 
-/* list:each(fn) calls fn(object, position) for each; list:each() gives the iterator of `for i, object in ...`. */
+/* list:each(fn) calls fn(object, position) for each; list:each() gives the iterator of `for i, object in
+ * ...`. */
 static int each(lua_State *L) {
   orr_collection *list = check(L);
   if (lua_isnoneornil(L, 2)) {
@@ -350,7 +357,8 @@ static bool is_array(lua_State *L, int index, size_t count) {
 }
 
 /* Pushes a fresh array of what is assigned and returns its length; everything in it was accepted. */
-static uint32_t push_incoming(lua_State *L, orr_instance *owner, int owner_index, orr_collection *list, int value) {
+static uint32_t push_incoming(lua_State *L, orr_instance *owner, int owner_index, orr_collection *list,
+                              int value) {
   orr_collection *other = orr_box_test(L, value, &orr_collection_kind);
   int attribute = owner->class->column_count + list->relation;
   if (!other && (lua_type(L, value) != LUA_TTABLE || lua_getmetatable(L, value)))
@@ -358,7 +366,8 @@ static uint32_t push_incoming(lua_State *L, orr_instance *owner, int owner_index
                         "a plain array of objects expected ({} or :clear() empties the collection)");
   size_t count = other ? other->count : orr_rawlen(L, value);
   if (!other && !is_array(L, value, count))
-    orr_attribute_error(L, owner->class, attribute, "ArgumentError", "an array without holes or names expected");
+    orr_attribute_error(L, owner->class, attribute, "ArgumentError",
+                        "an array without holes or names expected");
   if (other)
     orr_getuservalue(L, value);
   else
@@ -373,7 +382,8 @@ static uint32_t push_incoming(lua_State *L, orr_instance *owner, int owner_index
   return (uint32_t)count;
 }
 
-/* Puts the incoming array in the place of the items and leaves a plain array of the former ones in its place. */
+/* Puts the incoming array in the place of the items and leaves a plain array of the former ones in its place.
+ */
 static uint32_t swap_items(lua_State *L, orr_collection *list, int index, int incoming, uint32_t count) {
   uint32_t before = list->count, most = before > count ? before : count;
   orr_getuservalue(L, index);
@@ -392,7 +402,8 @@ static uint32_t swap_items(lua_State *L, orr_collection *list, int index, int in
 typedef void (*item_event)(lua_State *L, orr_instance *owner, int owner_index, int relation, int item);
 
 /* Fires for each item 1..count of the array that the set lacks. */
-static void fire(lua_State *L, orr_collection *list, int owner, int items, uint32_t count, int set, item_event event) {
+static void fire(lua_State *L, orr_collection *list, int owner, int items, uint32_t count, int set,
+                 item_event event) {
   for (uint32_t i = 1; i <= count; i++) {
     lua_rawgeti(L, items, (int)i);
     if (!lua_isnil(L, -1) && !in_set(L, set, -1))
@@ -481,7 +492,7 @@ static void replace_at(lua_State *L, orr_collection *list, uint32_t at) {
   accept(L, list, owner, 4, 3);
   push_field(L, 1, (int)at); /* the former item at 5 */
   announce(L, list, owner, 4, 5, "remove");
-  push_counts(L, list);      /* at 6 */
+  push_counts(L, list); /* at 6 */
   bool gone = recount(L, 6, 5, -1) == 0;
   bool came = recount(L, 6, 3, 1) == 1;
   orr_getuservalue(L, 1);
@@ -509,7 +520,7 @@ static void drop_last(lua_State *L, orr_collection *list) {
   orr_instance *owner = begin(L, list); /* at 4 */
   push_field(L, 1, (int)list->count);   /* at 5 */
   announce(L, list, owner, 4, 5, "remove");
-  push_counts(L, list);                 /* at 6 */
+  push_counts(L, list); /* at 6 */
   bool gone = recount(L, 6, 5, -1) == 0;
   clear_field(L, 1, (int)list->count--);
   if (gone)
@@ -553,7 +564,9 @@ static int read(lua_State *L) {
   lua_pushvalue(L, 2);
   lua_rawget(L, -2);
   if (lua_isnil(L, -1) && lua_type(L, 2) == LUA_TSTRING) {
-    lua_pushfstring(L, "a collection has no '%s'; it has append, remove, insert, extend, clear, contains, index, pop, to_table, each",
+    lua_pushfstring(L,
+                    "a collection has no '%s'; it has append, remove, insert, extend, clear, contains, "
+                    "index, pop, to_table, each",
                     lua_tostring(L, 2));
     return refuse(L, list, lua_tostring(L, -1));
   }
@@ -605,7 +618,8 @@ static int text(lua_State *L) {
   return 1;
 }
 
-/* core.collection_old(collection) -> array of the items before the first change since the last flush, or nil */
+/* core.collection_old(collection) -> array of the items before the first change since the last flush, or nil
+ */
 static int old_items(lua_State *L) {
   check(L);
   push_field(L, 1, ORR_COLLECTION_OLD);
@@ -620,11 +634,12 @@ static int is_collection(lua_State *L) {
 
 void orr_collection_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"append", append},     {"remove", remove_item},  {"insert", insert}, {"extend", extend},
-      {"clear", clear},       {"contains", contains},   {"index", find_index}, {"pop", pop},
-      {"to_table", to_table}, {"each", each},           {NULL, NULL}};
-  static const luaL_Reg meta[] = {{"__index", read},   {"__newindex", write}, {"__len", length}, {"__call", next},
-                                  {"__pairs", pairs},  {"__ipairs", pairs},   {"__tostring", text}, {NULL, NULL}};
+      {"append", append},     {"remove", remove_item}, {"insert", insert},    {"extend", extend},
+      {"clear", clear},       {"contains", contains},  {"index", find_index}, {"pop", pop},
+      {"to_table", to_table}, {"each", each},          {NULL, NULL}};
+  static const luaL_Reg meta[] = {{"__index", read},    {"__newindex", write}, {"__len", length},
+                                  {"__call", next},     {"__pairs", pairs},    {"__ipairs", pairs},
+                                  {"__tostring", text}, {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"collection_old", old_items}, {"is_collection", is_collection}, {NULL, NULL}};
   orr_box_define(L, &orr_collection_kind, NULL, meta);

@@ -1,5 +1,6 @@
-/* instancelib: one mapped object: making it, reading and assigning its attributes, its old values and its key.
-   What its relationships hold is linklib's matter; loading and saving batches is loadlib's and flushlib's. */
+/* instancelib: one mapped object: making it, reading and assigning its attributes, its old values and its
+   key. What its relationships hold is linklib's matter; loading and saving batches is loadlib's and
+   flushlib's. */
 #include <stdint.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@ enum { SHORT_TEXT = 40 }; /* Lua interns strings up to here: pushing such a text
 /* ---- making ---- */
 
 static size_t base_size(const orr_class *class) {
-  return sizeof(orr_instance) + (size_t)class->column_count * (sizeof(orr_cell) + 1);
+  return sizeof(orr_instance) + (size_t) class->column_count * (sizeof(orr_cell) + 1);
 }
 
 orr_instance *orr_instance_new(lua_State *L, orr_class *class, size_t text_size, int meta) {
@@ -21,7 +22,7 @@ orr_instance *orr_instance_new(lua_State *L, orr_class *class, size_t text_size,
   orr_instance *object = orr_newuserdata(L, base + text_size);
   memset(object, 0, sizeof *object);
   object->class = class;
-  memset(orr_tags(object), ORR_NULL | ORR_UNLOADED, (size_t)class->column_count);
+  memset(orr_tags(object), ORR_NULL | ORR_UNLOADED, (size_t) class->column_count);
   lua_pushvalue(L, meta);
   lua_setmetatable(L, -2);
   return object;
@@ -112,7 +113,8 @@ void orr_instance_put(lua_State *L, orr_instance *object, int index, int column,
 
 orr_session *orr_instance_session(const orr_instance *object) {
   const orr_world *world = object->class->world;
-  if (!object->session || !world || !world->sessions) /* a class that lua_close has ended already has no world */
+  if (!object->session || !world ||
+      !world->sessions) /* a class that lua_close has ended already has no world */
     return NULL;
   orr_session *session = world->sessions[object->session & (world->session_room - 1)];
   return session && session->number == object->session ? session : NULL;
@@ -122,7 +124,8 @@ orr_state orr_instance_state(const orr_instance *object) {
   orr_state state = (orr_state)object->state;
   if (orr_instance_session(object))
     return state;
-  return state == ORR_PERSISTENT || state == ORR_DELETED || state == ORR_DETACHED ? ORR_DETACHED : ORR_TRANSIENT;
+  return state == ORR_PERSISTENT || state == ORR_DELETED || state == ORR_DETACHED ? ORR_DETACHED
+                                                                                  : ORR_TRANSIENT;
 }
 
 static bool old_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out);
@@ -186,8 +189,8 @@ void orr_instance_keep_old(lua_State *L, orr_instance *object, int index, int co
   object->flags |= ORR_HAS_OLD;
 }
 
-/* Of the changes noted for an unloaded collection, keeps those whose item is not in the session `number`: they
-   are not in the database either. The table of notes is on top; pushes the fresh one, or nil. */
+/* Of the changes noted for an unloaded collection, keeps those whose item is not in the session `number`:
+   they are not in the database either. The table of notes is on top; pushes the fresh one, or nil. */
 static void keep_unsaved(lua_State *L, uint32_t number) {
   int notes = lua_gettop(L), count = (int)orr_rawlen(L, notes), kept = 0;
   lua_newtable(L);
@@ -252,7 +255,8 @@ static bool old_value(lua_State *L, orr_instance *object, int index, int column,
   static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
   char scratch[ORR_TYPE_SCRATCH];
   orr_error error;
-  bool known = !lua_isnil(L, -1) && !lua_isboolean(L, -1) && orr_type_take(L, -1, &any, out, scratch, &error) == 0;
+  bool known =
+      !lua_isnil(L, -1) && !lua_isboolean(L, -1) && orr_type_take(L, -1, &any, out, scratch, &error) == 0;
   lua_pop(L, 1);
   return known;
 }
@@ -393,7 +397,8 @@ static int read_other(lua_State *L, orr_instance *object) {
 /* The instance that an accessor of this class was called with. */
 static orr_instance *receiver(lua_State *L, const orr_class *class) {
   orr_instance *object = lua_touserdata(L, 1);
-  if (!object || lua_type(L, 1) != LUA_TUSERDATA || orr_rawlen(L, 1) < sizeof *object || object->class != class)
+  if (!object || lua_type(L, 1) != LUA_TUSERDATA || orr_rawlen(L, 1) < sizeof *object ||
+      object->class != class)
     orr_raisef(L, "ArgumentError", "attribute access on something that is not the mapped object");
   if (!class->world)
     orr_raisef(L, "InvalidRequestError", "this object's class is closed: the state is closing");
@@ -559,7 +564,8 @@ int orr_instance_write(lua_State *L) {
 /* ---- core.new ---- */
 
 static bool is_plain_text(const orr_class *class, int attribute) {
-  return attribute >= 0 && attribute < class->column_count && !(class->columns[attribute].flags & ORR_COLUMN_BIND);
+  return attribute >= 0 && attribute < class->column_count &&
+         !(class->columns[attribute].flags & ORR_COLUMN_BIND);
 }
 
 /* Bytes of text that the fields at 2 bring, so that the object is allocated once. */
@@ -603,8 +609,8 @@ static bool push_relation_field(lua_State *L, const orr_class *class, int names,
   return false;
 }
 
-/* Relationships come after all columns, and in their order: what is wrong with a column is known by then, and no
-   other object has heard of this one. */
+/* Relationships come after all columns, and in their order: what is wrong with a column is known by then, and
+   no other object has heard of this one. */
 static void give_relations(lua_State *L, orr_class *class, orr_instance *object) {
   orr_class_field(L, 1, ORR_CLASS_NAMES);
   for (int r = 0; r < class->relation_count; r++)
@@ -707,7 +713,8 @@ static int stored(lua_State *L) {
   return 1;
 }
 
-/* core.is_missing(object, column number): its stored value is not there. A key column's is, even when expired. */
+/* core.is_missing(object, column number): its stored value is not there. A key column's is, even when
+ * expired. */
 static int is_missing(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
   int column = (int)luaL_checkinteger(L, 2) - 1;
@@ -725,8 +732,8 @@ static int old(lua_State *L) {
   return 1;
 }
 
-/* core.replace_raw(object, column number, db value): what a mutable value has become, found at flush. True where it
-   differs from what is stored. */
+/* core.replace_raw(object, column number, db value): what a mutable value has become, found at flush. True
+   where it differs from what is stored. */
 static int replace_raw(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
   int column = (int)luaL_checkinteger(L, 2) - 1;
@@ -751,8 +758,8 @@ static int replace_raw(lua_State *L) {
   return 1;
 }
 
-/* Whether the item at `item` was given another object, or none, in place of the one at `owner` since it was last
-   flushed: its row still says otherwise. */
+/* Whether the item at `item` was given another object, or none, in place of the one at `owner` since it was
+   last flushed: its row still says otherwise. */
 static bool has_left(lua_State *L, const orr_relationship *relation, int owner, int item) {
   orr_instance *object = lua_touserdata(L, item);
   if (relation->direction != ORR_ONE_TO_MANY || relation->reverse < 0 || !(object->flags & ORR_HAS_OLD))
@@ -766,8 +773,8 @@ static bool has_left(lua_State *L, const orr_relationship *relation, int owner, 
   return left;
 }
 
-/* What was noted while the collection on top was not loaded is part of it now; `stored` is an array of what the
-   database has, so that the difference is known at the next flush. */
+/* What was noted while the collection on top was not loaded is part of it now; `stored` is an array of what
+   the database has, so that the difference is known at the next flush. */
 static void take_notes_in(lua_State *L, orr_instance *owner, int index, orr_collection *list, int stored) {
   orr_getuservalue(L, -1);
   lua_pushvalue(L, stored);
@@ -805,7 +812,8 @@ static int set_loaded(lua_State *L) {
   return 0;
 }
 
-/* core.backlog(object, attribute number) -> { {item, added}, ... } or nil: what the other side did to an unloaded collection */
+/* core.backlog(object, attribute number) -> { {item, added}, ... } or nil: what the other side did to an
+ * unloaded collection */
 static int backlog(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
   int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
@@ -885,8 +893,8 @@ static int touch(lua_State *L) {
   return 0;
 }
 
-/* core.is_given(object, attribute number): it was loaded, or a script has assigned it; an empty list that was only
-   read is not. */
+/* core.is_given(object, attribute number): it was loaded, or a script has assigned it; an empty list that was
+   only read is not. */
 static int is_given(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
   int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
@@ -897,14 +905,15 @@ static int is_given(lua_State *L) {
     orr_instance_getuser(L, object, 1, orr_user_relation(object->class, attribute - columns));
     const orr_collection *list = orr_box_test(L, -1, &orr_collection_kind);
     orr_state now = orr_instance_state(object);
-    given = !lua_isnil(L, -1) && (!list || list->count || list->given || now == ORR_PERSISTENT || now == ORR_DETACHED);
+    given = !lua_isnil(L, -1) &&
+            (!list || list->count || list->given || now == ORR_PERSISTENT || now == ORR_DETACHED);
   }
   lua_pushboolean(L, given);
   return 1;
 }
 
-/* core.set_stored(object, source, column number): gives an object a stored value of another one of its class, as if
-   it had been loaded. */
+/* core.set_stored(object, source, column number): gives an object a stored value of another one of its class,
+   as if it had been loaded. */
 static int set_stored(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1), *source = orr_instance_check(L, 2);
   int column = (int)luaL_checkinteger(L, 3) - 1;
@@ -917,11 +926,23 @@ static int set_stored(lua_State *L) {
 }
 
 void orr_instance_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"new", new_object},   {"assign", assign_fields},     {"state", state},           {"peek", peek},
-      {"stored", stored},    {"old", old},                  {"replace_raw", replace_raw}, {"set_loaded", set_loaded},
-      {"backlog", backlog},  {"forget", forget},            {"unload", unload},
-      {"touch", touch},       {"is_given", is_given}, {"set_stored", set_stored},
-      {"is_missing", is_missing}, {"extra", extra},           {"set_extra", set_extra},   {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"new", new_object},
+                                       {"assign", assign_fields},
+                                       {"state", state},
+                                       {"peek", peek},
+                                       {"stored", stored},
+                                       {"old", old},
+                                       {"replace_raw", replace_raw},
+                                       {"set_loaded", set_loaded},
+                                       {"backlog", backlog},
+                                       {"forget", forget},
+                                       {"unload", unload},
+                                       {"touch", touch},
+                                       {"is_given", is_given},
+                                       {"set_stored", set_stored},
+                                       {"is_missing", is_missing},
+                                       {"extra", extra},
+                                       {"set_extra", set_extra},
+                                       {NULL, NULL}};
   orr_setfuncs(L, functions);
 }

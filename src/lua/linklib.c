@@ -9,7 +9,9 @@ typedef struct orr_end {
   int relation; /* of object->class */
 } orr_end;
 
-static const orr_relationship *about(const orr_end *end) { return &end->object->class->relations[end->relation]; }
+static const orr_relationship *about(const orr_end *end) {
+  return &end->object->class->relations[end->relation];
+}
 
 static bool is_list(const orr_end *end) { return about(end)->flags & ORR_RELATION_LIST; }
 
@@ -22,7 +24,8 @@ static int key_of(const orr_end *end) { return orr_user_relation(end->object->cl
 
 /* ---- many-to-one from the identity map ---- */
 
-/* The target's key as the foreign key columns give it: 1 complete, 0 not known or not its primary key, -1 NULL. */
+/* The target's key as the foreign key columns give it: 1 complete, 0 not known or not its primary key, -1
+ * NULL. */
 static int target_key(lua_State *L, const orr_end *end, orr_value *out) {
   const orr_relationship *relation = about(end);
   const orr_class *target = relation->target;
@@ -45,7 +48,8 @@ static int target_key(lua_State *L, const orr_end *end, orr_value *out) {
 }
 
 /* Pushes the object with that key when the session holds it, else nil. */
-static orr_instance *find_by_key(lua_State *L, orr_session *session, const orr_class *target, orr_value *values) {
+static orr_instance *find_by_key(lua_State *L, orr_session *session, const orr_class *target,
+                                 orr_value *values) {
   orr_key key;
   int base = lua_gettop(L);
   size_t size = orr_key_size(values, target->key_count);
@@ -61,7 +65,8 @@ static orr_instance *find_by_key(lua_State *L, orr_session *session, const orr_c
   return found;
 }
 
-/* Pushes the value of an unloaded many-to-one where that takes no statement, and keeps it; false: pushes nothing. */
+/* Pushes the value of an unloaded many-to-one where that takes no statement, and keeps it; false: pushes
+ * nothing. */
 static bool from_map(lua_State *L, const orr_end *end) {
   orr_value values[ORR_MAX_KEY];
   orr_session *session = orr_instance_session(end->object);
@@ -107,8 +112,8 @@ static void load(lua_State *L, const orr_end *end, bool flush) {
   push_kept(L, end);
 }
 
-/* Pushes the value of an end without asking the database; nil where it is not known. Objects without a row know
-   all their relations: what was not given is empty. */
+/* Pushes the value of an end without asking the database; nil where it is not known. Objects without a row
+   know all their relations: what was not given is empty. */
 static void push_known(lua_State *L, const orr_end *end) {
   push_kept(L, end);
   if (!lua_isnil(L, -1))
@@ -159,7 +164,8 @@ bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int rel
   return get(L, object, index, relation, with_load, true);
 }
 
-/* What is there before a change, loaded when asked for. No flush comes in between: it would write half of the change. */
+/* What is there before a change, loaded when asked for. No flush comes in between: it would write half of the
+ * change. */
 static bool get_former(lua_State *L, const orr_end *end, bool with_load) {
   return get(L, end->object, end->index, end->relation, with_load, false);
 }
@@ -244,11 +250,12 @@ static bool far_end(lua_State *L, const orr_end *near, int item, orr_end *out) {
   return true;
 }
 
-/* A new object that its parent lets go of, where that means delete-orphan, is not saved: the hook sees whether it
-   has another parent. */
+/* A new object that its parent lets go of, where that means delete-orphan, is not saved: the hook sees
+   whether it has another parent. */
 static void let_go(lua_State *L, const orr_end *end, int item) {
   orr_instance *object = lua_touserdata(L, item);
-  if (!(about(end)->flags & ORR_RELATION_ORPHANS) || object->state != ORR_PENDING || !orr_instance_session(object))
+  if (!(about(end)->flags & ORR_RELATION_ORPHANS) || object->state != ORR_PENDING ||
+      !orr_instance_session(object))
     return;
   orr_push_hook(L, "orphaned");
   lua_pushvalue(L, item);

@@ -1,5 +1,5 @@
-/* loadlib: the loop from rows to objects. A plan, made once per compiled statement, says which result columns make
-   which objects; the loop steps the statement, finds or makes each object and never enters Lua. */
+/* loadlib: the loop from rows to objects. A plan, made once per compiled statement, says which result columns
+   make which objects; the loop steps the statement, finds or makes each object and never enters Lua. */
 #include <string.h>
 
 #include "connlib.h"
@@ -13,8 +13,8 @@ typedef struct orr_item {
   int *map;         /* attribute column (from 0) of each of them */
   int *keys;        /* result column of each part of the primary key */
   int key_count;
-  orr_type type;    /* of a single value */
-  bool converts;    /* a single value that a Lua result function finishes (see loading.lua) */
+  orr_type type; /* of a single value */
+  bool converts; /* a single value that a Lua result function finishes (see loading.lua) */
 } orr_item;
 
 typedef struct orr_plan {
@@ -86,9 +86,9 @@ static size_t count_numbers(lua_State *L, int items, size_t count) {
   return numbers;
 }
 
-/* core.plan(items, columns) -> plan. items: { class=, first=, map={attribute number of each column}, keys={result
-   column of each key part} } for an object, { first=, handle= } for a value. Keeps no reference: whoever keeps the plan
-   keeps the classes. */
+/* core.plan(items, columns) -> plan. items: { class=, first=, map={attribute number of each column},
+   keys={result column of each key part} } for an object, { first=, handle= } for a value. Keeps no reference:
+   whoever keeps the plan keeps the classes. */
 static int new_plan(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   size_t count = orr_rawlen(L, 1), number_count = count_numbers(L, 1, count);
@@ -230,8 +230,9 @@ static void push_item(lua_State *L, load *to, const orr_item *item, int meta) {
 
 /* ---- collections of many parents at once ---- */
 
-/* The parents whose collection is being filled, by the key that their rows are found by. Its user value holds the
-   collections by slot, and the session's weak table keeps nothing alive here: callers hold the parents. */
+/* The parents whose collection is being filled, by the key that their rows are found by. Its user value holds
+   the collections by slot, and the session's weak table keeps nothing alive here: callers hold the parents.
+ */
 typedef struct orr_gather {
   orr_identity slots;
   bool open;
@@ -268,7 +269,8 @@ static void enter_parent(lua_State *L, orr_gather *gather, int user, const orr_v
   lua_rawseti(L, user, (int)slot);
 }
 
-static bool parent_key(lua_State *L, orr_instance *object, int index, const orr_relationship *relation, orr_value *out) {
+static bool parent_key(lua_State *L, orr_instance *object, int index, const orr_relationship *relation,
+                       orr_value *out) {
   for (int p = 0; p < relation->pair_count; p++) {
     orr_instance_value(L, object, index, relation->pairs[p].near, &out[p]);
     if (out[p].tag == ORR_NULL)
@@ -313,8 +315,8 @@ static int new_gather(lua_State *L) {
 }
 
 /* Pushes the collection that a row belongs to, or returns NULL. `keys` are its result columns from 0. */
-static orr_collection *collection_of_row(lua_State *L, const orr_gather *gather, const orr_value *row, const int *keys,
-                                         int user) {
+static orr_collection *collection_of_row(lua_State *L, const orr_gather *gather, const orr_value *row,
+                                         const int *keys, int user) {
   orr_value values[ORR_MAX_KEY];
   orr_key key;
   for (int k = 0; k < gather->key_count; k++)
@@ -376,7 +378,8 @@ static bool next_row(lua_State *L, orr_statement *statement, orr_value *row, int
   return code == ORR_STEP_ROW;
 }
 
-/* A load makes no garbage, only objects: collecting while many of them come in would walk over them again and again. */
+/* A load makes no garbage, only objects: collecting while many of them come in would walk over them again and
+ * again. */
 enum { ROWS_BEFORE_PAUSE = 512 };
 
 static void pause_collector(lua_State *L, orr_session *session) {
@@ -391,7 +394,8 @@ static void pause_collector(lua_State *L, orr_session *session) {
 #endif
 }
 
-/* Calls the loop below its `arguments` with the statement held, whatever happens in it; the results are on the stack. */
+/* Calls the loop below its `arguments` with the statement held, whatever happens in it; the results are on
+ * the stack. */
 static void run_held(lua_State *L, lua_CFunction loop, int arguments, int results, orr_session *session,
                      orr_statement *statement) {
   lua_pushcfunction(L, loop);
@@ -443,9 +447,9 @@ static int run(lua_State *L) {
   return 2;
 }
 
-/* core.load(session, statement, plan, out [, row metatable [, populate [, most]]]) -> count, done: fills `out` from 1.
-   Without a row metatable the plan has one item, and each row becomes that; NULL becomes core.null. At most `most` rows
-   are read; a statement that is done, or failed, is reset. */
+/* core.load(session, statement, plan, out [, row metatable [, populate [, most]]]) -> count, done: fills
+   `out` from 1. Without a row metatable the plan has one item, and each row becomes that; NULL becomes
+   core.null. At most `most` rows are read; a statement that is done, or failed, is reset. */
 static int load_rows(lua_State *L) {
   lua_settop(L, 7);
   orr_session *session = orr_session_check(L, 1);
@@ -459,8 +463,8 @@ static int load_rows(lua_State *L) {
   return 2;
 }
 
-/* (session, statement, plan, gather, key columns, out): each row's object, the plan's first item, joins the collection
-   that the row's key columns name. */
+/* (session, statement, plan, gather, key columns, out): each row's object, the plan's first item, joins the
+   collection that the row's key columns name. */
 static int run_related(lua_State *L) {
   orr_session *session = lua_touserdata(L, 1);
   orr_statement *statement = lua_touserdata(L, 2);
@@ -498,8 +502,8 @@ static int run_related(lua_State *L) {
   return 1;
 }
 
-/* core.load_related(session, statement, plan, gather, key columns, out) -> count: fills the collections of core.gather();
-   `out` gets the objects too. */
+/* core.load_related(session, statement, plan, gather, key columns, out) -> count: fills the collections of
+   core.gather(); `out` gets the objects too. */
 static int load_related(lua_State *L) {
   lua_settop(L, 6);
   orr_session *session = orr_session_check(L, 1);
@@ -508,8 +512,10 @@ static int load_related(lua_State *L) {
   orr_gather *gather = orr_box_check(L, 4, &gather_kind);
   luaL_checktype(L, 5, LUA_TTABLE);
   luaL_checktype(L, 6, LUA_TTABLE);
-  luaL_argcheck(L, plan->items && plan->items[0].class && plan->columns <= statement->columns, 3, "plan of this statement expected");
-  luaL_argcheck(L, gather->open && (int)orr_rawlen(L, 5) == gather->key_count, 5, "as many key columns as the key has expected");
+  luaL_argcheck(L, plan->items && plan->items[0].class && plan->columns <= statement->columns, 3,
+                "plan of this statement expected");
+  luaL_argcheck(L, gather->open && (int)orr_rawlen(L, 5) == gather->key_count, 5,
+                "as many key columns as the key has expected");
   for (int k = 1; k <= gather->key_count; k++) {
     lua_rawgeti(L, 5, k);
     lua_Integer column = lua_tointeger(L, -1);
@@ -552,14 +558,15 @@ static void read_link(lua_State *L, const orr_plan *plan, join_link *link) {
   lua_pop(L, 2);
 }
 
-/* Pushes what a parent that is met for the first time holds from now on: a fresh collection, true for a single object,
-   or false where the relation is loaded already. */
+/* Pushes what a parent that is met for the first time holds from now on: a fresh collection, true for a
+   single object, or false where the relation is loaded already. */
 static void push_fill(lua_State *L, const join_link *link, int parent) {
   orr_instance *object = lua_touserdata(L, parent);
   int key = orr_user_relation(object->class, link->relation);
   orr_instance_getuser(L, object, parent, key);
   orr_instance_getuser(L, object, parent, orr_user_backlog(object->class, link->relation));
-  bool leave = !lua_isnil(L, -1) || !lua_isnil(L, -2); /* loaded, or changed from the other side: lazy loading merges */
+  bool leave = !lua_isnil(L, -1) ||
+               !lua_isnil(L, -2); /* loaded, or changed from the other side: lazy loading merges */
   lua_pop(L, 2);
   if (leave) {
     lua_pushboolean(L, 0);
@@ -678,9 +685,9 @@ static int run_joined(lua_State *L) {
   return 1;
 }
 
-/* core.load_joined(session, statement, plan, out, links, populate) -> count. The plan's first item is what is selected:
-   each of its objects comes into `out` once. links[i] = { item, attribute number }: the objects of item i + 1 belong to
-   that relation of that item's objects. */
+/* core.load_joined(session, statement, plan, out, links, populate) -> count. The plan's first item is what is
+   selected: each of its objects comes into `out` once. links[i] = { item, attribute number }: the objects of
+   item i + 1 belong to that relation of that item's objects. */
 static int load_joined(lua_State *L) {
   lua_settop(L, 6);
   orr_session *session = orr_session_check(L, 1);
@@ -698,8 +705,9 @@ static int load_joined(lua_State *L) {
 }
 
 void orr_load_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"plan", new_plan},         {"load", load_rows}, {"gather", new_gather},
-                                       {"load_related", load_related}, {"load_joined", load_joined}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"plan", new_plan},           {"load", load_rows},
+                                       {"gather", new_gather},       {"load_related", load_related},
+                                       {"load_joined", load_joined}, {NULL, NULL}};
   orr_box_define(L, &plan_kind, NULL, NULL);
   lua_pop(L, 1);
   orr_box_define(L, &gather_kind, NULL, NULL);

@@ -1,10 +1,10 @@
 /* mapped: what the files about mapped objects share: classes, packed instances, collections, sessions.
 
-   An instance is one userdata without __gc: header, one 8-byte cell per column, one tag byte per column, then the
-   row's text. What does not fit there stands in its user value, a table made when first needed:
-     [i]                     column i (from 1): its text where the tag says ORR_OWN, or the value a type made of it
-     [columns + i]           what a type's result function made of column i
-     [2*columns + r]         relationship r (from 1): an object, a collection, or false for "loaded, nothing there"
+   An instance is one userdata without __gc: header, one 8-byte cell per column, one tag byte per column, then
+   the row's text. What does not fit there stands in its user value, a table made when first needed: [i]
+   column i (from 1): its text where the tag says ORR_OWN, or the value a type made of it [columns + i] what a
+   type's result function made of column i [2*columns + r]         relationship r (from 1): an object, a
+   collection, or false for "loaded, nothing there"
      [-i], [-(2*columns + r)] the value before the first change since the last flush
      ["name"]                names that begin with '_', the script's own
    An instance knows its session by number only: sessions and objects never keep each other alive by it. */
@@ -59,30 +59,32 @@ enum {
   ORR_RELATION_LIST = 1,        /* its value is a collection */
   ORR_RELATION_SAVE_UPDATE = 2, /* cascades into the session */
   ORR_RELATION_VIEWONLY = 4,
-  ORR_RELATION_LOAD_OLD = 8,    /* the replaced value must be known: load it before a change */
-  ORR_RELATION_SYNC_KEYS = 16,  /* a changed key is written to the children's foreign keys here, not by the database */
-  ORR_RELATION_ORPHANS = 64,    /* delete-orphan: what it lets go of is deleted, or not saved */
-  ORR_RELATION_EVENTS = 32      /* somebody listens to changes: see orr_attribute_event() */
+  ORR_RELATION_LOAD_OLD = 8, /* the replaced value must be known: load it before a change */
+  ORR_RELATION_SYNC_KEYS =
+      16, /* a changed key is written to the children's foreign keys here, not by the database */
+  ORR_RELATION_ORPHANS = 64, /* delete-orphan: what it lets go of is deleted, or not saved */
+  ORR_RELATION_EVENTS = 32   /* somebody listens to changes: see orr_attribute_event() */
 };
 
 enum { ORR_MAX_KEY = 32 }; /* columns of a primary key; the mapper refuses more */
 
-/* A pair of columns by position in the two classes (from 0). Many-to-many: `far` is the position within the link row. */
+/* A pair of columns by position in the two classes (from 0). Many-to-many: `far` is the position within the
+ * link row. */
 typedef struct orr_pair {
   int near, far;
 } orr_pair;
 
 typedef struct orr_relationship {
-  orr_class *target;  /* anchored by the class's "targets" */
-  int reverse;        /* relation of the target that back-populates this one, -1 where there is none */
+  orr_class *target; /* anchored by the class's "targets" */
+  int reverse;       /* relation of the target that back-populates this one, -1 where there is none */
   orr_direction direction;
   unsigned flags;
-  int id;             /* of the pair: the same for both sides of one back_populates */
-  bool second;        /* the other side of the pair comes first in link rows */
-  orr_pair *pairs;    /* this class's columns to the target's; many-to-many: to the link row's columns */
+  int id;          /* of the pair: the same for both sides of one back_populates */
+  bool second;     /* the other side of the pair comes first in link rows */
+  orr_pair *pairs; /* this class's columns to the target's; many-to-many: to the link row's columns */
   int pair_count;
-  int target_count;   /* many-to-many: as many more pairs behind them, the target's columns to the link row's */
-  uint32_t group;     /* many-to-many: of the link table, see orr_world */
+  int target_count; /* many-to-many: as many more pairs behind them, the target's columns to the link row's */
+  uint32_t group;   /* many-to-many: of the link table, see orr_world */
 } orr_relationship;
 
 typedef struct orr_name {
@@ -93,7 +95,7 @@ typedef struct orr_name {
 struct orr_class {
   orr_world *world; /* NULL until configured */
   orr_alloc alloc;
-  uint32_t id;      /* of the identity keys: a subclass shares its base's */
+  uint32_t id; /* of the identity keys: a subclass shares its base's */
   int column_count, relation_count, key_count;
   orr_attribute *columns;
   orr_relationship *relations;
@@ -109,14 +111,14 @@ struct orr_class {
 };
 
 /* User value of a class: */
-#define ORR_CLASS_META 1    /* metatable of its instances */
-#define ORR_CLASS_NAMES 2   /* [name] = attribute number from 1, [number] = name */
-#define ORR_CLASS_TYPES 3   /* [column] = Lua type object */
+#define ORR_CLASS_META 1     /* metatable of its instances */
+#define ORR_CLASS_NAMES 2    /* [name] = attribute number from 1, [number] = name */
+#define ORR_CLASS_TYPES 3    /* [column] = Lua type object */
 #define ORR_CLASS_DEFAULTS 4 /* [column] = constant or function */
 #define ORR_CLASS_TARGETS 5
 #define ORR_CLASS_MEMBERS 6 /* methods and other members by name */
 #define ORR_CLASS_NAME 7
-#define ORR_CLASS_INIT 8    /* the script's __init__, if any */
+#define ORR_CLASS_INIT 8 /* the script's __init__, if any */
 
 /* The class at `index`, or NULL. */
 orr_class *orr_class_test(lua_State *L, int index);
@@ -124,7 +126,8 @@ orr_class *orr_class_test(lua_State *L, int index);
 orr_class *orr_class_check(lua_State *L, int index);
 /* Pushes a field of the user value of the class at `index`. */
 void orr_class_field(lua_State *L, int index, int field);
-/* Attribute number (from 0) of the name at `index`, or -1. `uv` is the index of the class's names table or 0. */
+/* Attribute number (from 0) of the name at `index`, or -1. `uv` is the index of the class's names table or 0.
+ */
 int orr_class_attribute(const orr_class *class, lua_State *L, int index);
 /* Pushes the class name. */
 void orr_class_pushname(lua_State *L, const orr_class *class);
@@ -138,11 +141,11 @@ enum { ORR_TAG = 7, ORR_OWN = 8, ORR_UNLOADED = 16, ORR_CHANGED = 32, ORR_CACHED
 typedef enum orr_state { ORR_TRANSIENT, ORR_PENDING, ORR_PERSISTENT, ORR_DELETED, ORR_DETACHED } orr_state;
 
 enum {
-  ORR_HAS_USER = 1,   /* has a user value */
-  ORR_DIRTY = 2,      /* in its session's dirty list */
-  ORR_WATCHED = 4,    /* in its session's list of objects with mutable values read */
-  ORR_DELETING = 8,   /* in its session's deleted list, not flushed yet */
-  ORR_HAS_OLD = 16    /* some column or relation has an old value */
+  ORR_HAS_USER = 1, /* has a user value */
+  ORR_DIRTY = 2,    /* in its session's dirty list */
+  ORR_WATCHED = 4,  /* in its session's list of objects with mutable values read */
+  ORR_DELETING = 8, /* in its session's deleted list, not flushed yet */
+  ORR_HAS_OLD = 16  /* some column or relation has an old value */
 };
 
 typedef union orr_cell {
@@ -188,13 +191,16 @@ void orr_instance_user(lua_State *L, orr_instance *object, int index);
 void orr_instance_getuser(lua_State *L, orr_instance *object, int index, int key);
 /* The same, storing the value on top (popped). */
 void orr_instance_setuser(lua_State *L, orr_instance *object, int index, int key);
-/* The stored value of a column. Text borrows from the object or from the string that the user value anchors. */
+/* The stored value of a column. Text borrows from the object or from the string that the user value anchors.
+ */
 void orr_instance_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out);
-/* Stores a value read from the database (or made by it) without any event; the string of ORR_OWN text is the caller's. */
+/* Stores a value read from the database (or made by it) without any event; the string of ORR_OWN text is the
+ * caller's. */
 void orr_instance_store(orr_instance *object, int column, const orr_value *value);
 /* Stores a value, keeping text as a Lua string in the user value; marks nothing. */
 void orr_instance_put(lua_State *L, orr_instance *object, int index, int column, const orr_value *value);
-/* Makes an expired object's attributes unloaded, once; after that single attributes may be assigned or loaded. */
+/* Makes an expired object's attributes unloaded, once; after that single attributes may be assigned or
+ * loaded. */
 void orr_instance_freshen(lua_State *L, orr_instance *object, int index, orr_session *session);
 /* Makes all its columns and relations unloaded and forgets what was changed. */
 void orr_instance_forget(lua_State *L, orr_instance *object, int index, uint32_t epoch);
@@ -204,16 +210,19 @@ void orr_instance_assign(lua_State *L, orr_instance *object, int index, int colu
 void orr_instance_keep_old(lua_State *L, orr_instance *object, int index, int column);
 /* Forgets old values and change marks: what the object holds is what the database holds. */
 void orr_instance_settle(lua_State *L, orr_instance *object, int index);
-/* The key of an object from its columns (old values first when `stored`), as `count` values; false where a part is
-   missing. The values borrow from the object. */
+/* The key of an object from its columns (old values first when `stored`), as `count` values; false where a
+   part is missing. The values borrow from the object. */
 bool orr_instance_key(lua_State *L, orr_instance *object, int index, bool stored, orr_value *out);
-/* Lets validators and listeners see a change, before it is made, of the attribute (columns, then relations) of the
-   object at `index`: they may replace the value at `value`. `event`: "set", "append" or "remove". */
+/* Lets validators and listeners see a change, before it is made, of the attribute (columns, then relations)
+   of the object at `index`: they may replace the value at `value`. `event`: "set", "append" or "remove". */
 void orr_attribute_event(lua_State *L, int index, int attribute, int value, const char *event);
 /* Raises an ArgumentError "Class.name: ..." for an attribute number. */
-int orr_attribute_error(lua_State *L, const orr_class *class, int attribute, const char *kind, const char *message);
+int orr_attribute_error(lua_State *L, const orr_class *class, int attribute, const char *kind,
+                        const char *message);
 
-static inline int orr_user_cached(const orr_class *class, int column) { return class->column_count + column + 1; }
+static inline int orr_user_cached(const orr_class *class, int column) {
+  return class->column_count + column + 1;
+}
 static inline int orr_user_relation(const orr_class *class, int relation) {
   return 2 * class->column_count + relation + 1;
 }
@@ -223,8 +232,8 @@ static inline int orr_user_backlog(const orr_class *class, int relation) {
 
 /* ---- relationships (linklib.c) and collections (collectionlib.c) ---- */
 
-/* Pushes the value of a relation, loading it when `load`: an object, a collection, nil. Without `load` pushes nil for an
-   unloaded one and returns false. */
+/* Pushes the value of a relation, loading it when `load`: an object, a collection, nil. Without `load` pushes
+   nil for an unloaded one and returns false. */
 bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int relation, bool load);
 /* A script's assignment of the value at `value`. */
 void orr_relationship_set(lua_State *L, orr_instance *object, int index, int relation, int value);
@@ -251,7 +260,8 @@ extern const orr_box_kind orr_collection_kind;
 
 /* Pushes a new empty collection for a relation of the object at `owner`. */
 orr_collection *orr_collection_new(lua_State *L, int owner, int relation);
-/* Adds or removes without events towards the other side; for it and for loaders. The collection is at `index`. */
+/* Adds or removes without events towards the other side; for it and for loaders. The collection is at
+ * `index`. */
 void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int item);
 bool orr_collection_take_item(lua_State *L, orr_collection *list, int index, int item);
 bool orr_collection_has(lua_State *L, orr_collection *list, int index, int item);
@@ -276,36 +286,41 @@ struct orr_session {
 };
 
 /* User value of a session: */
-#define ORR_SESSION_OBJECTS 1  /* weak: [slot] = object */
-#define ORR_SESSION_NEW 2      /* holes are false */
+#define ORR_SESSION_OBJECTS 1 /* weak: [slot] = object */
+#define ORR_SESSION_NEW 2     /* holes are false */
 #define ORR_SESSION_DIRTY 3
 #define ORR_SESSION_DELETED 4
 #define ORR_SESSION_WATCHED 5
 #define ORR_SESSION_INSERTED 6 /* weak: became persistent in this transaction */
 #define ORR_SESSION_REMOVED 7  /* deleted rows' objects of this transaction */
-#define ORR_SESSION_REKEYED 8  /* { object, former key part, ... } of each key that was changed in this transaction */
+#define ORR_SESSION_REKEYED                                                                                  \
+  8 /* { object, former key part, ... } of each key that was changed in this transaction */
 
 extern const orr_box_kind orr_session_kind;
 
 /* The session at `index`; one that was closed opens again, under a new number. */
 orr_session *orr_session_check(lua_State *L, int index);
 
-/* Adds the object at `index` and what its relationships cascade to; `session` is at `session_index` or 0 to have it
-   looked up. */
+/* Adds the object at `index` and what its relationships cascade to; `session` is at `session_index` or 0 to
+   have it looked up. */
 void orr_session_add(lua_State *L, orr_session *session, int index);
 /* Puts a changed persistent object on the dirty list. */
 void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index);
 void orr_session_watch(lua_State *L, orr_session *session, orr_instance *object, int index);
 /* Pushes the user value of an open session (found by its number). */
 void orr_session_user(lua_State *L, const orr_session *session);
-/* Pushes the object of a key, or returns NULL and pushes nothing. `objects` is the index of the weak table. */
+/* Pushes the object of a key, or returns NULL and pushes nothing. `objects` is the index of the weak table.
+ */
 orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key *key, int objects);
-/* The slot of a key, made where it is new; the object of a dead one is taken over by whoever is seated next. */
+/* The slot of a key, made where it is new; the object of a dead one is taken over by whoever is seated next.
+ */
 uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *key, int objects);
 /* Makes the object at `index` the persistent one of a slot. */
-void orr_session_seat(lua_State *L, orr_session *session, orr_instance *object, int index, uint32_t slot, int objects);
+void orr_session_seat(lua_State *L, orr_session *session, orr_instance *object, int index, uint32_t slot,
+                      int objects);
 /* Enters the persistent object at `index` under a key. A dead object's slot is taken over. */
-void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object, int index, const orr_key *key, int objects);
+void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object, int index,
+                       const orr_key *key, int objects);
 /* Takes the object out of the identity map, where it is what stands there. */
 void orr_session_leave(lua_State *L, orr_session *session, const orr_instance *object, int objects);
 

@@ -1,5 +1,5 @@
-/* sessionlib: what a session knows: its objects by identity, and the lists of new, changed and deleted ones. When to
-   flush, what a transaction does and what to load are decided in lua/orrery/session.lua. */
+/* sessionlib: what a session knows: its objects by identity, and the lists of new, changed and deleted ones.
+   When to flush, what a transaction does and what to load are decided in lua/orrery/session.lua. */
 #include <stdint.h>
 #include <string.h>
 
@@ -175,7 +175,8 @@ uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *ke
   return slot;
 }
 
-void orr_session_seat(lua_State *L, orr_session *session, orr_instance *object, int index, uint32_t slot, int objects) {
+void orr_session_seat(lua_State *L, orr_session *session, orr_instance *object, int index, uint32_t slot,
+                      int objects) {
   lua_pushvalue(L, index);
   lua_rawseti(L, objects, (int)slot);
   session->map.stamp++;
@@ -184,8 +185,8 @@ void orr_session_seat(lua_State *L, orr_session *session, orr_instance *object, 
   object->slot = slot;
 }
 
-void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object, int index, const orr_key *key,
-                       int objects) {
+void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object, int index,
+                       const orr_key *key, int objects) {
   luaL_checkstack(L, 4, "identity map");
   orr_session_seat(L, session, object, index, orr_session_claim(L, session, key, objects), objects);
 }
@@ -215,7 +216,8 @@ static bool make_key(lua_State *L, orr_instance *object, int index, bool stored,
   return true;
 }
 
-/* core.find(session, class, key value, ...) -> the object that the session holds under that key, whether it is expired */
+/* core.find(session, class, key value, ...) -> the object that the session holds under that key, whether it
+ * is expired */
 static int find(lua_State *L) {
   orr_session *session = orr_session_check(L, 1);
   orr_class *class = orr_class_check(L, 2);
@@ -237,8 +239,8 @@ static int find(lua_State *L) {
   return 2;
 }
 
-/* session:get(class, key): the usual case (one integer, object there and fresh) here, everything else in the Lua
-   function that is upvalue 1. Upvalue 2 is the world. */
+/* session:get(class, key): the usual case (one integer, object there and fresh) here, everything else in the
+   Lua function that is upvalue 1. Upvalue 2 is the world. */
 static int get(lua_State *L) {
   const orr_world *world = lua_touserdata(L, lua_upvalueindex(2));
   if (lua_gettop(L) == 3 && lua_istable(L, 1) && lua_type(L, 2) == LUA_TUSERDATA) {
@@ -255,7 +257,8 @@ static int get(lua_State *L) {
       orr_getuservalue(L, 4);
       lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
       orr_instance *object = orr_session_find(L, session, &key, 6);
-      if (object && object->epoch == session->epoch && object->class == class && !(object->flags & ORR_DELETING))
+      if (object && object->epoch == session->epoch && object->class == class &&
+          !(object->flags & ORR_DELETING))
         return 1;
     }
     lua_settop(L, 3);
@@ -314,8 +317,8 @@ static const list_of LISTS[] = {{"new", ORR_SESSION_NEW, offsetof(orr_session, n
                                 {"removed", ORR_SESSION_REMOVED, offsetof(orr_session, removed_count)},
                                 {NULL, 0, 0}};
 
-/* Whether the entry on top of a list stands for an object: an expired one stays in the list of changed ones until
-   the flush, and may come in again. `seen` is the set of those that came before. */
+/* Whether the entry on top of a list stands for an object: an expired one stays in the list of changed ones
+   until the flush, and may come in again. `seen` is the set of those that came before. */
 static bool is_listed(lua_State *L, int seen, int field) {
   const orr_instance *object = lua_touserdata(L, -1);
   if (!object || field != ORR_SESSION_DIRTY)
@@ -357,7 +360,8 @@ static int list(lua_State *L) {
 /* core.is_clean(session): nothing to flush. O(1). */
 static int is_clean(lua_State *L) {
   orr_session *session = check(L, 1);
-  lua_pushboolean(L, !session->new_count && !session->dirty_count && !session->deleted_count && !session->watched_count);
+  lua_pushboolean(L, !session->new_count && !session->dirty_count && !session->deleted_count &&
+                         !session->watched_count);
   return 1;
 }
 
@@ -412,10 +416,11 @@ static void attach_stored(lua_State *L, orr_session *session, orr_instance *obje
   orr_instance *present = complete ? orr_session_find(L, session, &key, objects_index) : NULL;
   if (!complete || (present && present != object))
     class_error(L, object, "InvalidRequestError",
-                complete ? "%s: another object with the same key is in this session already; use session:merge"
-                         : "%s: a detached object without a key cannot be added");
+                complete
+                    ? "%s: another object with the same key is in this session already; use session:merge"
+                    : "%s: a detached object without a key cannot be added");
   lua_settop(L, objects_index);
-  object->flags &= (uint16_t)~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+  object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
   orr_session_enter(L, session, object, index, &key, objects_index);
   object->epoch = session->epoch;
   if (object->flags & ORR_HAS_OLD)
@@ -446,20 +451,24 @@ static void attach(lua_State *L, orr_session *session, int index) {
     if (object->flags & ORR_DELETING)
       undelete(L, session, object, index);
     if (object->state == ORR_DELETED)
-      class_error(L, object, "InvalidRequestError", "%s: the row of this object was deleted; make a new object instead");
+      class_error(L, object, "InvalidRequestError",
+                  "%s: the row of this object was deleted; make a new object instead");
     return;
   }
   if (present)
-    class_error(L, object, "InvalidRequestError", "%s: this object is in another session already; expunge it there first");
+    class_error(L, object, "InvalidRequestError",
+                "%s: this object is in another session already; expunge it there first");
   if (object->state == ORR_DELETED)
-    class_error(L, object, "InvalidRequestError", "%s: the row of this object was deleted; make a new object instead");
+    class_error(L, object, "InvalidRequestError",
+                "%s: the row of this object was deleted; make a new object instead");
   if (object->state == ORR_PERSISTENT)
     attach_stored(L, session, object, index);
   else
     attach_new(L, session, object, index);
 }
 
-/* core.attach(session, object): a new object that counts as loaded just now. Nothing else may have its key. */
+/* core.attach(session, object): a new object that counts as loaded just now. Nothing else may have its key.
+ */
 static int attach_loaded(lua_State *L) {
   orr_session *session = orr_session_check(L, 1);
   orr_instance *object = orr_instance_check(L, 2);
@@ -505,8 +514,8 @@ static void enlist_related(lua_State *L, worklist *work, int index) {
   }
 }
 
-/* Breadth first, so that a parent comes before its children and these keep their order. What is in the session
-   already was cascaded when it came in. */
+/* Breadth first, so that a parent comes before its children and these keep their order. What is in the
+   session already was cascaded when it came in. */
 void orr_session_add(lua_State *L, orr_session *session, int index) {
   index = orr_absindex(L, index);
   luaL_checkstack(L, 30, "session:add");
@@ -536,7 +545,7 @@ static int add(lua_State *L) {
 }
 
 /* core.delete(session, object) -> false where it was marked already */
-static int delete(lua_State *L) {
+static int delete (lua_State *L) {
   orr_session *session = orr_session_check(L, 1);
   orr_instance *object = orr_instance_check(L, 2);
   bool fresh = !(object->flags & ORR_DELETING);
@@ -597,7 +606,7 @@ static int expunge(lua_State *L) {
   lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
   lua_pushnil(L);
   lua_rawseti(L, -2, (int)object->slot);
-  object->flags &= (uint16_t)~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+  object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
   object->session = object->slot = 0;
   return 0;
 }
@@ -620,8 +629,8 @@ static void detach_lists(lua_State *L, orr_session *session, int user) {
   lua_pop(L, 1);
 }
 
-/* core.close(session): pending objects become transient, persistent ones detached; expired ones have lost what they
-   knew. The handle can be used again. */
+/* core.close(session): pending objects become transient, persistent ones detached; expired ones have lost
+   what they knew. The handle can be used again. */
 static int close(lua_State *L) {
   orr_session *session = check(L, 1);
   int user = user_at(L, 1);
@@ -633,7 +642,7 @@ static int close(lua_State *L) {
     if (object && object->session == session->number) {
       if (object->epoch != session->epoch && object->state == ORR_PERSISTENT)
         orr_instance_forget(L, object, lua_gettop(L), session->epoch);
-      object->flags &= (uint16_t)~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+      object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
       object->session = 0;
     }
     lua_pop(L, 1);
@@ -653,7 +662,8 @@ static int expire_all(lua_State *L) {
   return 0;
 }
 
-static void forget_lists(lua_State *L, orr_session *session, int user, int list, uint32_t count, uint16_t flag) {
+static void forget_lists(lua_State *L, orr_session *session, int user, int list, uint32_t count,
+                         uint16_t flag) {
   lua_rawgeti(L, user, list);
   for (uint32_t i = 1; i <= count; i++) {
     orr_instance *object = item_of(L, lua_gettop(L), i);
@@ -703,7 +713,7 @@ static void unmake_inserted(lua_State *L, orr_session *session, int user, uint32
       orr_instance_settle(L, object, inserted + 2);
       object->state = ORR_TRANSIENT;
       object->session = object->slot = 0;
-      object->flags &= (uint16_t)~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+      object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
     }
     lua_settop(L, inserted + 1);
     lua_pushnil(L);
@@ -713,7 +723,8 @@ static void unmake_inserted(lua_State *L, orr_session *session, int user, uint32
   lua_pop(L, 2);
 }
 
-/* Puts the key of an entry { object, part, ... } of the list of changed keys into its object; both stay on the stack. */
+/* Puts the key of an entry { object, part, ... } of the list of changed keys into its object; both stay on
+ * the stack. */
 static void restore_key(lua_State *L, orr_session *session, int entry, int objects) {
   static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
   lua_rawgeti(L, entry, 1);
@@ -737,7 +748,8 @@ static void restore_key(lua_State *L, orr_session *session, int entry, int objec
   }
 }
 
-/* Keys that were changed since then are what they were: first all of them leave, then all stand where they stood. */
+/* Keys that were changed since then are what they were: first all of them leave, then all stand where they
+ * stood. */
 static void restore_keys(lua_State *L, orr_session *session, int user, uint32_t kept) {
   lua_rawgeti(L, user, ORR_SESSION_REKEYED);
   lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
@@ -793,8 +805,8 @@ static int deeds(lua_State *L) {
 
 static uint32_t optional_count(lua_State *L, int index) { return (uint32_t)luaL_optinteger(L, index, 0); }
 
-/* core.rolled_back(session [, deeds]): objects are as the database is: everything expired, new ones transient, deleted
-   ones back, changed keys as they were. */
+/* core.rolled_back(session [, deeds]): objects are as the database is: everything expired, new ones
+   transient, deleted ones back, changed keys as they were. */
 static int rolled_back(lua_State *L) {
   orr_session *session = check(L, 1);
   marks to = {optional_count(L, 2), optional_count(L, 3), optional_count(L, 4)};
@@ -813,14 +825,25 @@ static int rolled_back(lua_State *L) {
 }
 
 void orr_session_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"session", new_session}, {"session_of", session_of}, {"find", find},           {"getter", getter},
-      {"list", list},           {"is_clean", is_clean},     {"objects", objects},     {"add", add},
-      {"delete", delete},       {"expunge", expunge},       {"close", close},         {"expire_all", expire_all},
-      {"committed", committed}, {"rolled_back", rolled_back}, {"is_settled", is_settled}, {"is_deleting", is_deleting},
-      {"deeds", deeds},
-      {"attach", attach_loaded},
-      {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"session", new_session},
+                                       {"session_of", session_of},
+                                       {"find", find},
+                                       {"getter", getter},
+                                       {"list", list},
+                                       {"is_clean", is_clean},
+                                       {"objects", objects},
+                                       {"add", add},
+                                       {"delete", delete},
+                                       {"expunge", expunge},
+                                       {"close", close},
+                                       {"expire_all", expire_all},
+                                       {"committed", committed},
+                                       {"rolled_back", rolled_back},
+                                       {"is_settled", is_settled},
+                                       {"is_deleting", is_deleting},
+                                       {"deeds", deeds},
+                                       {"attach", attach_loaded},
+                                       {NULL, NULL}};
   orr_box_define(L, &orr_session_kind, NULL, NULL);
   lua_pop(L, 1);
   lua_newtable(L);

@@ -1,0 +1,630 @@
+/* collectlib: what a flush has to write. New, changed and deleted objects become actions, their relationships
+   become foreign keys from parents, links between actions, and link rows; core/unit orders them. Nothing is
+   written here. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "flush.h"
+
+/* ---- link rows ---- */
+
+static size_t hash_link(const orr_flush_record *r) {
+  uint64_t h = (uint64_t)r->object * UINT64_C(0x9E3779B97F4A7C15) ^ ((uint64_t)r->other << 20) ^
+               (uint64_t)(unsigned)r->relation->id ^ (uint64_t)r->kind << 60;
+  return (size_t)((h * UINT64_C(0xD6E8FEB86659FD93)) >> 32);
+}
+
+static bool same_link(const orr_flush_record *a, const orr_flush_record *b) {
+  return a->object == b->object && a->other == b->other && a->relation->id == b->relation->id &&
+         a->kind == b->kind;
+}
+
+static void place_link(orr_flush *f, uint32_t number) {
+  size_t mask = f->link_room - 1, i = hash_link(&f->records[number - 1]) & mask;
+  while (f->links[i])
+    i = (i + 1) & mask;
+  f->links[i] = number;
+}
+
+static void grow_links(lua_State *L, orr_flush *f) {
+  size_t room = f->link_room ? f->link_room * 2 : 64;
+  uint32_t *links = orr_alloc_array(&f->alloc, room, sizeof *links);
+  if (!links)
+    luaL_error(L, "not enough memory");
+  orr_alloc_free(&f->alloc, f->links, f->link_room, sizeof *f->links);
+  f->links = links;
+  f->link_room = room;
+  for (size_t n = 1; n <= f->record_count; n++)
+    if (f->records[n - 1].relation)
+      place_link(f, (uint32_t)n);
+}
+
+static bool known_link(const orr_flush *f, const orr_flush_record *r) {
+  size_t mask = f->link_room - 1;
+  for (size_t i = hash_link(r) & mask; f->links[i]; i = (i + 1) & mask)
+    if (same_link(&f->records[f->links[i] - 1], r))
+      return true;
+  return false;
+}
+
+static orr_flush_record *add_record(lua_State *L, orr_flush *f, orr_unit_kind kind, orr_class *class,
+                                    uint32_t object) {
+  f->records = orr_flush_grow(L, f, f->records, &f->record_room, f->record_count + 1, sizeof *f->records);
+  orr_flush_record *r = &f->records[f->record_count];
+  memset(r, 0, sizeof *r);
+  r->kind = kind;
+  r->class = class;
+  r->object = object;
+  return r;
+}
+
+/* A link row between two objects. Both sides of a relationship may report it: it is written once, and always
+   as a row of the side that was declared first. */
+static void add_link(lua_State *L, orr_flush *f, int near, int far, int number, orr_unit_kind kind) {
+  orr_class *class = ((orr_instance *)lua_touserdata(L, near))->class;
+  const orr_relationship *relation = &class->relations[number];
+  if (relation->second) {
+    int other = near;
+    near = far;
+    far = other;
+    class = relation->target;
+    number = relation->reverse;
+    relation = &class->relations[number];
+  }
+  if (f->link_count * 2 >= f->link_room)
+    grow_links(L, f);
+  uint32_t first = orr_flush_number(L, f, near), second = orr_flush_number(L, f, far);
+  orr_flush_record *r = add_record(L, f, kind, class, first);
+  r->other = second;
+  r->relation = relation;
+  r->relation_number = number;
+  if (known_link(f, r))
+    return;
+  f->record_count++;
+  f->link_count++;
+  place_link(f, (uint32_t)f->record_count);
+}
+
+/* ---- what changed in a relation ---- */
+
+static void push_scalar_history(lua_State *L, orr_instance *object, int index, int key, orr_flush_past *h) {
+  orr_instance_getuser(L, object, index, key);
+  h->now = lua_gettop(L);
+  h->now_count = lua_isuserdata(L, -1);
+  orr_instance_getuser(L, object, index, -key);
+  h->before = lua_gettop(L);
+  bool has_old = !lua_isnil(L, -1);
+  h->scalar = true;
+  h->changed = has_old || (object->state == ORR_PENDING && h->now_count);
+  if (!has_old && object->state == ORR_PERSISTENT) {
+    lua_pushvalue(L, h->now);
+    lua_replace(L, h->before);
+  }
+  h->before_count = lua_isuserdata(L, h->before);
+}
+
+static void push_list_history(lua_State *L, const orr_instance *object, int list_index, orr_flush_past *h) {
+  const orr_collection *list = lua_touserdata(L, list_index);
+  orr_getuservalue(L, list_index);
+  h->now = lua_gettop(L);
+  h->now_count = list->count;
+  h->stray = list->stray;
+  lua_rawgeti(L, h->now, ORR_COLLECTION_OLD);
+  if (lua_istable(L, -1)) {
+    h->before_count = (uint32_t)orr_rawlen(L, -1);
+    h->changed = true;
+  } else {
+    lua_pop(L, 1);
+    lua_pushvalue(L, h->now);
+    h->before_count = object->state == ORR_PENDING ? 0 : list->count;
+    h->changed = object->state == ORR_PENDING && list->count;
+  }
+  h->before = lua_gettop(L);
+}
+
+bool orr_flush_history(lua_State *L, orr_instance *object, int index, int number, orr_flush_past *h) {
+  const orr_relationship *relation = &object->class->relations[number];
+  int key = orr_user_relation(object->class, number);
+  memset(h, 0, sizeof *h);
+  if (!(object->flags & ORR_HAS_USER))
+    return false;
+  if (!(relation->flags & ORR_RELATION_LIST)) {
+    push_scalar_history(L, object, index, key, h);
+    return h->changed || h->now_count;
+  }
+  orr_instance_getuser(L, object, index, key);
+  if (!orr_box_test(L, -1, &orr_collection_kind))
+    return false;
+  push_list_history(L, object, lua_gettop(L), h);
+  return true;
+}
+
+typedef void (*visit)(lua_State *L, orr_flush *f, int object, int item, int number);
+
+/* Pushes the set of items 1..count of the table at `items`. */
+static int push_set(lua_State *L, int items, uint32_t count) {
+  lua_createtable(L, 0, (int)count);
+  for (uint32_t i = 1; i <= count; i++) {
+    lua_rawgeti(L, items, (int)i);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
+  }
+  return lua_gettop(L);
+}
+
+/* Visits each item of 1..count that is not in 1..without of the other table; once each. */
+static void visit_list(lua_State *L, orr_flush *f, int object, int number, int items, uint32_t count,
+                       int others, uint32_t without, visit what) {
+  int top = lua_gettop(L);
+  int set = without || count > 1 ? push_set(L, others, without) : 0;
+  for (uint32_t i = 1; i <= count; i++) {
+    lua_rawgeti(L, items, (int)i);
+    int item = lua_gettop(L);
+    bool seen = false;
+    if (set) {
+      lua_pushvalue(L, item);
+      lua_rawget(L, set);
+      seen = lua_toboolean(L, -1);
+      lua_pop(L, 1);
+    }
+    if (!seen) {
+      if (set) {
+        lua_pushvalue(L, item);
+        lua_pushboolean(L, 1);
+        lua_rawset(L, set);
+      }
+      what(L, f, object, item, number);
+    }
+    lua_settop(L, set ? set : top);
+  }
+  lua_settop(L, top);
+}
+
+/* The same for what a relation holds now without what it held before, or (`gone`) the other way round.
+   `without` is how much of the other one counts. */
+static void visit_difference(lua_State *L, orr_flush *f, int object, int number, const orr_flush_past *h,
+                             bool gone, uint32_t without, visit what) {
+  int items = gone ? h->before : h->now, others = gone ? h->now : h->before;
+  uint32_t count = gone ? h->before_count : h->now_count;
+  if (!h->scalar)
+    visit_list(L, f, object, number, items, count, others, without, what);
+  else if (count && !(without && lua_rawequal(L, items, others)))
+    what(L, f, object, items, number);
+}
+
+/* ---- collecting ---- */
+
+static void warn_not_in_session(lua_State *L, const orr_instance *object, int number, int item) {
+  orr_push_hook(L, "not_in_session");
+  orr_class_push(L, object->class);
+  lua_pushinteger(L, object->class->column_count + number + 1);
+  lua_pushvalue(L, item);
+  lua_call(L, 3, 0);
+}
+
+static bool takes_part(lua_State *L, orr_flush *f, int object, int item, int number) {
+  const orr_instance *other = lua_touserdata(L, item);
+  if (orr_flush_holds(f, other))
+    return true;
+  warn_not_in_session(L, lua_touserdata(L, object), number, item);
+  return false;
+}
+
+static const orr_relationship *relation_at(lua_State *L, int object, int number) {
+  return &((orr_instance *)lua_touserdata(L, object))->class->relations[number];
+}
+
+/* What is deleted in this very flush is no longer there to refer to. */
+static void refer_to(lua_State *L, orr_flush *f, int object, int item, int number) {
+  if (!takes_part(L, f, object, item, number))
+    return;
+  if (orr_flush_deleting(lua_touserdata(L, item)))
+    orr_flush_blank_key(L, f, object, relation_at(L, object, number), true);
+  else
+    orr_flush_refer(L, f, item, object, relation_at(L, object, number), true);
+}
+
+static void adopt(lua_State *L, orr_flush *f, int object, int item, int number) {
+  if (takes_part(L, f, object, item, number))
+    orr_flush_refer(L, f, object, item, relation_at(L, object, number), false);
+}
+
+static void add_link_row(lua_State *L, orr_flush *f, int object, int item, int number) {
+  if (takes_part(L, f, object, item, number) && !orr_flush_deleting(lua_touserdata(L, item)))
+    add_link(L, f, object, item, number, ORR_UNIT_LINK_INSERT);
+}
+
+static void drop_link_row(lua_State *L, orr_flush *f, int object, int item, int number) {
+  orr_instance *other = lua_touserdata(L, item);
+  if (orr_flush_holds(f, other) && other->state == ORR_PERSISTENT)
+    add_link(L, f, object, item, number, ORR_UNIT_LINK_DELETE);
+}
+
+/* Whether the foreign key of the object at `item` still is the key of the object at `owner`. */
+static bool still_refers(lua_State *L, int owner, int item, const orr_relationship *relation) {
+  orr_instance *parent = lua_touserdata(L, owner), *child = lua_touserdata(L, item);
+  for (int p = 0; p < relation->pair_count; p++) {
+    orr_value key, foreign;
+    int column = relation->pairs[p].far;
+    orr_instance_value(L, parent, owner, relation->pairs[p].near, &key);
+    orr_instance_value(L, child, item, column, &foreign);
+    if (!(orr_tags(child)[column] & ORR_UNLOADED) && !orr_value_same(&key, &foreign))
+      return false;
+  }
+  return true;
+}
+
+static void release(lua_State *L, orr_flush *f, int object, int item, int number) {
+  const orr_relationship *relation = relation_at(L, object, number);
+  orr_instance *child = lua_touserdata(L, item);
+  if (!orr_flush_holds(f, child) || orr_flush_deleting(child) || child->state != ORR_PERSISTENT)
+    return;
+  if (!still_refers(L, object, item, relation))
+    return;
+  orr_flush_number(L, f, item);
+  orr_flush_blank_key(L, f, item, relation, false);
+}
+
+/* Whether the other side of the pair writes the foreign key. */
+static bool mirrored(const orr_relationship *relation) {
+  return relation->reverse >= 0 &&
+         !(relation->target->relations[relation->reverse].flags & ORR_RELATION_VIEWONLY);
+}
+
+/* First pass: foreign keys to NULL, link rows away; so that the second pass has the last word. */
+static void loosen(lua_State *L, orr_flush *f, int object, int number, const orr_flush_past *h) {
+  const orr_relationship *relation = relation_at(L, object, number);
+  bool deleting = orr_flush_deleting(lua_touserdata(L, object));
+  uint32_t keep = deleting ? 0 : h->now_count;
+  if (relation->direction == ORR_MANY_TO_ONE) {
+    if (!deleting && h->changed && h->now_count == 0)
+      orr_flush_blank_key(L, f, object, relation, true);
+  } else if (relation->direction == ORR_MANY_TO_MANY) {
+    if (deleting || h->changed)
+      visit_difference(L, f, object, number, h, true, keep, drop_link_row);
+  } else if (deleting || (h->changed && !mirrored(relation))) {
+    visit_difference(L, f, object, number, h, true, keep, release);
+  }
+}
+
+static void look_for_stray(lua_State *L, orr_flush *f, int object, int item, int number) {
+  takes_part(L, f, object, item, number);
+}
+
+bool orr_flush_key_moved(orr_instance *object, const orr_relationship *relation) {
+  if (object->state != ORR_PERSISTENT || relation->direction != ORR_ONE_TO_MANY)
+    return false;
+  for (int p = 0; p < relation->pair_count; p++)
+    if (orr_tags(object)[relation->pairs[p].near] & ORR_CHANGED)
+      return true;
+  return false;
+}
+
+/* Second pass: foreign keys from parents, new link rows. */
+static void fasten(lua_State *L, orr_flush *f, int object, int number, const orr_flush_past *h) {
+  const orr_relationship *relation = relation_at(L, object, number);
+  uint32_t known = ((orr_instance *)lua_touserdata(L, object))->state == ORR_PENDING ? 0 : h->before_count;
+  if (orr_flush_deleting(lua_touserdata(L, object)))
+    return;
+  if (relation->flags & ORR_RELATION_SYNC_KEYS && orr_flush_key_moved(lua_touserdata(L, object), relation))
+    visit_difference(L, f, object, number, h, false, 0, adopt);
+  if (!h->changed)
+    return;
+  if (relation->direction == ORR_MANY_TO_ONE) {
+    if (h->now_count)
+      refer_to(L, f, object, h->now, number);
+  } else if (relation->direction == ORR_MANY_TO_MANY) {
+    visit_difference(L, f, object, number, h, false, known, add_link_row);
+  } else if (!mirrored(relation)) {
+    visit_difference(L, f, object, number, h, false, known, adopt);
+  } else if (h->stray) {
+    visit_difference(L, f, object, number, h, false, known, look_for_stray);
+  }
+}
+
+typedef void (*pass)(lua_State *L, orr_flush *f, int object, int number, const orr_flush_past *h);
+
+/* Whether note number `i` of `count` is the last one about its item. */
+static bool last_note(lua_State *L, int notes, int item, int i, int count) {
+  bool last = true;
+  for (int later = i + 1; later <= count && last; later++) {
+    lua_rawgeti(L, notes, later);
+    lua_rawgeti(L, -1, 1);
+    last = !lua_rawequal(L, -1, item);
+    lua_pop(L, 2);
+  }
+  return last;
+}
+
+/* Items that the other side has put into an unloaded collection, and that are not saved along. */
+static void warn_of_noted(lua_State *L, orr_flush *f, int object, int number) {
+  orr_instance *owner = lua_touserdata(L, object);
+  orr_instance_getuser(L, owner, object, orr_user_backlog(owner->class, number));
+  int notes = lua_gettop(L), count = lua_istable(L, notes) ? (int)orr_rawlen(L, notes) : 0;
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, notes, i);
+    lua_rawgeti(L, notes + 1, 2);
+    lua_rawgeti(L, notes + 1, 1);
+    if (lua_toboolean(L, notes + 2) && !orr_flush_holds(f, lua_touserdata(L, notes + 3)) &&
+        last_note(L, notes, notes + 3, i, count))
+      warn_not_in_session(L, owner, number, notes + 3);
+    lua_settop(L, notes);
+  }
+}
+
+/* Runs a pass over every relation of every object; objects that it brings in are passed as well. */
+static void run_pass(lua_State *L, orr_flush *f, pass what) {
+  int top = lua_gettop(L);
+  for (uint32_t n = 1; n <= f->count; n++) {
+    orr_instance *object = orr_flush_object(L, f, n);
+    const orr_class *class = object->class;
+    bool nothing = what == loosen && object->state == ORR_PENDING; /* what has no row holds on to nothing */
+    for (int r = 0; !nothing && r < class->relation_count; r++) {
+      orr_flush_past h;
+      if (class->relations[r].flags & ORR_RELATION_VIEWONLY)
+        continue;
+      if (orr_flush_history(L, object, top + 1, r, &h))
+        what(L, f, top + 1, r, &h);
+      else if (what == fasten && class->relations[r].flags & ORR_RELATION_LIST &&
+               object->flags & ORR_HAS_USER)
+        warn_of_noted(L, f, top + 1, r);
+      lua_settop(L, top + 1);
+    }
+    lua_settop(L, top);
+  }
+}
+
+/* The list of changed objects may still hold some that were expired, or have left the session, since. */
+static bool is_due(const orr_flush *f, const orr_instance *object, orr_unit_kind kind) {
+  if (!object || object->action)
+    return false;
+  if (kind != ORR_UNIT_UPDATE)
+    return true;
+  return orr_flush_holds(f, object) && object->state == ORR_PERSISTENT && object->flags & ORR_DIRTY;
+}
+
+static void enter_list(lua_State *L, orr_flush *f, int list, uint32_t count, orr_unit_kind kind) {
+  orr_getuservalue(L, 2);
+  lua_rawgeti(L, -1, list);
+  int table = lua_gettop(L);
+  for (uint32_t i = 1; i <= count; i++) {
+    lua_rawgeti(L, table, (int)i);
+    const orr_instance *object = lua_touserdata(L, -1);
+    if (is_due(f, object, kind))
+      orr_flush_enter(L, f, table + 1, kind);
+    lua_settop(L, table);
+  }
+  lua_pop(L, 2);
+}
+
+/* Asks the script's generator, where the class has one; else counts on from the version at `value`. */
+static void next_version(lua_State *L, const orr_class *class, orr_value *value, char *scratch) {
+  orr_error error;
+  if (!class->version_hook) {
+    value->as.i = value->tag == ORR_INT ? value->as.i + 1 : 1;
+    value->tag = ORR_INT;
+    value->len = 0;
+    return;
+  }
+  orr_push_hook(L, "version");
+  orr_class_push(L, class);
+  if (value->tag == ORR_NULL)
+    lua_pushnil(L);
+  else
+    orr_type_push(L, &class->columns[class->version].type, value);
+  lua_call(L, 2, 1);
+  orr_error_clear(&error);
+  if (orr_type_take(L, -1, &class->columns[class->version].type, value, scratch, &error) != 0)
+    orr_attribute_error(L, class, class->version, error.kind, error.message);
+}
+
+void orr_flush_count_version(lua_State *L, orr_flush *f, int index) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  orr_instance *object = lua_touserdata(L, index);
+  int column = object->class->version, top = lua_gettop(L);
+  orr_value value;
+  orr_error error;
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_instance_value(L, object, index, column, &value);
+  orr_flush_note(L, f, object, index, column);
+  if (orr_tags(object)[column] & ORR_CHANGED) {
+    orr_instance_getuser(L, object, index, -(column + 1));
+    if (orr_type_take(L, -1, &any, &value, scratch, &error) != 0)
+      value.tag = ORR_NULL;
+  }
+  orr_instance_keep_old(L, object, index, column);
+  unsigned changed = orr_tags(object)[column] & ORR_CHANGED;
+  next_version(L, object->class, &value, scratch);
+  orr_instance_put(L, object, index, column, &value);
+  orr_tags(object)[column] |= (unsigned char)changed;
+  lua_settop(L, top);
+}
+
+/* Gives new objects what they were not given: constants and functions of the script's. */
+static void apply_defaults(lua_State *L, orr_flush *f, uint32_t n) {
+  orr_instance *object = orr_flush_object(L, f, n);
+  int index = lua_gettop(L);
+  for (int c = 0; c < object->class->column_count; c++) {
+    if (!(object->class->columns[c].flags & ORR_COLUMN_DEFAULT) || !(orr_tags(object)[c] & ORR_UNLOADED))
+      continue;
+    orr_push_hook(L, "default");
+    orr_class_push(L, object->class);
+    lua_pushinteger(L, c + 1);
+    lua_pushvalue(L, index);
+    lua_call(L, 3, 1);
+    orr_flush_note(L, f, object, index, c);
+    orr_instance_assign(L, object, index, c, lua_gettop(L));
+    lua_settop(L, index);
+  }
+  if (object->class->version >= 0 && orr_tags(object)[object->class->version] & ORR_UNLOADED)
+    orr_flush_count_version(L, f, index);
+  lua_pop(L, 1);
+}
+
+/* A new object whose key is that of a deleted one updates its row. Rows with a version are left to the
+   database: it is the deleted object's version that would have to be checked. */
+static void switch_row(lua_State *L, orr_flush *f, uint32_t n, int weak) {
+  int top = lua_gettop(L);
+  orr_instance *object = orr_flush_object(L, f, n);
+  orr_value values[ORR_MAX_KEY];
+  orr_key key;
+  if (object->class->version < 0 && orr_instance_key(L, object, top + 1, false, values)) {
+    size_t size = orr_key_size(values, object->class->key_count);
+    char *bytes = size ? lua_newuserdata(L, size) : NULL;
+    orr_key_make(&key, object->class->id, values, object->class->key_count, bytes);
+    const orr_instance *former = orr_session_find(L, f->session, &key, weak);
+    if (former && former->class == object->class && former->action &&
+        f->entries[former->action - 1].kind == ORR_UNIT_DELETE) {
+      f->entries[n - 1].switched = f->entries[n - 1].written = true;
+      f->entries[former->action - 1].switched = true;
+    }
+  }
+  lua_settop(L, top);
+}
+
+static void switch_rows(lua_State *L, orr_flush *f) {
+  orr_getuservalue(L, 2);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  for (uint32_t n = 1; n <= f->count; n++)
+    if (f->entries[n - 1].kind == ORR_UNIT_INSERT)
+      switch_row(L, f, n, lua_gettop(L));
+  lua_pop(L, 2);
+}
+
+/* Order of updates: by class, then by primary key. */
+typedef struct update_key {
+  uint32_t object, group, sequence;
+  int64_t number;
+} update_key;
+
+static int by_key(const void *left, const void *right) {
+  const update_key *a = left, *b = right;
+  if (a->group != b->group)
+    return a->group < b->group ? -1 : 1;
+  if (a->number != b->number)
+    return a->number < b->number ? -1 : 1;
+  return a->sequence < b->sequence ? -1 : a->sequence > b->sequence;
+}
+
+static void add_update_records(lua_State *L, orr_flush *f) {
+  size_t count = 0;
+  update_key *keys = lua_newuserdata(L, (f->count + 1) * sizeof *keys);
+  for (uint32_t n = 1; n <= f->count; n++) {
+    orr_unit_kind kind = f->entries[n - 1].kind;
+    if (kind != ORR_UNIT_UPDATE && !(kind == ORR_UNIT_INSERT && orr_flush_switched(f, n)))
+      continue;
+    orr_instance *object = orr_flush_object(L, f, n);
+    orr_value values[ORR_MAX_KEY];
+    bool keyed = object->class->key_count > 0 && orr_instance_key(L, object, lua_gettop(L), true, values);
+    update_key key = {n, object->class->group, n, keyed && values[0].tag == ORR_INT ? values[0].as.i : 0};
+    keys[count++] = key;
+    lua_pop(L, 1);
+  }
+  qsort(keys, count, sizeof *keys, by_key);
+  for (size_t i = 0; i < count; i++) {
+    orr_instance *object = orr_flush_object(L, f, keys[i].object);
+    add_record(L, f, ORR_UNIT_UPDATE, object->class, keys[i].object);
+    f->record_count++;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+static void add_records(lua_State *L, orr_flush *f, orr_unit_kind kind) {
+  for (uint32_t n = 1; n <= f->count; n++)
+    if (f->entries[n - 1].kind == kind && !orr_flush_switched(f, n)) {
+      orr_instance *object = orr_flush_object(L, f, n);
+      add_record(L, f, kind, object->class, n);
+      f->record_count++;
+      lua_pop(L, 1);
+    }
+}
+
+static void plan_action(lua_State *L, orr_flush *f, const orr_flush_record *r) {
+  orr_error error;
+  orr_error_clear(&error);
+  uint32_t group = r->relation ? r->relation->group : r->class->group;
+  if (orr_unit_add(&f->unit, group, r->kind, &error) < 0)
+    orr_raise(L, &error);
+}
+
+static void plan_link(lua_State *L, orr_flush *f, uint32_t before, uint32_t after) {
+  orr_error error;
+  orr_error_clear(&error);
+  if (orr_unit_link(&f->unit, before, after, &error) < 0)
+    orr_raise(L, &error);
+}
+
+/* Deleted objects of a cyclic group order by the foreign keys they have: through what their relations hold.
+ */
+static void plan_delete_links(lua_State *L, orr_flush *f, uint32_t n, const uint32_t *actions) {
+  int top = lua_gettop(L);
+  orr_instance *object = orr_flush_object(L, f, n);
+  const orr_class *class = object->class;
+  for (int r = 0; class->world->cyclic[class->group] && r < class->relation_count; r++) {
+    orr_flush_past h;
+    const orr_relationship *relation = &class->relations[r];
+    if (relation->direction != ORR_MANY_TO_MANY && orr_flush_history(L, object, top + 1, r, &h))
+      for (uint32_t i = 1; i <= h.before_count; i++) {
+        if (h.scalar)
+          lua_pushvalue(L, h.before);
+        else
+          lua_rawgeti(L, h.before, (int)i);
+        const orr_instance *other = lua_touserdata(L, -1);
+        uint32_t m = other->action;
+        lua_pop(L, 1);
+        if (m && f->entries[m - 1].kind == ORR_UNIT_DELETE && !orr_flush_switched(f, m))
+          plan_link(L, f, actions[relation->direction == ORR_MANY_TO_ONE ? m : n],
+                    actions[relation->direction == ORR_MANY_TO_ONE ? n : m]);
+      }
+    lua_settop(L, top + 1);
+  }
+  lua_settop(L, top);
+}
+
+static void plan(lua_State *L, orr_flush *f) {
+  orr_error error;
+  const orr_world *world = f->session->world;
+  uint32_t *actions = lua_newuserdata(L, (f->count + 1) * sizeof *actions);
+  for (size_t i = 0; i < f->record_count; i++) {
+    plan_action(L, f, &f->records[i]);
+    if (!f->records[i].relation)
+      actions[f->records[i].object] = (uint32_t)i;
+  }
+  for (size_t i = 0; i < f->sync_count; i++)
+    plan_link(L, f, actions[f->syncs[i].from], actions[f->syncs[i].to]);
+  for (uint32_t n = 1; n <= f->count; n++)
+    if (f->entries[n - 1].kind == ORR_UNIT_DELETE && !orr_flush_switched(f, n))
+      plan_delete_links(L, f, n, actions);
+  orr_error_clear(&error);
+  if (orr_unit_plan(&f->unit, world->ranks, world->cyclic, &error) != 0)
+    orr_raise(L, &error);
+  lua_pop(L, 1);
+}
+
+/* core.collect(flush): what is to be written, and in which order. May call the script's default functions. */
+int orr_flush_collect(lua_State *L) {
+  orr_flush *f = orr_flush_begin(L, 1);
+  lua_getfield(L, f->me, "session");
+  lua_insert(L, 2);
+  f->me = f->objects = 3;
+  orr_session *session = f->session;
+  enter_list(L, f, ORR_SESSION_DELETED, session->deleted_count, ORR_UNIT_DELETE);
+  enter_list(L, f, ORR_SESSION_NEW, session->new_count, ORR_UNIT_INSERT);
+  enter_list(L, f, ORR_SESSION_DIRTY, session->dirty_count, ORR_UNIT_UPDATE);
+  for (uint32_t n = 1; n <= f->count; n++)
+    if (f->entries[n - 1].kind == ORR_UNIT_INSERT)
+      apply_defaults(L, f, n);
+  if (session->deleted_count)
+    switch_rows(L, f);
+  run_pass(L, f, loosen);
+  run_pass(L, f, fasten);
+  add_update_records(L, f);
+  add_records(L, f, ORR_UNIT_INSERT);
+  add_records(L, f, ORR_UNIT_DELETE);
+  plan(L, f);
+  f->new_seen = session->new_count;
+  f->dirty_seen = session->dirty_count;
+  f->deleted_seen = session->deleted_count;
+  return 0;
+}

@@ -1,0 +1,129 @@
+/* flush: what the three files of a flush share: collectlib.c (what is to be written), writelib.c (writing it)
+   and flushlib.c (the handle, and the objects afterwards). */
+#ifndef ORR_FLUSH_H
+#define ORR_FLUSH_H
+
+#include "../core/unit.h"
+#include "connlib.h"
+#include "mapped.h"
+
+enum { ORR_BATCH_ROWS = 32 }; /* rows in one statement: more gain nothing */
+
+/* One object, or one link row, that takes part. Numbers of objects count from 1 (see orr_instance.action). */
+typedef struct orr_flush_record {
+  orr_unit_kind kind;
+  orr_class *class;
+  uint32_t object, other;           /* link rows: both ends */
+  const orr_relationship *relation; /* link rows only */
+  int relation_number;
+} orr_flush_record;
+
+/* A foreign key that is copied just before its row is written, since the key is made in this flush. */
+typedef struct orr_flush_sync {
+  uint32_t from, to; /* objects */
+  const orr_relationship *relation;
+  bool from_far; /* the key columns are the pairs' far side (many-to-one) */
+  uint32_t next; /* next one of the same `to`, + 1 */
+} orr_flush_sync;
+
+typedef struct orr_flush_undo {
+  uint32_t object;
+  int column;
+  unsigned char tag;
+  orr_cell cell;
+  int text; /* where the string of an ORR_OWN tag is kept, 0: nowhere */
+} orr_flush_undo;
+
+typedef struct orr_flush_entry {
+  orr_unit_kind kind;
+  bool writes;         /* an update that has something to write */
+  bool written;        /* an insert that has its key */
+  bool switched;       /* a new object that takes over the row of a deleted one, and that deleted one */
+  bool counted;        /* an update that has its new version */
+  uint32_t first_sync; /* + 1 */
+} orr_flush_entry;
+
+typedef struct orr_flush {
+  orr_alloc alloc;
+  orr_session *session;
+  orr_unit unit;
+  orr_flush_entry *entries; /* of object number i at i - 1 */
+  size_t count, entry_room;
+  orr_flush_record *records;
+  size_t record_count, record_room;
+  orr_flush_sync *syncs;
+  size_t sync_count, sync_room;
+  orr_flush_undo *undos;
+  size_t undo_count, undo_room;
+  uint32_t *links; /* hash of link records, + 1 */
+  size_t link_room, link_count;
+  int texts;                                    /* strings kept for undo */
+  int connection, provider, trace, objects, me; /* stack indexes while it runs */
+  unsigned char *shape;
+  orr_value *values;
+  uint32_t new_seen, dirty_seen,
+      deleted_seen;           /* lengths of the session's lists once everything was collected */
+  uint32_t culprit, culprits; /* the first object of the statement that failed, and how many it was about */
+} orr_flush;
+
+/* User value of a flush: objects from 1; strings for undo in "texts"; "session" anchors the session. */
+
+/* Items of a relation now and before: on the stack, the one value of a scalar relation, or a table of the
+ * items. */
+typedef struct orr_flush_past {
+  int now, before; /* stack indexes */
+  bool scalar;
+  uint32_t now_count, before_count;
+  bool changed;
+  bool stray; /* it may hold objects that are not in the session */
+} orr_flush_past;
+
+/* Pushes object number `n`. */
+static inline orr_instance *orr_flush_object(lua_State *L, orr_flush *f, uint32_t n) {
+  lua_rawgeti(L, f->objects, (int)n);
+  return lua_touserdata(L, -1);
+}
+
+static inline bool orr_flush_deleting(const orr_instance *object) { return object->flags & ORR_DELETING; }
+
+/* A deleted object and a new one share a row, which is updated: nothing of it is inserted or deleted. */
+static inline bool orr_flush_switched(const orr_flush *f, uint32_t n) { return f->entries[n - 1].switched; }
+
+static inline bool orr_flush_holds(const orr_flush *f, const orr_instance *object) {
+  return object->session == f->session->number && object->state != ORR_DELETED;
+}
+
+/* Grows one of the flush's arrays, or raises. */
+void *orr_flush_grow(lua_State *L, orr_flush *f, void *block, size_t *room, size_t need, size_t size);
+/* Enters the object at `index` and returns its number. */
+uint32_t orr_flush_enter(lua_State *L, orr_flush *f, int index, orr_unit_kind kind);
+/* The number of an object that is about to be written, entering it as an update where it was not changed
+ * before. */
+uint32_t orr_flush_number(lua_State *L, orr_flush *f, int index);
+/* Remembers a column as it is, so that a failed flush can put it back. */
+void orr_flush_note(lua_State *L, orr_flush *f, orr_instance *object, int index, int column);
+/* Copies the key of the object at `from` into the foreign key of the object at `to`, along the relation's
+ * pairs. */
+void orr_flush_copy_key(lua_State *L, orr_flush *f, int from, int to, const orr_relationship *relation,
+                        bool from_far);
+/* Sets the foreign key of the object at `to` to NULL; raises where it is part of the primary key. */
+void orr_flush_blank_key(lua_State *L, orr_flush *f, int to, const orr_relationship *relation, bool from_far);
+/* The object at `child` refers to the one at `parent`: at once where the parent has its key, later where it
+ * is new. */
+void orr_flush_refer(lua_State *L, orr_flush *f, int parent, int child, const orr_relationship *relation,
+                     bool from_far);
+/* Checks the handles and sets the stack indexes; the flush is at 1, its session at 2 afterwards. */
+orr_flush *orr_flush_begin(lua_State *L, int arguments);
+/* What a relation holds and held: pushes at most three values; false where the relation is not loaded. */
+bool orr_flush_history(lua_State *L, orr_instance *object, int index, int number, orr_flush_past *h);
+/* Whether a stored object's columns that its children refer to are to change. */
+bool orr_flush_key_moved(orr_instance *object, const orr_relationship *relation);
+/* Gives the object at `index` its next version; leaves the stack as it was. */
+void orr_flush_count_version(lua_State *L, orr_flush *f, int index);
+/* Pushes a database value as Lua has it, NULL as core.null. */
+void orr_flush_push_value(lua_State *L, const orr_value *value);
+/* core.collect and core.run. */
+int orr_flush_collect(lua_State *L);
+int orr_flush_run(lua_State *L);
+
+#endif

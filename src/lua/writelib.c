@@ -1,0 +1,681 @@
+/* writelib: writes the batches of a flush in their order. Neighbours of one shape share a statement; SQL text
+   comes from the provider, a Lua function that is called once per shape, never per row. */
+#include <string.h>
+
+#include "flush.h"
+
+/* ---- statements ---- */
+
+/* Pushes the statement that the provider has for a shape: provider(kind, class, relation number, shape,
+ * rows). */
+static orr_statement *statement_for(lua_State *L, orr_flush *f, const char *kind, const orr_flush_record *r,
+                                    size_t shape, size_t rows) {
+  size_t len;
+  lua_pushvalue(L, f->provider);
+  lua_pushstring(L, kind);
+  orr_class_push(L, r->class);
+  lua_pushinteger(L, r->relation ? r->class->column_count + r->relation_number + 1 : 0);
+  lua_pushlstring(L, (const char *)f->shape, shape);
+  lua_pushinteger(L, (lua_Integer)rows);
+  lua_call(L, 5, 1);
+  const char *sql = lua_tolstring(L, -1, &len);
+  orr_statement *statement = orr_statement_push(L, f->connection, sql, len);
+  lua_remove(L, -2);
+  return statement;
+}
+
+void orr_flush_push_value(lua_State *L, const orr_value *value) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  if (value->tag == ORR_NULL)
+    lua_pushlightuserdata(L, NULL);
+  else
+    orr_type_push(L, &any, value);
+}
+
+static const orr_flush_record *record_at(const orr_flush *f, const orr_unit_batch *batch, uint32_t i) {
+  return &f->records[f->unit.order[batch->first + i]];
+}
+
+/* One execution of a statement: `fill` binds the values of rows first .. first + count - 1 of a batch. */
+typedef struct binder binder;
+struct binder {
+  orr_flush *f;
+  orr_statement *statement;
+  void (*fill)(lua_State *L, binder *b);
+  const orr_unit_batch *batch;
+  uint32_t first, count;
+  int next;   /* parameter */
+  int params; /* index of a table that gets the values too, 0: nobody looks */
+};
+
+static void bind(lua_State *L, binder *b, const orr_value *value) {
+  orr_error error;
+  orr_error_clear(&error);
+  if (b->statement->driver->bind(b->statement->handle, b->next, value, false, &error) != 0) {
+    orr_statement_error(L, b->statement, &error);
+    lua_error(L);
+  }
+  if (b->params) {
+    orr_flush_push_value(L, value);
+    lua_rawseti(L, b->params, b->next);
+  }
+  b->next++;
+}
+
+static void bind_column(lua_State *L, binder *b, orr_instance *object, int index, int column) {
+  orr_value value;
+  orr_instance_value(L, object, index, column, &value);
+  bind(L, b, &value);
+}
+
+static void bind_key(lua_State *L, binder *b, orr_instance *object, int index) {
+  orr_value values[ORR_MAX_KEY];
+  if (!orr_instance_key(L, object, index, true, values))
+    orr_attribute_error(L, object->class, object->class->keys[0], "FlushError",
+                        "this object has no primary key to find its row by");
+  for (int k = 0; k < object->class->key_count; k++)
+    bind(L, b, &values[k]);
+}
+
+static void fill(lua_State *L, binder *b) {
+  b->next = 1;
+  b->fill(L, b);
+}
+
+/* Fills once more into a fresh table, left on the stack. */
+static void push_params(lua_State *L, binder *b) {
+  lua_newtable(L);
+  b->params = lua_gettop(L);
+  fill(L, b);
+  b->params = 0;
+}
+
+/* Steps once: true where a row comes back. A failing statement is raised with its parameters. */
+static bool step(lua_State *L, binder *b) {
+  orr_error error;
+  orr_error_clear(&error);
+  int code = b->statement->driver->step(b->statement->handle, &error);
+  if (code >= 0)
+    return code == ORR_STEP_ROW;
+  b->statement->driver->reset(b->statement->handle);
+  b->f->culprit = record_at(b->f, b->batch, b->first)->object;
+  b->f->culprits = b->count;
+  orr_statement_error(L, b->statement, &error);
+  push_params(L, b);
+  b->statement->driver->reset(b->statement->handle);
+  lua_setfield(L, -2, "params");
+  return lua_error(L);
+}
+
+static void finish(binder *b) { b->statement->driver->reset(b->statement->handle); }
+
+static int64_t changes(lua_State *L, orr_flush *f) {
+  orr_connection *connection = orr_connection_check(L, f->connection);
+  return orr_connection_driver(connection)->changes(orr_connection_db(connection));
+}
+
+/* What follows would stand outside the transaction where a listener has ended that. */
+static void check_transaction(lua_State *L, orr_flush *f) {
+  orr_connection *connection = orr_connection_check(L, f->connection);
+  if (!orr_connection_driver(connection)->in_transaction(orr_connection_db(connection)))
+    orr_raisef(L, "InvalidRequestError",
+               "session:flush(): its transaction was ended by a function that listens to it");
+}
+
+/* trace(phase, sql, params, many, rows), where somebody listens; the params are on top and stay. */
+static void call_trace(lua_State *L, const binder *b, const char *phase, bool many, size_t rows) {
+  int params = lua_gettop(L);
+  lua_pushvalue(L, b->f->trace);
+  lua_pushstring(L, phase);
+  orr_statement_sql(L, b->statement);
+  lua_pushvalue(L, params);
+  lua_pushboolean(L, many);
+  lua_pushinteger(L, (lua_Integer)rows);
+  lua_call(L, 5, 0);
+  check_transaction(L, b->f);
+}
+
+/* Tells who listens of one execution. */
+static void announce(lua_State *L, binder *b, const char *phase) {
+  if (lua_isnil(L, b->f->trace))
+    return;
+  push_params(L, b);
+  call_trace(L, b, phase, false, b->count);
+  lua_pop(L, 1);
+}
+
+/* Tells who listens of `rows` executions of one statement, the sets of whose values `each` goes through. */
+static void announce_run(lua_State *L, binder *b, const char *phase, bool (*takes)(const binder *, uint32_t),
+                         uint32_t rows) {
+  if (lua_isnil(L, b->f->trace))
+    return;
+  int sets = 0;
+  lua_newtable(L);
+  for (uint32_t i = 0; i < rows; i++) {
+    b->first += i;
+    if (takes(b, b->first)) {
+      push_params(L, b);
+      lua_rawseti(L, -2, ++sets);
+    }
+    b->first -= i;
+  }
+  if (sets == 1)
+    lua_rawgeti(L, -1, 1);
+  call_trace(L, b, phase, sets > 1, (size_t)sets);
+  lua_pop(L, sets == 1 ? 2 : 1);
+}
+
+/* ---- inserts ---- */
+
+/* Foreign keys of parents that have got their keys by now. */
+static void apply_syncs(lua_State *L, orr_flush *f, uint32_t n, int index) {
+  for (uint32_t s = f->entries[n - 1].first_sync; s; s = f->syncs[s - 1].next) {
+    const orr_flush_sync *sync = &f->syncs[s - 1];
+    orr_flush_object(L, f, sync->from);
+    orr_flush_copy_key(L, f, lua_gettop(L), index, sync->relation, sync->from_far);
+    lua_pop(L, 1);
+  }
+}
+
+/* Whether a parent waits for its key still: then the row cannot go into the same statement. */
+static bool must_wait(const orr_flush *f, uint32_t n) {
+  for (uint32_t s = f->entries[n - 1].first_sync; s; s = f->syncs[s - 1].next) {
+    const orr_flush_entry *parent = &f->entries[f->syncs[s - 1].from - 1];
+    if (parent->kind == ORR_UNIT_INSERT && !parent->written)
+      return true;
+  }
+  return false;
+}
+
+/* Whether a parent gets its key from a statement that is yet to run: the object cannot be part of that one.
+ */
+static bool waits_for_key(lua_State *L, orr_flush *f, uint32_t n) {
+  bool waits = false;
+  for (uint32_t s = f->entries[n - 1].first_sync; s && !waits; s = f->syncs[s - 1].next) {
+    const orr_flush_sync *sync = &f->syncs[s - 1];
+    orr_instance *parent = orr_flush_object(L, f, sync->from);
+    for (int p = 0; p < sync->relation->pair_count && !waits; p++) {
+      const orr_pair *pair = &sync->relation->pairs[p];
+      waits = (orr_tags(parent)[sync->from_far ? pair->far : pair->near] & ORR_TAG) == ORR_NULL;
+    }
+    lua_pop(L, 1);
+  }
+  return waits;
+}
+
+enum { LEFT_OUT = '0', WRITTEN = '1', RETURNED = '2' };
+
+static unsigned char insert_shape_of(lua_State *L, const orr_instance *object, int column) {
+  unsigned flags = object->class->columns[column].flags;
+  unsigned tag = orr_tags((orr_instance *)object)[column];
+  bool given = !(tag & ORR_UNLOADED), null = (tag & ORR_TAG) == ORR_NULL;
+  if (flags & ORR_COLUMN_AUTOKEY)
+    return given && !null ? WRITTEN : LEFT_OUT;
+  if (flags & ORR_COLUMN_SERVER_DEFAULT && !given)
+    return RETURNED;
+  if (flags & ORR_COLUMN_KEY && null)
+    orr_attribute_error(L, object->class, column, "FlushError",
+                        "the primary key has no value, and the database does not make one for this column");
+  return WRITTEN;
+}
+
+static void insert_shape(lua_State *L, const orr_instance *object, unsigned char *shape) {
+  for (int c = 0; c < object->class->column_count; c++)
+    shape[c] = insert_shape_of(L, object, c);
+}
+
+/* The column whose value the database makes on insert, or -1. */
+static int made_key(const orr_class *class, const unsigned char *shape) {
+  for (int k = 0; k < class->key_count; k++)
+    if (shape[class->keys[k]] == LEFT_OUT)
+      return class->keys[k];
+  return -1;
+}
+
+static void store_made_keys(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
+                            uint32_t count, int column) {
+  orr_connection *connection = orr_connection_check(L, f->connection);
+  const orr_driver *driver = orr_connection_driver(connection);
+  int64_t last = driver->last_insert_id(orr_connection_db(connection));
+  for (uint32_t i = 0; i < count; i++) {
+    orr_instance *object = orr_flush_object(L, f, record_at(f, batch, first + i)->object);
+    orr_value value = {ORR_INT, 0, {last - (int64_t)(count - 1 - i)}};
+    orr_flush_note(L, f, object, lua_gettop(L), column);
+    orr_instance_put(L, object, lua_gettop(L), column, &value);
+    lua_pop(L, 1);
+  }
+}
+
+static void store_returned(lua_State *L, binder *b, uint32_t n) {
+  int at = 0;
+  orr_flush *f = b->f;
+  orr_instance *object = orr_flush_object(L, f, n);
+  b->statement->driver->row(b->statement->handle, f->values, b->statement->columns);
+  for (int c = 0; c < object->class->column_count; c++)
+    if (f->shape[c] == RETURNED) {
+      orr_flush_note(L, f, object, lua_gettop(L), c);
+      orr_instance_put(L, object, lua_gettop(L), c, &f->values[at++]);
+    }
+  lua_pop(L, 1);
+}
+
+static void check_inserted(lua_State *L, orr_flush *f, const orr_class *class, uint32_t count) {
+  int64_t got = changes(L, f);
+  if (got == (int64_t)count)
+    return;
+  orr_class_pushname(L, class);
+  orr_raisef(L, "FlushError", "%s: %d row(s) were to be inserted, the database reports %d",
+             lua_tostring(L, -1), (int)count, (int)got);
+}
+
+static void fill_insert(lua_State *L, binder *b) {
+  for (uint32_t i = 0; i < b->count; i++) {
+    orr_instance *object = orr_flush_object(L, b->f, record_at(b->f, b->batch, b->first + i)->object);
+    for (int c = 0; c < object->class->column_count; c++)
+      if (b->f->shape[c] == WRITTEN)
+        bind_column(L, b, object, lua_gettop(L), c);
+    lua_pop(L, 1);
+  }
+}
+
+/* Inserts `count` neighbours of one shape with one statement. */
+static void insert_rows(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
+                        uint32_t count) {
+  const orr_flush_record *r = record_at(f, batch, first);
+  int top = lua_gettop(L), key = made_key(r->class, f->shape);
+  orr_statement *statement = statement_for(L, f, "insert", r, (size_t)r->class->column_count, count);
+  binder b = {f, statement, fill_insert, batch, first, count, 1, 0};
+  announce(L, &b, "before");
+  fill(L, &b);
+  if (step(L, &b)) {
+    store_returned(L, &b, r->object);
+    while (step(L, &b))
+      ;
+  }
+  finish(&b);
+  check_inserted(L, f, r->class, count);
+  if (key >= 0)
+    store_made_keys(L, f, batch, first, count, key);
+  for (uint32_t i = 0; i < count; i++)
+    f->entries[record_at(f, batch, first + i)->object - 1].written = true;
+  announce(L, &b, "after");
+  lua_settop(L, top);
+}
+
+/* How many rows one statement may take: provider("batch", class, 0, shape) -> rows. */
+static uint32_t batch_limit(lua_State *L, orr_flush *f, const orr_flush_record *r) {
+  lua_pushvalue(L, f->provider);
+  lua_pushliteral(L, "batch");
+  orr_class_push(L, r->class);
+  lua_pushinteger(L, 0);
+  lua_pushlstring(L, (const char *)f->shape, (size_t)r->class->column_count);
+  lua_pushinteger(L, ORR_BATCH_ROWS);
+  lua_call(L, 5, 1);
+  uint32_t limit = (uint32_t)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return limit ? limit : 1;
+}
+
+static void write_inserts(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
+  uint32_t i = 0;
+  while (i < batch->count) {
+    const orr_flush_record *r = record_at(f, batch, i);
+    size_t columns = (size_t)r->class->column_count;
+    int top = lua_gettop(L);
+    unsigned char *shape = lua_newuserdata(L, 2 * columns + 1), *next = shape + columns;
+    f->values = lua_newuserdata(L, (columns + 1) * sizeof *f->values);
+    uint32_t run = 0, limit = 0;
+    for (; i + run < batch->count && (run == 0 || run < limit); run++) {
+      const orr_flush_record *other = record_at(f, batch, i + run);
+      if (other->class != r->class || (run && must_wait(f, other->object)))
+        break;
+      orr_instance *object = orr_flush_object(L, f, other->object);
+      apply_syncs(L, f, other->object, lua_gettop(L));
+      insert_shape(L, object, run ? next : shape);
+      lua_settop(L, top + 2);
+      if (run && memcmp(shape, next, columns) != 0)
+        break;
+      f->shape = shape;
+      if (!run)
+        limit = i + 1 < batch->count ? batch_limit(L, f, r) : 1;
+    }
+    insert_rows(L, f, batch, i, run);
+    lua_settop(L, top);
+    i += run;
+  }
+}
+
+/* ---- updates ---- */
+
+/* The row of a deleted object becomes that of a new one: every column is written. */
+static bool switched_shape(orr_instance *object, unsigned char *shape) {
+  bool writes = false;
+  for (int c = 0; c < object->class->column_count; c++) {
+    unsigned flags = object->class->columns[c].flags;
+    bool made = flags & ORR_COLUMN_SERVER_DEFAULT && orr_tags(object)[c] & ORR_UNLOADED;
+    shape[c] = flags & ORR_COLUMN_KEY || made ? LEFT_OUT : WRITTEN;
+    writes = writes || shape[c] == WRITTEN;
+  }
+  return writes;
+}
+
+/* Columns whose value is another than the one in the database. */
+static bool update_shape(lua_State *L, orr_instance *object, int index, unsigned char *shape) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  bool writes = false;
+  for (int c = 0; c < object->class->column_count; c++) {
+    shape[c] = LEFT_OUT;
+    if (!(orr_tags(object)[c] & ORR_CHANGED))
+      continue;
+    orr_value now, before;
+    orr_error error;
+    char scratch[ORR_TYPE_SCRATCH];
+    orr_instance_value(L, object, index, c, &now);
+    orr_instance_getuser(L, object, index, -(c + 1));
+    bool known = !lua_isboolean(L, -1) && orr_type_take(L, -1, &any, &before, scratch, &error) == 0;
+    bool text = known && before.tag == ORR_TEXT && now.tag == ORR_BLOB;
+    if (text)
+      before.tag = ORR_BLOB;
+    if (!known || !orr_value_same(&now, &before))
+      shape[c] = WRITTEN, writes = true;
+    lua_pop(L, 1);
+  }
+  return writes;
+}
+
+static void stale(lua_State *L, const char *kind, const orr_class *class, int64_t matched) {
+  orr_push_hook(L, "stale");
+  lua_pushstring(L, kind);
+  orr_class_push(L, class);
+  lua_pushinteger(L, 1);
+  lua_pushinteger(L, (lua_Integer)matched);
+  lua_call(L, 4, 0);
+}
+
+/* What is to be written of object `n`, which is at `index`; a versioned row that changes gets its next
+ * version. */
+static bool plan_update(lua_State *L, orr_flush *f, uint32_t n, int index, unsigned char *shape) {
+  orr_instance *object = lua_touserdata(L, index);
+  if (orr_flush_switched(f, n))
+    return switched_shape(object, shape);
+  bool writes = update_shape(L, object, index, shape);
+  int version = object->class->version;
+  if (version < 0)
+    return writes;
+  if (writes && !f->entries[n - 1].counted) {
+    orr_flush_count_version(L, f, index);
+    f->entries[n - 1].counted = true;
+  }
+  shape[version] = writes ? WRITTEN : LEFT_OUT;
+  return writes;
+}
+
+/* The version that the row must still have. */
+static void bind_version(lua_State *L, binder *b, orr_instance *object, int index) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  int version = object->class->version;
+  orr_value value;
+  orr_error error;
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_instance_value(L, object, index, version, &value);
+  if (orr_tags(object)[version] & ORR_CHANGED) {
+    orr_instance_getuser(L, object, index, -(version + 1));
+    if (orr_type_take(L, -1, &any, &value, scratch, &error) != 0)
+      value.tag = ORR_NULL;
+    bind(L, b, &value);
+    lua_pop(L, 1);
+  } else {
+    bind(L, b, &value);
+  }
+}
+
+static void fill_update(lua_State *L, binder *b) {
+  orr_instance *object = orr_flush_object(L, b->f, record_at(b->f, b->batch, b->first)->object);
+  for (int c = 0; c < object->class->column_count; c++)
+    if (b->f->shape[c] == WRITTEN)
+      bind_column(L, b, object, lua_gettop(L), c);
+  bind_key(L, b, object, lua_gettop(L));
+  if (object->class->version >= 0)
+    bind_version(L, b, object, lua_gettop(L));
+  lua_pop(L, 1);
+}
+
+static bool has_update(const binder *b, uint32_t i) {
+  return b->f->entries[record_at(b->f, b->batch, i)->object - 1].writes;
+}
+
+static void write_update_run(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
+                             uint32_t count) {
+  const orr_flush_record *r = record_at(f, batch, first);
+  int top = lua_gettop(L);
+  orr_statement *statement = statement_for(L, f, "update", r, (size_t)r->class->column_count, 1);
+  binder b = {f, statement, fill_update, batch, first, 1, 1, 0};
+  announce_run(L, &b, "before", has_update, count);
+  for (; b.first < first + count; b.first++) {
+    if (!has_update(&b, b.first))
+      continue;
+    fill(L, &b);
+    step(L, &b);
+    finish(&b);
+    int64_t matched = changes(L, f);
+    if (matched != 1)
+      stale(L, "UPDATE", r->class, matched);
+  }
+  b.first = first;
+  announce_run(L, &b, "after", has_update, count);
+  lua_settop(L, top);
+}
+
+static void write_updates(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
+  uint32_t i = 0;
+  while (i < batch->count) {
+    const orr_flush_record *r = record_at(f, batch, i);
+    size_t columns = (size_t)r->class->column_count;
+    int top = lua_gettop(L);
+    unsigned char *shape = lua_newuserdata(L, 2 * columns + 1), *next = shape + columns;
+    uint32_t run = 0;
+    bool any = false;
+    for (; i + run < batch->count; run++) {
+      const orr_flush_record *other = record_at(f, batch, i + run);
+      if (other->class != r->class || (run && waits_for_key(L, f, other->object)))
+        break;
+      orr_flush_object(L, f, other->object);
+      apply_syncs(L, f, other->object, top + 2);
+      bool writes = plan_update(L, f, other->object, top + 2, any ? next : shape);
+      lua_settop(L, top + 1);
+      if (writes && any && memcmp(shape, next, columns) != 0)
+        break;
+      f->entries[other->object - 1].writes = writes;
+      any = any || writes;
+    }
+    f->shape = shape;
+    if (any)
+      write_update_run(L, f, batch, i, run);
+    lua_settop(L, top);
+    i += run;
+  }
+}
+
+/* ---- deletes ---- */
+
+static void fill_delete(lua_State *L, binder *b) {
+  for (uint32_t i = 0; i < b->count; i++) {
+    orr_instance *object = orr_flush_object(L, b->f, record_at(b->f, b->batch, b->first + i)->object);
+    bind_key(L, b, object, lua_gettop(L));
+    if (object->class->version >= 0)
+      bind_version(L, b, object, lua_gettop(L));
+    lua_pop(L, 1);
+  }
+}
+
+static void delete_rows(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
+                        uint32_t count) {
+  const orr_flush_record *r = record_at(f, batch, first);
+  int top = lua_gettop(L);
+  orr_statement *statement = statement_for(L, f, "delete", r, 0, count);
+  binder b = {f, statement, fill_delete, batch, first, count, 1, 0};
+  announce(L, &b, "before");
+  fill(L, &b);
+  step(L, &b);
+  finish(&b);
+  int64_t matched = changes(L, f);
+  announce(L, &b, "after");
+  if (matched != (int64_t)count && r->class->version >= 0)
+    stale(L, "DELETE", r->class, matched);
+  if (matched != (int64_t)count) {
+    orr_push_hook(L, "delete_missed");
+    orr_class_push(L, r->class);
+    lua_pushinteger(L, (lua_Integer)count);
+    lua_pushinteger(L, (lua_Integer)matched);
+    lua_call(L, 3, 0);
+  }
+  lua_settop(L, top);
+}
+
+static void write_deletes(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
+  f->shape = (unsigned char *)"";
+  uint32_t i = 0;
+  while (i < batch->count) {
+    const orr_flush_record *r = record_at(f, batch, i);
+    uint32_t most = r->class->key_count == 1 && r->class->version < 0 ? ORR_BATCH_ROWS : 1, run = 1;
+    while (run < most && i + run < batch->count && record_at(f, batch, i + run)->class == r->class)
+      run++;
+    delete_rows(L, f, batch, i, run);
+    i += run;
+  }
+}
+
+/* ---- link rows ---- */
+
+static void bind_link_end(lua_State *L, binder *b, uint32_t n, const orr_pair *pairs, int count) {
+  orr_instance *object = orr_flush_object(L, b->f, n);
+  for (int p = 0; p < count; p++)
+    bind_column(L, b, object, lua_gettop(L), pairs[p].near);
+  lua_pop(L, 1);
+}
+
+/* The columns of each link row: the class's, then the target's. */
+static void fill_link(lua_State *L, binder *b) {
+  for (uint32_t i = 0; i < b->count; i++) {
+    const orr_flush_record *r = record_at(b->f, b->batch, b->first + i);
+    const orr_relationship *relation = r->relation;
+    bind_link_end(L, b, r->object, relation->pairs, relation->pair_count);
+    bind_link_end(L, b, r->other, relation->pairs + relation->pair_count, relation->target_count);
+  }
+}
+
+static void insert_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
+                         uint32_t count) {
+  int top = lua_gettop(L);
+  orr_statement *statement = statement_for(L, f, "link", record_at(f, batch, first), 0, count);
+  binder b = {f, statement, fill_link, batch, first, count, 1, 0};
+  announce(L, &b, "before");
+  fill(L, &b);
+  step(L, &b);
+  finish(&b);
+  announce(L, &b, "after");
+  lua_settop(L, top);
+}
+
+static uint32_t link_run(const orr_flush *f, const orr_unit_batch *batch, uint32_t i, uint32_t most) {
+  const orr_flush_record *r = record_at(f, batch, i);
+  uint32_t run = 1;
+  while (run < most && i + run < batch->count && record_at(f, batch, i + run)->relation == r->relation)
+    run++;
+  return run;
+}
+
+static void write_link_inserts(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
+  f->shape = (unsigned char *)"";
+  for (uint32_t i = 0; i < batch->count;) {
+    uint32_t run = link_run(f, batch, i, ORR_BATCH_ROWS);
+    insert_links(L, f, batch, i, run);
+    i += run;
+  }
+}
+
+static bool has_link(const binder *b, uint32_t i) {
+  (void)b;
+  (void)i;
+  return true;
+}
+
+static void stale_link(lua_State *L, const orr_flush_record *r, int64_t matched) {
+  orr_push_hook(L, "stale_link");
+  orr_class_push(L, r->class);
+  lua_pushinteger(L, r->class->column_count + r->relation_number + 1);
+  lua_pushinteger(L, (lua_Integer)matched);
+  lua_call(L, 3, 0);
+}
+
+/* Each row by itself: a link that is gone, or stands there twice, must not go unnoticed. */
+static void delete_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
+                         uint32_t count) {
+  const orr_flush_record *r = record_at(f, batch, first);
+  int top = lua_gettop(L);
+  orr_statement *statement = statement_for(L, f, "unlink", r, 0, 1);
+  binder b = {f, statement, fill_link, batch, first, 1, 1, 0};
+  announce_run(L, &b, "before", has_link, count);
+  for (; b.first < first + count; b.first++) {
+    fill(L, &b);
+    step(L, &b);
+    finish(&b);
+    int64_t matched = changes(L, f);
+    if (matched != 1)
+      stale_link(L, r, matched);
+  }
+  b.first = first;
+  announce_run(L, &b, "after", has_link, count);
+  lua_settop(L, top);
+}
+
+static void write_link_deletes(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
+  f->shape = (unsigned char *)"";
+  for (uint32_t i = 0; i < batch->count;) {
+    uint32_t run = link_run(f, batch, i, UINT32_MAX);
+    delete_links(L, f, batch, i, run);
+    i += run;
+  }
+}
+
+static void write_batch(lua_State *L, orr_flush *f, size_t i) {
+  static void (*const writers[])(lua_State *, orr_flush *, const orr_unit_batch *) = {
+      write_updates, write_inserts, write_link_deletes, write_link_inserts, write_deletes};
+  writers[f->unit.batches[i].kind](L, f, &f->unit.batches[i]);
+}
+
+/* Deletes of each table before its inserts. */
+static void write_deletes_early(lua_State *L, orr_flush *f) {
+  size_t count = f->unit.batch_count;
+  bool *done = lua_newuserdata(L, (count + 1) * sizeof *done);
+  memset(done, 0, (count + 1) * sizeof *done);
+  for (size_t i = 0; i < count; i++) {
+    const orr_unit_batch *batch = &f->unit.batches[i];
+    for (size_t later = i + 1; batch->kind == ORR_UNIT_INSERT && later < count; later++)
+      if (!done[later] && f->unit.batches[later].kind == ORR_UNIT_DELETE &&
+          f->unit.batches[later].group == batch->group) {
+        done[later] = true;
+        write_batch(L, f, later);
+      }
+    if (!done[i])
+      write_batch(L, f, i);
+  }
+  lua_pop(L, 1);
+}
+
+/* core.run(flush, connection, provider, trace or nil [, early]) writes everything, in order; `early`: with
+   the deletes of each table before its inserts, which takes foreign keys that are checked later. */
+int orr_flush_run(lua_State *L) {
+  bool early = lua_toboolean(L, 5);
+  orr_flush *f = orr_flush_begin(L, 4);
+  f->connection = 2;
+  f->provider = 3;
+  f->trace = 4;
+  check_transaction(L, f);
+  if (early)
+    write_deletes_early(L, f);
+  else
+    for (size_t i = 0; i < f->unit.batch_count; i++)
+      write_batch(L, f, i);
+  return 0;
+}
