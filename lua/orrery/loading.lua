@@ -332,6 +332,21 @@ local function set_loaded(property, object, number, items)
   core.set_loaded(object, number, items[1])
 end
 
+-- Rows as the database has them, without those whose own side was changed meanwhile and not flushed.
+local function still_there(session, property, object, items)
+  local reverse = property.reverse
+  if not reverse or property.direction ~= "onetomany" or core.is_settled(session[1]) then
+    return items
+  end
+  local number, list = #property.mapper.column_keys + property.mapper:relationship_number(reverse), {}
+  for _, item in ipairs(items) do
+    if core.old(item, number) == nil or core.peek(item, number) == object then
+      list[#list + 1] = item
+    end
+  end
+  return list
+end
+
 core.hook("load_relation", function(object, number, flush)
   local mapper = mapper_module.of_object(object)
   local property = mapper.relationships[number - #mapper.column_keys]
@@ -341,8 +356,11 @@ core.hook("load_relation", function(object, number, flush)
     errors.raise("InvalidRequestError", "%s is not loaded, and lazy = \"raise\" forbids to load it now; ask for it with the "
       .. "query", property:describe())
   end
-  local session = session_of(mapper, object, property.key, "read it while the session is open, or add the object to a "
-    .. "session again")
+  local session = core.session_of(object)
+  if not session then
+    detached_error(mapper, object, property.key, ("load it with the query, :options(orm.selectinload(%s)), read it while the "
+      .. "session is open, or add the object to a session again"):format(property:describe()))
+  end
   if flush then
     session:autoflush_now()
   end
@@ -350,7 +368,7 @@ core.hook("load_relation", function(object, number, flush)
   ensure_columns(session, mapper, object, compiled.order)
   local _, known = core.peek(object, number)
   if not known then -- the flush may have loaded it, or the identity map have it
-    set_loaded(property, object, number, fetch(session, object, compiled))
+    set_loaded(property, object, number, still_there(session, property, object, fetch(session, object, compiled)))
   end
 end)
 

@@ -193,7 +193,7 @@ describe("automap", function()
       { name_for_scalar_relationship = "x" })
   end)
 
-  local CHINOOK, PROJ = "/work/shared/data/chinook.sqlite", "/usr/share/proj/proj.db"
+  local CHINOOK, PROJ = "../shared/data/chinook.sqlite", "/usr/share/proj/proj.db"
 
   if exists(CHINOOK) then
     it("opens Chinook in three lines", function()

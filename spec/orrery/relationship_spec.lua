@@ -838,3 +838,28 @@ describe("a mistake in a relationship is explained:", function()
     raises("ArgumentError", { "backref()", "uslist", "uselist" }, orm.backref, "author", { uslist = false })
   end)
 end)
+
+describe("a one-to-one that is loaded in the middle of a change", function()
+  it("does not take back what its other side was given meanwhile", function()
+    local base = orm.declarative_base()
+    local Owner = base:model("Owner", { __tablename__ = "owner", id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      pass = orm.relationship("Pass", { back_populates = "owner", uselist = false }) })
+    local Pass = base:model("Pass", { __tablename__ = "pass", id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      owner_id = orm.mapped_column(orm.Integer, orm.ForeignKey("owner.id"), { unique = true }),
+      owner = orm.relationship("Owner", { back_populates = "pass" }) })
+    local engine = orm.create_engine("sqlite://")
+    base.metadata:create_all(engine)
+    local session = orm.Session(engine)
+    local first, second, pass = Owner {}, Owner {}, Pass {}
+    first.pass = pass
+    session:add_all { first, second }
+    session:commit()
+    pass.owner = second
+    first.pass = pass
+    assert.equal(first, pass.owner)
+    assert.is_nil(second.pass)
+    session:commit()
+    assert.equal(first, pass.owner)
+    session:close()
+  end)
+end)
