@@ -371,6 +371,7 @@ local function make_table(self, entries)
   return schema.Table(special.__tablename__, self.registry.metadata, unpack(columns))
 end
 
+-- Columns of a table that was made before, or reflected, which the body does not name.
 local function map_existing(self, entries, tbl)
   local named = {}
   for _, entry in ipairs(entries.declared) do
@@ -412,9 +413,7 @@ local function model(base, name, body)
   end
   local self = new_class(name, base.registry)
   self.table = entries.special.__table__ or make_table(self, entries)
-  if entries.special.__table__ then
-    map_existing(self, entries, self.table)
-  end
+  map_existing(self, entries, self.table)
   attach_columns(self, entries, self.table)
   self.arguments = mapper_arguments(name, entries.special.__mapper_args__)
   for _, entry in ipairs(entries.others) do

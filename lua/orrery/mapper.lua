@@ -329,6 +329,7 @@ local function column_spec(self, key, column)
     default = column.default ~= nil,
     onupdate = column.onupdate ~= nil,
     server_default = column.server_default ~= nil or column.computed ~= nil,
+    computed = column.computed ~= nil,
     bind = kind.bind ~= nil,
     result = kind.result ~= nil,
     mutable = kind.mutable or false,

@@ -267,12 +267,21 @@ static void carry_keys(lua_State *L, orr_flush *f, orr_instance *object, int ind
   }
 }
 
+/* What the database has computed anew with an update is read again when it is asked for. */
+static void forget_computed(orr_instance *object) {
+  for (int c = 0; c < object->class->column_count; c++)
+    if (object->class->columns[c].flags & ORR_COLUMN_COMPUTED)
+      orr_tags(object)[c] = ORR_NULL | ORR_UNLOADED;
+}
+
 static void end_update(lua_State *L, orr_flush *f, orr_instance *object, int index, int user, int weak) {
   if (object->flags & ORR_HAS_OLD)
     carry_keys(L, f, object, index, user, weak);
   if (key_changed(object))
     enter_identity(L, f, object, index, weak);
   orr_instance_settle(L, object, index);
+  if (f->entries[object->action - 1].writes)
+    forget_computed(object);
 }
 
 static void end_delete(lua_State *L, orr_flush *f, orr_instance *object, int index, int user, int weak) {

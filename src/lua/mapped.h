@@ -47,7 +47,8 @@ enum {
   ORR_COLUMN_RESULT = 32,        /* its type has a result function */
   ORR_COLUMN_MUTABLE = 64,       /* what it reads as can change in place (JSON) */
   ORR_COLUMN_ONUPDATE = 128,
-  ORR_COLUMN_EVENTS = 256 /* somebody listens to changes: see orr_attribute_event() */
+  ORR_COLUMN_EVENTS = 256,  /* somebody listens to changes: see orr_attribute_event() */
+  ORR_COLUMN_COMPUTED = 512 /* the database computes it anew with every update */
 };
 
 typedef struct orr_attribute {
