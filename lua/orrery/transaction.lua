@@ -150,13 +150,19 @@ local function run_commit(self)
   close_current(self, "commit")
 end
 
+-- Whether the coroutine that began to end the transaction is still at it: one that a listener has made yield, and that
+-- nobody resumed, ends nothing any more.
+local function is_at_it(owner)
+  return owner == true or (owner and coroutine.status(owner) ~= "suspended" and coroutine.status(owner) ~= "dead")
+end
+
 -- A listener of commit or rollback must not end the transaction that is being ended.
 local function ending(self, call, fn)
-  if self.ending then
+  if is_at_it(self.ending) then
     errors.raise("InvalidRequestError", "%s: this transaction is being ended already; listeners of 'commit' and 'rollback' "
       .. "cannot end it themselves", call)
   end
-  self.ending = true
+  self.ending = coroutine.running() or true
   local ok, err = pcall(fn, self)
   self.ending = false
   if not ok then
