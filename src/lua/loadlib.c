@@ -350,6 +350,21 @@ static int push_metas(lua_State *L, const orr_plan *plan) {
   return first;
 }
 
+/* What every load needs, on the stack: the session is at 1. */
+static load begin_load(lua_State *L, const orr_plan *plan, bool populate) {
+  load to = {lua_touserdata(L, 1), NULL, 0, 0, populate, 0, NULL, 0, 0};
+  to.row = lua_newuserdata(L, (size_t)plan->columns * sizeof *to.row);
+  lua_pushnil(L);
+  to.key_box = lua_gettop(L);
+  orr_getuservalue(L, 1);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  to.objects = lua_gettop(L);
+  lua_newtable(L);
+  to.populated = lua_gettop(L);
+  to.metas = push_metas(L, plan);
+  return to;
+}
+
 /* One row of several items: a table with the row metatable at `row_meta`. */
 static void push_row(lua_State *L, load *to, const orr_plan *plan, int row_meta) {
   lua_createtable(L, (int)plan->item_count, 0);
@@ -418,16 +433,7 @@ static int run(lua_State *L) {
   orr_statement *statement = lua_touserdata(L, 2);
   const orr_plan *plan = lua_touserdata(L, 3);
   lua_Integer most = luaL_optinteger(L, 7, -1), count = 0;
-  load to = {session, NULL, 0, 0, lua_toboolean(L, 6), 0, NULL, 0, 0};
-  to.row = lua_newuserdata(L, (size_t)plan->columns * sizeof *to.row);
-  lua_pushnil(L);
-  to.key_box = lua_gettop(L);
-  orr_getuservalue(L, 1);
-  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
-  to.objects = lua_gettop(L);
-  lua_newtable(L);
-  to.populated = lua_gettop(L);
-  to.metas = push_metas(L, plan);
+  load to = begin_load(L, plan, lua_toboolean(L, 6));
   bool more = true, single = lua_isnil(L, 5);
   while (count != most && (more = next_row(L, statement, to.row, plan->columns))) {
     if (count == ROWS_BEFORE_PAUSE)
@@ -476,16 +482,9 @@ static int run_related(lua_State *L) {
     keys[k] = (int)lua_tointeger(L, -1) - 1;
     lua_pop(L, 1);
   }
-  load to = {session, NULL, 0, 0, false, 0, NULL, 0, 0};
-  to.row = lua_newuserdata(L, (size_t)plan->columns * sizeof *to.row);
-  lua_pushnil(L);
-  to.key_box = lua_gettop(L);
-  orr_getuservalue(L, 1);
-  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
-  to.objects = lua_gettop(L);
+  load to = begin_load(L, plan, false);
   orr_getuservalue(L, 4);
   int collections = lua_gettop(L);
-  to.metas = push_metas(L, plan);
   int top = lua_gettop(L);
   while (next_row(L, statement, to.row, plan->columns)) {
     if (count == ROWS_BEFORE_PAUSE)
@@ -545,6 +544,7 @@ typedef struct join_load {
   int fills;        /* index of the first table: parent to collection, true, or false for "leave alone" */
   int held;         /* index of the first collection at hand */
   int lists;
+  const void *last; /* first object of the row before */
 } join_load;
 
 static void read_link(lua_State *L, const orr_plan *plan, join_link *link) {
@@ -635,6 +635,27 @@ static void prepare_join(lua_State *L, join_load *join) {
   }
 }
 
+/* Puts the row's first object into the array at 4, at `place`, where it was not met before: then 1, else 0.
+ */
+static int take_root(lua_State *L, join_load *join, int seen, int place) {
+  const void *root = lua_touserdata(L, join->row);
+  if (!root || root == join->last)
+    return 0;
+  join->last = root;
+  lua_pushvalue(L, join->row);
+  lua_rawget(L, seen);
+  bool met = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  if (met)
+    return 0;
+  lua_pushvalue(L, join->row);
+  lua_rawseti(L, 4, place);
+  lua_pushvalue(L, join->row);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, seen);
+  return 1;
+}
+
 /* (session, statement, plan, out, links, populate) */
 static int run_joined(lua_State *L) {
   orr_statement *statement = lua_touserdata(L, 2);
@@ -642,41 +663,18 @@ static int run_joined(lua_State *L) {
   join_load join;
   memset(&join, 0, sizeof join);
   join.plan = plan;
-  join.to.session = lua_touserdata(L, 1);
-  join.to.populate = lua_toboolean(L, 6);
-  join.to.row = lua_newuserdata(L, (size_t)plan->columns * sizeof *join.to.row);
+  join.to = begin_load(L, plan, lua_toboolean(L, 6));
   join.links = lua_newuserdata(L, plan->item_count * sizeof *join.links);
-  lua_pushnil(L);
-  join.to.key_box = lua_gettop(L);
-  orr_getuservalue(L, 1);
-  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
-  join.to.objects = lua_gettop(L);
-  lua_newtable(L);
-  join.to.populated = lua_gettop(L);
-  join.to.metas = push_metas(L, plan);
   prepare_join(L, &join);
   lua_newtable(L);
   int seen = lua_gettop(L), items = (int)plan->item_count, count = 0;
   join.row = seen + 1;
-  const void *last = NULL;
   while (next_row(L, statement, join.to.row, plan->columns)) {
     if (count == ROWS_BEFORE_PAUSE)
       pause_collector(L, join.to.session);
     for (int i = 0; i < items; i++)
       push_item(L, &join.to, &plan->items[i], join.to.metas + i);
-    if (lua_touserdata(L, join.row) != last && !lua_isnil(L, join.row)) {
-      last = lua_touserdata(L, join.row);
-      lua_pushvalue(L, join.row);
-      lua_rawget(L, seen);
-      if (lua_isnil(L, -1)) {
-        lua_pushvalue(L, join.row);
-        lua_rawseti(L, 4, ++count);
-        lua_pushvalue(L, join.row);
-        lua_pushboolean(L, 1);
-        lua_rawset(L, seen);
-      }
-      lua_settop(L, seen + items);
-    }
+    count += take_root(L, &join, seen, count + 1);
     for (int i = 0; i + 1 < items; i++)
       join_object(L, &join, i);
     lua_settop(L, seen);
