@@ -21,7 +21,7 @@ local session = {}
 ---@field new userdata[] objects that wait for their INSERT
 ---@field dirty userdata[] objects with changes
 ---@field deleted userdata[] objects that wait for their DELETE
----@field is_active boolean
+---@field is_active boolean false where its changes were rolled back under it and rollback() must come first
 local Session = {}
 
 local MAX_ROUNDS = 100
@@ -34,7 +34,10 @@ local PROPERTIES = {
   new = function(self) return core.list(self[1], "new") end,
   dirty = function(self) return core.list(self[1], "dirty") end,
   deleted = function(self) return core.list(self[1], "deleted") end,
-  is_active = function() return true end,
+  is_active = function(self)
+    local conn = rawget(self, "conn")
+    return not (conn and transaction.is_lost(conn))
+  end,
 }
 
 local function index(self, key)
@@ -399,16 +402,20 @@ end
 
 -- ---- expiring and refreshing ----
 
+local function check_attribute(mapper, name, call)
+  if not mapper:number_of(name) then
+    errors.raise("ArgumentError", "%s: %s has no attribute '%s'%s", call, mapper.name, tostring(name),
+      errors.hint(tostring(name), mapper:attribute_names()))
+  end
+end
+
 local function unload(object, names, call)
   local mapper = mapper_module.of_object(object)
   if type(names) ~= "table" or names[1] == nil then
     errors.raise("ArgumentError", "%s: the attributes are an array of names, got %s", call, errors.show(names))
   end
   for _, name in ipairs(names) do
-    if not mapper:number_of(name) then
-      errors.raise("ArgumentError", "%s: %s has no attribute '%s'%s", call, mapper.name, tostring(name),
-        errors.hint(tostring(name), mapper:attribute_names()))
-    end
+    check_attribute(mapper, name, call)
   end
   for _, name in ipairs(names) do
     core.unload(object, mapper:number_of(name))
@@ -546,11 +553,7 @@ function Session:load(object, name)
   check(self, "load")
   check_object(object, "session:load()")
   in_session(self, object, "session:load()")
-  local mapper = mapper_module.of_object(object)
-  if not mapper:number_of(name) then
-    errors.raise("ArgumentError", "session:load(): %s has no attribute '%s'%s", mapper.name, tostring(name),
-      errors.hint(tostring(name), mapper:attribute_names()))
-  end
+  check_attribute(mapper_module.of_object(object), name, "session:load()")
   return object[name]
 end
 

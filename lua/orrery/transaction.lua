@@ -92,9 +92,16 @@ local function raise_lost(call)
     .. "the database after an error or by another connection to the same memory database; call rollback() first", call)
 end
 
-local function check_lost(self, call)
+--- Whether this connection's changes were rolled back under it, so that it must roll back before it goes on.
+---@param self table connection
+---@return boolean
+function transaction.is_lost(self)
   local current = self.transaction
-  if current and not current.is_open and self.wrote and current.outcome == "rollback" then
+  return current ~= nil and not current.is_open and self.wrote and current.outcome == "rollback"
+end
+
+local function check_lost(self, call)
+  if transaction.is_lost(self) then
     raise_lost(call)
   end
 end
