@@ -1,0 +1,173 @@
+--- session_class: the class of sessions: what their methods have in common, which properties and events they have, and how
+-- changes of their objects' states are told. The methods are in session_objects, session_transaction and session_query.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local event = import "event"
+local transaction = import "transaction"
+
+local session_class = {}
+
+---@class orrery.Session
+---@field engine orrery.Engine
+---@field new userdata[] objects that wait for their INSERT
+---@field dirty userdata[] objects with changes
+---@field deleted userdata[] objects that wait for their DELETE
+---@field is_active boolean false where its changes were rolled back under it and rollback() must come first
+local Session = {}
+
+local EVENTS = { "before_flush", "after_flush", "before_commit", "after_commit", "after_rollback", "transient_to_pending",
+  "pending_to_transient", "pending_to_persistent", "persistent_to_transient", "persistent_to_deleted", "deleted_to_persistent",
+  "deleted_to_detached", "persistent_to_detached", "detached_to_persistent" }
+local new_dispatch = event.define("session", EVENTS)
+
+local PROPERTIES = {
+  new = function(self) return core.list(self[1], "new") end,
+  dirty = function(self) return core.list(self[1], "dirty") end,
+  deleted = function(self) return core.list(self[1], "deleted") end,
+  is_active = function(self)
+    local conn = rawget(self, "conn")
+    return not (conn and transaction.is_lost(conn))
+  end,
+}
+
+local function index(self, key)
+  local method = Session[key]
+  if method ~= nil then
+    return method
+  end
+  local property = PROPERTIES[key]
+  if property then
+    return property(self)
+  end
+  local names = errors.sorted_keys(Session)
+  for name in pairs(PROPERTIES) do
+    names[#names + 1] = name
+  end
+  local near = errors.nearest(tostring(key), names)
+  errors.raise("ArgumentError", "a session has no '%s'%s", tostring(key), near and ("; did you mean '%s'?"):format(near) or "")
+end
+
+local MARK = { __name = "orrery.Session" }
+local metatable = { __index = index, __metatable = MARK, __name = "orrery.Session" }
+
+function metatable.__newindex(_, key)
+  errors.raise("ArgumentError", "session.%s cannot be assigned", tostring(key))
+end
+
+function metatable.__tostring()
+  return "session"
+end
+
+function metatable.__close(self)
+  self:close()
+end
+
+--- A session of these fields.
+---@param self table
+---@return orrery.Session
+function session_class.new(self)
+  self.dispatch = new_dispatch()
+  self[1] = core.session(self)
+  return setmetatable(self, metatable)
+end
+
+local function check(self, call)
+  errors.check_self(self, getmetatable(self) == MARK, "session:" .. call)
+end
+
+-- The main thread, which has no coroutine on Lua 5.1.
+local MAIN = {}
+
+local function enter_flush(self)
+  rawset(self, "flushing", coroutine.running() or MAIN)
+end
+
+-- What would end a flush from inside is refused. One whose coroutine stopped in a hook, for good as it seems, is over.
+local function leave_flush(self, call)
+  local flusher = self.flushing
+  if not flusher then
+    return
+  elseif flusher == MAIN or flusher == coroutine.running() or coroutine.status(flusher) == "normal" then
+    errors.raise("InvalidRequestError", "session:%s(): this session is flushing; a hook of the flush cannot end it, but it "
+      .. "may raise an error, which undoes the flush", call)
+  end
+  rawset(self, "flushing", false)
+end
+
+local function check_object(object, call)
+  if not core.class_of(object) then
+    errors.raise("UnmappedInstanceError", "%s: a mapped object expected, got %s%s", call, errors.show(object),
+      core.is_class(object) and " (a class; make an object of it with {...})" or "")
+  end
+end
+
+event.find_by(function(target)
+  return getmetatable(target) == MARK and rawget(target, "dispatch") or nil
+end)
+
+-- ---- changes of state ----
+
+local function hears_states(dispatch)
+  for position = 6, #EVENTS do
+    if dispatch[EVENTS[position]] then
+      return true
+    end
+  end
+  return false
+end
+
+-- The objects whose state a step can change, with the state that they have; what came in by a cascade was transient.
+local function states_before(self, objects)
+  local states = {}
+  local function note(list)
+    for _, object in ipairs(list) do
+      if not states[object] then
+        states[object] = core.state(object)
+        states[#states + 1] = object
+      end
+    end
+  end
+  for _, name in ipairs({ "new", "deleted", "inserted", "removed" }) do
+    note(core.list(self[1], name))
+  end
+  note(objects or {})
+  return states
+end
+
+-- Objects that a step has brought in are those that are new afterwards and were not before.
+local function tell_states(self, states)
+  for _, object in ipairs(core.list(self[1], "new")) do
+    if not states[object] then
+      states[object] = "transient"
+      states[#states + 1] = object
+    end
+  end
+  for _, object in ipairs(states) do
+    local before, after = states[object], core.state(object)
+    local name = before .. "_to_" .. after
+    if before ~= after and self.dispatch[name] then
+      event.fire(self.dispatch, name, self, object)
+    end
+  end
+end
+
+-- Runs a step of the session and tells those who listen which objects have changed their state by it.
+local function telling(self, objects, step, ...)
+  if not hears_states(self.dispatch) then
+    return step(...)
+  end
+  local states = states_before(self, objects)
+  step(...)
+  tell_states(self, states)
+end
+
+session_class.Session = Session
+session_class.check = check
+session_class.check_object = check_object
+session_class.enter_flush = enter_flush
+session_class.leave_flush = leave_flush
+session_class.hears_states = hears_states
+session_class.telling = telling
+
+return session_class

@@ -1,0 +1,283 @@
+--- session_objects: what a session holds: adding, deleting, letting go, merging, expiring and reading again, with the
+-- cascades of each. Objects and identities are the core's (sessionlib.c).
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local mapper_module = import "mapper"
+local loading = import "loading"
+local writing = import "writing"
+local merging = import "merging"
+local session_class = import "session_class"
+
+---@class orrery.Session
+local Session = session_class.Session
+local check = session_class.check
+local check_object = session_class.check_object
+local telling = session_class.telling
+local hears_states = session_class.hears_states
+local leave_flush = session_class.leave_flush
+
+-- ---- what it holds ----
+
+--- Puts an object, and what its relationships cascade to, into the session. It is written at the next flush.
+---@param object userdata
+function Session:add(object)
+  check(self, "add")
+  check_object(object, "session:add()")
+  telling(self, { object }, core.add, self[1], object)
+end
+
+--- Adds every object of an array.
+---@param objects userdata[]
+function Session:add_all(objects)
+  check(self, "add_all")
+  if type(objects) ~= "table" and not core.is_collection(objects) then
+    errors.raise("ArgumentError", "session:add_all() takes an array of objects, got %s", errors.show(objects))
+  end
+  for position = 1, #objects do
+    check_object(objects[position], ("session:add_all(), item %d"):format(position))
+    telling(self, { objects[position] }, core.add, self[1], objects[position])
+  end
+end
+
+--- Whether the object is in this session.
+---@param object userdata
+function Session:contains(object)
+  check(self, "contains")
+  check_object(object, "session:contains()")
+  local state = core.state(object)
+  return core.session_of(object) == self and (state == "pending" or state == "persistent")
+end
+
+local function in_session(self, object, call)
+  if core.session_of(object) ~= self then
+    errors.raise("InvalidRequestError", "%s: this object of class '%s' is not in this session", call,
+      mapper_module.of_object(object).name)
+  end
+end
+
+-- The object and what its loaded relationships with a cascade reach within the session, each once.
+local function reached_by(object, cascade, self)
+  local list, seen, position = { object }, { [object] = true }, 1
+  local function reach(item)
+    if not seen[item] and core.session_of(item) == self then
+      seen[item] = true
+      list[#list + 1] = item
+    end
+  end
+  while list[position] do
+    local mapper = mapper_module.of_object(list[position])
+    for number, property in ipairs(mapper.relationships) do
+      local value = property.cascade[cascade] and core.peek(list[position], #mapper.column_keys + number)
+      if value and property.uselist then
+        value:each(reach)
+      elseif value then
+        reach(value)
+      end
+    end
+    position = position + 1
+  end
+  return list
+end
+
+--- Takes an object, and what its cascade "expunge" reaches, out of the session, without a word to the database.
+---@param object userdata
+function Session:expunge(object)
+  check(self, "expunge")
+  check_object(object, "session:expunge()")
+  in_session(self, object, "session:expunge()")
+  for _, one in ipairs(reached_by(object, "expunge", self)) do
+    telling(self, { one }, core.expunge, self[1], one)
+  end
+end
+
+--- Takes everything out of the session.
+function Session:expunge_all()
+  check(self, "expunge_all")
+  leave_flush(self, "expunge_all")
+  telling(self, hears_states(self.dispatch) and core.objects(self[1]) or nil, core.close, self[1])
+end
+
+local function is_loaded(object, mapper, property)
+  return core.is_given(object, mapper:number_of(property.key))
+end
+
+-- What a delete cascades to: the related objects of relationships with that cascade, loaded when needed.
+local function enlist_cascade(list, object)
+  local mapper = mapper_module.of_object(object)
+  for _, property in ipairs(mapper.relationships) do
+    if property.cascade.delete and (not property.options.passive_deletes or is_loaded(object, mapper, property)) then
+      local value = object[property.key]
+      if property.uselist then
+        for _, item in value do
+          list[#list + 1] = item
+        end
+      elseif value then
+        list[#list + 1] = value
+      end
+    end
+  end
+end
+
+local function mark_deleted(self, object)
+  local state = core.state(object)
+  if state == "persistent" then
+    return core.delete(self[1], object)
+  elseif state == "pending" then
+    core.expunge(self[1], object)
+  end
+  return false
+end
+
+-- Loads on the way must not flush: half of the cascade would be written.
+local function mark_cascade(self, object)
+  local list, position = { object }, 1
+  while list[position] do
+    if mark_deleted(self, list[position]) then
+      enlist_cascade(list, list[position])
+    end
+    position = position + 1
+  end
+end
+
+--- Marks an object for deletion at the next flush, with what the delete cascade reaches.
+---@param object userdata
+function Session:delete(object)
+  check(self, "delete")
+  check_object(object, "session:delete()")
+  local state = core.state(object)
+  if state == "transient" or state == "pending" then
+    errors.raise("InvalidRequestError", "session:delete(): this object of class '%s' has no row yet%s",
+      mapper_module.of_object(object).name, state == "pending" and "; use session:expunge() to forget it" or "")
+  elseif state == "detached" then
+    core.add(self[1], object)
+  end
+  in_session(self, object, "session:delete()")
+  self:no_autoflush(function() mark_cascade(self, object) end)
+end
+
+--- Whether flushing would write something for the object.
+---@param object userdata
+function Session:is_modified(object)
+  check(self, "is_modified")
+  check_object(object, "session:is_modified()")
+  return writing.is_modified(object)
+end
+
+-- ---- expiring and refreshing ----
+
+local function check_attribute(mapper, name, call)
+  if not mapper:number_of(name) then
+    errors.raise("ArgumentError", "%s: %s has no attribute '%s'%s", call, mapper.name, tostring(name),
+      errors.hint(tostring(name), mapper:attribute_names()))
+  end
+end
+
+local function unload(object, names, call)
+  local mapper = mapper_module.of_object(object)
+  if type(names) ~= "table" or names[1] == nil then
+    errors.raise("ArgumentError", "%s: the attributes are an array of names, got %s", call, errors.show(names))
+  end
+  for _, name in ipairs(names) do
+    check_attribute(mapper, name, call)
+  end
+  for _, name in ipairs(names) do
+    core.unload(object, mapper:number_of(name))
+  end
+end
+
+-- An object and what its cascade "refresh-expire" reaches; what has no row yet has nothing to be read again.
+local function expire_reached(self, object)
+  for _, one in ipairs(reached_by(object, "refresh-expire", self)) do
+    if core.state(one) == "persistent" then
+      core.forget(one)
+      writing.forget_expressions(self, one)
+    end
+  end
+end
+
+--- Makes attributes (by default all) of an object count as unloaded; unflushed changes to them are dropped.
+---@param object userdata
+---@param names? string[]
+function Session:expire(object, names)
+  check(self, "expire")
+  check_object(object, "session:expire()")
+  in_session(self, object, "session:expire()")
+  if core.state(object) ~= "persistent" then
+    errors.raise("InvalidRequestError", "session:expire(): this object of class '%s' has no row to read again",
+      mapper_module.of_object(object).name)
+  elseif names ~= nil then
+    return unload(object, names, "session:expire()")
+  end
+  expire_reached(self, object)
+end
+
+--- Makes every object count as unloaded.
+function Session:expire_all()
+  check(self, "expire_all")
+  core.expire_all(self[1])
+end
+
+-- Reads what is unloaded among the attributes; relationships by their own statements.
+local function load_named(self, mapper, object, names)
+  local columns
+  for _, name in ipairs(names) do
+    columns = columns or mapper.attributes[name] ~= nil
+  end
+  if columns then
+    loading.refresh(self, mapper, object)
+  end
+  for _, name in ipairs(names) do
+    local _ = object[name]
+  end
+end
+
+--- Reads an object's row again, or only the named attributes; unflushed changes to them are lost.
+---@param object userdata
+---@param names? string[] attributes, relationships among them
+function Session:refresh(object, names)
+  check(self, "refresh")
+  check_object(object, "session:refresh()")
+  in_session(self, object, "session:refresh()")
+  local mapper = mapper_module.of_object(object)
+  if core.state(object) ~= "persistent" then
+    errors.raise("InvalidRequestError", "session:refresh(): this object of class '%s' has no row yet", mapper.name)
+  end
+  self:autoflush_now()
+  if names == nil then
+    expire_reached(self, object)
+  else
+    unload(object, names, "session:refresh()")
+  end
+  local ok, err = pcall(names and load_named or loading.refresh, self, mapper, object, names)
+  if not ok then
+    if errors.is_error(err, "ObjectDeletedError") then
+      errors.raise("InvalidRequestError", "session:refresh(): %s", err.message)
+    end
+    error(err, 0)
+  end
+end
+
+--- Loads an attribute now, where it is not loaded yet, and returns it.
+---@param object userdata
+---@param name string
+function Session:load(object, name)
+  check(self, "load")
+  check_object(object, "session:load()")
+  in_session(self, object, "session:load()")
+  check_attribute(mapper_module.of_object(object), name, "session:load()")
+  return object[name]
+end
+
+--- The session's own object for the row of one from elsewhere, with that one's state; related objects follow where the
+--- cascade has "merge". The object given stays as it is.
+---@param object userdata
+---@param options? { load: boolean } load = false: the state is taken as read from the database, nothing is asked
+---@return userdata
+function Session:merge(object, options)
+  check(self, "merge")
+  check_object(object, "session:merge()")
+  return self:no_autoflush(function() return merging.merge(self, object, options) end)
+end
+
+return Session

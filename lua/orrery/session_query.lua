@@ -1,0 +1,309 @@
+--- session_query: what a session reads: statements that give objects or rows, objects by primary key, and upsert.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local change = import "change"
+local result = import "result"
+local mapper_module = import "mapper"
+local loading = import "loading"
+local eager = import "eager"
+local writing = import "writing"
+local session_class = import "session_class"
+
+local session_query = {}
+
+---@class orrery.Session
+local Session = session_class.Session
+local check = session_class.check
+
+-- ---- statements ----
+
+-- Changes that wait (autoflush is off) outlive the statement: only the other objects are read again.
+local function expire_unchanged(self)
+  local changed = {}
+  for _, name in ipairs({ "dirty", "deleted" }) do
+    for _, object in ipairs(core.list(self[1], name)) do
+      changed[object] = true
+    end
+  end
+  for _, object in ipairs(core.objects(self[1])) do
+    if not changed[object] then
+      core.forget(object)
+    end
+  end
+end
+
+-- Objects that are not expired would hide what an UPDATE or DELETE statement has done.
+local function after_statement(self, compiled)
+  local stale = compiled.kind == "update" or compiled.kind == "delete" or (compiled.kind == "text" and not compiled.readonly)
+  if stale and core.is_settled(self[1]) then
+    core.expire_all(self[1])
+  elseif stale then
+    expire_unchanged(self)
+  end
+end
+
+local function is_select(stmt)
+  return type(stmt) == "table" and (stmt.visit == "select" or stmt.visit == "compound")
+end
+
+-- Rows, or objects, of a select that brings relationships along by joins.
+local function run_joined(self, select, links, lists, stmt, params, scalars)
+  local compiled, values = self:connection():compile(select, params)
+  local out = loading.run_joined(self, compiled, values, links, (stmt.execution or {}).populate_existing)
+  local mapper = stmt.items[1].mapper
+  eager.load_behind(self, mapper, out, stmt.loader_options)
+  local names = { mapper.name }
+  local row_metatable = not scalars and result.row_metatable(names)
+  for position, object in ipairs(row_metatable and out or {}) do
+    out[position] = setmetatable({ object }, row_metatable)
+  end
+  local made = result.from_array(out, row_metatable or names, scalars)
+  return lists and result.must_be_unique(made) or made
+end
+
+local function run_select(self, stmt, params, scalars)
+  local joined, links, lists = eager.join(stmt)
+  if links then
+    return run_joined(self, joined, links, lists, stmt, params, scalars)
+  end
+  local connection = self:connection()
+  local compiled, values = connection:compile(stmt, params)
+  if not loading.has_entities(compiled) then
+    return nil
+  end
+  local plan = loading.plan_of(compiled)
+  local options = stmt.execution or {}
+  local out = loading.run(self, compiled, values, scalars, options.populate_existing)
+  eager.load(self, compiled, out, scalars and plan.single, stmt.loader_options)
+  if scalars and plan.single then
+    return result.from_array(out, plan.names, true)
+  end
+  return result.from_array(out, plan.row_metatable)
+end
+
+--- What a legacy query gives: objects where the statement selects one class (then also true), rows otherwise.
+---@param self table session
+---@param stmt table
+function session_query.objects_or_rows(self, stmt)
+  self:autoflush_now(stmt)
+  local found = run_select(self, stmt, nil, true)
+  return found or self:connection():execute(stmt), found ~= nil and #found:keys() == 1
+end
+
+-- An insert or update whose returning() names a class: its objects hold what the statement has made of their rows.
+local function run_returning(self, stmt, params, scalars)
+  if stmt.visit ~= "insert" and stmt.visit ~= "update" then
+    return nil
+  elseif params ~= nil and params[1] ~= nil and stmt.visit == "insert" then
+    stmt, params = stmt:values(params), nil
+  end
+  local connection = self:connection()
+  local compiled, values = connection:compile(stmt, params)
+  if not loading.has_entities(compiled) then
+    return nil
+  end
+  local plan = loading.plan_of(compiled)
+  local out = loading.run(self, compiled, values, scalars, true)
+  return result.from_array(out, scalars and plan.single and plan.names or plan.row_metatable, scalars and plan.single)
+end
+
+local function returns_rows(stmt)
+  return type(stmt) == "table" and rawget(stmt, "items") ~= nil
+end
+
+--- Runs a statement, flushing first. Selects of classes give rows of objects.
+---@param stmt table select, insert, update, delete or text
+---@param params? table values of named parameters, or an array of such sets
+---@param options? table
+---@return table result
+function Session:execute(stmt, params, options)
+  check(self, "execute")
+  self:autoflush_now(stmt)
+  local found = is_select(stmt) and run_select(self, stmt, params, false)
+    or returns_rows(stmt) and run_returning(self, stmt, params, false)
+  if found then
+    return found
+  end
+  local connection = self:connection()
+  local outcome = connection:execute(stmt, params, options)
+  if type(stmt) == "table" and stmt.visit ~= "select" then
+    after_statement(self, { kind = stmt.visit, readonly = outcome.returns_rows })
+  end
+  return outcome
+end
+
+--- The first item of each row: the objects of select(Class). NULL is orm.null.
+---@param stmt table
+---@param params? table
+function Session:scalars(stmt, params)
+  check(self, "scalars")
+  self:autoflush_now(stmt)
+  local found = is_select(stmt) and run_select(self, stmt, params, true)
+    or returns_rows(stmt) and run_returning(self, stmt, params, true)
+  if found then
+    return found:scalars()
+  end
+  return self:execute(stmt, params):scalars()
+end
+
+local UPSERT_OPTIONS = { index_elements = true, update = true }
+
+-- What a conflicting row is changed to: the named columns, or all that are given and not searched by, as they come in.
+local function excluded_set(insert, rows, options)
+  local names, searched, set = options.update, {}, {}
+  for _, name in ipairs(options.index_elements) do
+    searched[name] = true
+  end
+  if names == nil then
+    names = {}
+    for _, name in ipairs(errors.sorted_keys(rows[1])) do
+      if not searched[name] then
+        names[#names + 1] = name
+      end
+    end
+  end
+  for _, name in ipairs(names) do
+    set[name] = insert.excluded[name]
+  end
+  return set
+end
+
+local UPSERT_ROWS = 100
+
+local function upsert_some(self, class, rows, options)
+  local insert = change.insert(class):values(rows)
+  local set = excluded_set(insert, rows, options)
+  if next(set) == nil then
+    errors.raise("ArgumentError", "session:upsert(): there is nothing to update: the rows have no column besides index_elements")
+  end
+  return self:scalars(insert:on_conflict_do_update({ index_elements = options.index_elements, set = set }):returning(class)):all()
+end
+
+--- Inserts rows, or updates those that are there already; the objects of all of them.
+---@param class userdata
+---@param rows table<string, any>[] plain tables of one shape
+---@param options? { index_elements: string[], update: string[] } columns that tell whether a row is there (default: the
+--- primary key), and columns to update then (default: all that are given)
+---@return userdata[]
+function Session:upsert(class, rows, options)
+  check(self, "upsert")
+  local mapper = mapper_module.of(class, "session:upsert()")
+  mapper:configure()
+  options = errors.check_options(options, UPSERT_OPTIONS, "session:upsert()")
+  if type(rows) ~= "table" or (rows[1] == nil and next(rows) ~= nil) then
+    errors.raise("ArgumentError", "session:upsert(): an array of rows expected, { { name = \"x\" }, ... }")
+  end
+  options = { index_elements = options.index_elements or writing.key_names(mapper), update = options.update }
+  local objects = {}
+  for first = 1, #rows, UPSERT_ROWS do
+    local some = {}
+    for position = first, math.min(first + UPSERT_ROWS - 1, #rows) do
+      some[#some + 1] = rows[position]
+    end
+    for _, object in ipairs(upsert_some(self, class, some, options)) do
+      objects[#objects + 1] = object
+    end
+  end
+  return objects
+end
+
+--- The first item of the first row, or nil.
+---@param stmt table
+---@param params? table
+function Session:scalar(stmt, params)
+  check(self, "scalar")
+  return self:scalars(stmt, params):first()
+end
+
+-- ---- by primary key ----
+
+local function key_value(mapper, key, column, position)
+  local value = key[position]
+  if value == nil then
+    value = key[mapper.key_names[position]]
+  end
+  if value == nil or value == core.null then
+    errors.raise("ArgumentError", "session:get(%s): the key lacks '%s'", mapper.name, column.name)
+  end
+  return value
+end
+
+-- The key as an array in the order of the primary key's columns.
+local function key_array(mapper, key)
+  local columns = mapper.table.primary_key
+  if key == nil or key == core.null then
+    errors.raise("ArgumentError", "session:get(%s): the key is nil; a row's key is never NULL", mapper.name)
+  elseif type(key) ~= "table" then
+    key = { key }
+  end
+  if #key > #columns or (#key > 0 and #key < #columns) then
+    errors.raise("ArgumentError", "session:get(%s): the primary key has %d column(s), got %d value(s)", mapper.name, #columns,
+      #key)
+  end
+  mapper.key_names = mapper.key_names or writing.key_names(mapper)
+  local values = {}
+  for position, column in ipairs(columns) do
+    values[position] = key_value(mapper, key, column, position)
+  end
+  return values
+end
+
+local GET_OPTIONS = { populate_existing = true }
+
+local function find(self, mapper, values)
+  local object, expired = core.find(self[1], mapper.class, (table.unpack or unpack)(values))
+  if not object then
+    return nil
+  elseif core.is_deleting(object) then
+    return nil, true
+  elseif expired then
+    local ok, err = pcall(loading.refresh, self, mapper, object)
+    if not ok then
+      if errors.is_error(err, "ObjectDeletedError") then
+        return nil, true
+      end
+      error(err, 0)
+    end
+  end
+  return object
+end
+
+local function get_slow(self, class, key, options)
+  check(self, "get")
+  local mapper = mapper_module.of(class, "session:get()")
+  mapper:configure()
+  options = errors.check_options(options, GET_OPTIONS, "session:get()")
+  local values = key_array(mapper, key)
+  if not options.populate_existing then
+    local object, gone = find(self, mapper, values)
+    if object or gone then
+      return object
+    end
+  end
+  return loading.by_key(self, mapper, values, options.populate_existing)
+end
+session_query.getter = core.getter(get_slow)
+
+--- The object with a primary key, from the session or the database; nil where there is none.
+---@param class userdata
+---@param key any the value, or an array (or table by name) for a composite key
+---@param options? { populate_existing: boolean }
+function Session.get(self, class, key, options)
+  return session_query.getter(self, class, key, options)
+end
+
+--- The same; NoResultFound where there is none.
+---@param class userdata
+---@param key any
+---@param options? table
+function Session:get_one(class, key, options)
+  local object = session_query.getter(self, class, key, options)
+  if object == nil then
+    errors.raise("NoResultFound", "session:get_one(%s): no row has the key %s", mapper_module.of(class).name,
+      type(key) == "table" and "given" or errors.show(key))
+  end
+  return object
+end
+
+return session_query

@@ -1,0 +1,306 @@
+--- session_transaction: when a session writes, and what its transaction and its objects agree on: flush, commit, rollback,
+-- savepoints. Writing itself is in writing.lua and flushlib.c.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local event = import "event"
+local transaction = import "transaction"
+local writing = import "writing"
+local session_class = import "session_class"
+
+---@class orrery.Session
+local Session = session_class.Session
+local check = session_class.check
+local telling = session_class.telling
+local hears_states = session_class.hears_states
+local leave_flush = session_class.leave_flush
+
+local MAX_ROUNDS = 100
+
+-- ---- the connection ----
+
+-- Joins the transaction that the script has open on the session's connection: `joined` is what the session may end by
+-- itself then, a savepoint; without one a commit leaves the transaction to the script.
+local function join(self)
+  local conn, mode = self.bound, self.join_mode
+  if not conn:in_transaction() or mode == "control_fully" then
+    return conn
+  end
+  if mode == "create_savepoint" or (mode == "conditional_savepoint" and conn:in_nested_transaction()) then
+    rawset(self, "joined", conn:begin_nested())
+  else
+    rawset(self, "joined", { is_active = false })
+  end
+  return conn
+end
+
+--- The connection that this session's transaction runs on; taken from the engine when first needed.
+function Session:connection()
+  check(self, "connection")
+  local conn = rawget(self, "conn")
+  if not conn or conn.closed then
+    conn = self.bound and join(self) or self.engine:connect()
+    rawset(self, "conn", conn)
+  end
+  return conn
+end
+
+local function release(self)
+  local conn = rawget(self, "conn")
+  rawset(self, "conn", false)
+  if conn and not self.bound and not conn.closed then
+    conn:close()
+  elseif self.joined and self.joined.is_active then
+    self.joined:rollback()
+  end
+  rawset(self, "joined", false)
+end
+
+--- Whether a transaction is open.
+function Session:in_transaction()
+  check(self, "in_transaction")
+  local conn = rawget(self, "conn")
+  return conn and conn:in_transaction() or false
+end
+
+-- ---- flush ----
+
+local function flush_once(self)
+  event.fire(self.dispatch, "before_flush", self)
+  local written
+  telling(self, nil, function() written = writing.write(self, self[1]) end)
+  if written then
+    event.fire(self.dispatch, "after_flush", self)
+  end
+end
+
+--- Writes what is new, changed and deleted. All of it, or, when something fails, nothing: rows and objects are then as
+--- they were, and the transaction goes on.
+function Session:flush()
+  check(self, "flush")
+  if self.flushing then
+    errors.raise("InvalidRequestError", "session:flush(): this session is flushing already (called from one of its hooks?)")
+  elseif core.is_clean(self[1]) then
+    return
+  end
+  session_class.enter_flush(self)
+  local ok, err = pcall(flush_once, self)
+  rawset(self, "flushing", false)
+  if not ok then
+    error(err, 0)
+  end
+end
+
+-- An error of a flush that nobody asked for says where it comes from.
+local function explained(err, cause)
+  if not errors.is_error(err) or rawget(err, "autoflush") then
+    return err
+  end
+  local what = cause ~= nil and ("before the query \"%s\""):format(tostring(cause):sub(1, 200)) or "before a load"
+  local object = rawget(err, "object")
+  err.autoflush = true
+  err.message = ("%s (raised by an autoflush %s%s; if it comes too early, run the query in session:no_autoflush(fn))"):format(
+    err.message, what, object and ", which was to write " .. tostring(object) or "")
+  return err
+end
+
+--- Flushes where autoflush is on: what a query, or a lazy load, does first.
+---@param cause? any the statement that is about to run
+function Session:autoflush_now(cause)
+  if self.autoflush and self.quiet == 0 and not self.flushing and not core.is_clean(self[1]) then
+    local ok, err = pcall(self.flush, self)
+    if not ok then
+      error(explained(err, cause), 0)
+    end
+  end
+end
+
+--- Runs fn() with autoflush off and returns what it returns.
+---@param fn function
+function Session:no_autoflush(fn)
+  check(self, "no_autoflush")
+  rawset(self, "quiet", self.quiet + 1)
+  local function finish(ok, ...)
+    rawset(self, "quiet", self.quiet - 1)
+    if not ok then
+      error((...), 0)
+    end
+    return ...
+  end
+  return finish(pcall(fn, self))
+end
+
+-- ---- transactions ----
+
+local function flush_all(self)
+  for _ = 1, MAX_ROUNDS do
+    self:flush()
+    if core.is_settled(self[1]) then
+      return
+    end
+  end
+  errors.raise("FlushError", "session:commit(): hooks have made new work in %d flushes; one of them changes objects every time",
+    MAX_ROUNDS)
+end
+
+local function end_transaction(self, method)
+  local conn, joined = rawget(self, "conn"), self.joined
+  if not conn or conn.closed then
+    return
+  elseif joined and joined.is_active then
+    joined[method](joined)
+  elseif not joined or method == "rollback" then
+    conn[method](conn)
+  end
+end
+
+-- Savepoints end with the transaction around them.
+local function end_nested(self)
+  for position = #self.nested, 1, -1 do
+    self.nested[position].is_active = false
+    self.nested[position] = nil
+  end
+end
+
+--- Flushes and commits. Objects are expired afterwards unless the session was made with expire_on_commit = false.
+function Session:commit()
+  check(self, "commit")
+  leave_flush(self, "commit")
+  event.fire(self.dispatch, "before_commit", self)
+  flush_all(self)
+  local ok, err = pcall(end_transaction, self, "commit")
+  if not ok then
+    pcall(self.rollback, self)
+    error(err, 0)
+  end
+  end_nested(self)
+  telling(self, nil, core.committed, self[1], self.expire_on_commit)
+  release(self)
+  event.fire(self.dispatch, "after_commit", self)
+end
+
+--- Rolls back. New objects are transient again, deleted ones back, and every other one reads what the database holds.
+function Session:rollback()
+  check(self, "rollback")
+  leave_flush(self, "rollback")
+  local ok, err = pcall(end_transaction, self, "rollback")
+  end_nested(self)
+  writing.forget_expressions(self)
+  telling(self, nil, core.rolled_back, self[1])
+  release(self)
+  event.fire(self.dispatch, "after_rollback", self)
+  if not ok then
+    error(err, 0)
+  end
+end
+
+--- Rolls back what is not committed and lets go of all objects. The session can be used again.
+function Session:close()
+  check(self, "close")
+  leave_flush(self, "close")
+  end_nested(self)
+  writing.forget_expressions(self)
+  local ok, err = pcall(release, self)
+  telling(self, hears_states(self.dispatch) and core.objects(self[1]) or nil, core.close, self[1])
+  if not ok then
+    error(err, 0)
+  end
+end
+
+---@class orrery.Nested
+---@field is_active boolean
+local Nested = {}
+local nested_metatable = { __index = Nested, __name = "orrery.Nested" }
+
+-- Ends this savepoint in the session's list, with those that were set inside it.
+local function leave_nested(self)
+  local list = self.session.nested
+  for position = #list, 1, -1 do
+    local one = list[position]
+    list[position], one.is_active = nil, false
+    if one == self then
+      return
+    end
+  end
+end
+
+local function check_active(self, call)
+  errors.check_self(self, getmetatable(self) == nested_metatable, "nested:" .. call)
+  if not self.is_active then
+    errors.raise("InvalidRequestError", "nested:%s(): this savepoint has ended already", call)
+  end
+end
+
+--- Flushes and keeps what was done since the savepoint, with the transaction around it.
+function Nested:commit()
+  check_active(self, "commit")
+  self.session:flush()
+  self.savepoint:commit()
+  leave_nested(self)
+end
+
+--- Takes back what was done since the savepoint, rows and objects. Fine to call when it has ended.
+function Nested:rollback()
+  errors.check_self(self, getmetatable(self) == nested_metatable, "nested:rollback")
+  if not self.is_active then
+    return
+  end
+  leave_nested(self)
+  local ok, err = pcall(self.savepoint.rollback, self.savepoint)
+  telling(self.session, nil, core.rolled_back, self.session[1], self.deeds[1], self.deeds[2], self.deeds[3])
+  if not ok then
+    error(err, 0)
+  end
+end
+
+Nested.close = Nested.rollback
+nested_metatable.__close = Nested.rollback
+
+local function new_nested(self)
+  self:flush()
+  local savepoint = self:connection():begin_nested()
+  local nested = setmetatable({ session = self, savepoint = savepoint, deeds = { core.deeds(self[1]) }, is_active = true },
+    nested_metatable)
+  self.nested[#self.nested + 1] = nested
+  return nested
+end
+
+--- Flushes, sets a savepoint and returns it, with :commit() and :rollback(); given a function, runs fn(session) in it,
+--- keeps what that did and returns what it returns, or takes it back and raises its error again.
+---@param ... any fn
+---@return orrery.Nested
+function Session:begin_nested(...)
+  check(self, "begin_nested")
+  local fn = transaction.block_arguments("session:begin_nested()", ...)
+  local nested = new_nested(self)
+  if not fn then
+    return nested
+  end
+  return transaction.run(function() nested:commit() end, function() nested:rollback() end, fn, self)
+end
+
+local function run_block(self, fn, options)
+  if self:in_transaction() then
+    errors.raise("InvalidRequestError", "session:begin(): a transaction is open already; commit or roll back first")
+  end
+  self:connection():ensure_begun(options.mode ~= "read")
+  return transaction.run(function() self:commit() end, function() self:rollback() end, fn, self)
+end
+
+--- begin() opens a transaction; begin(fn [, options]) runs fn(session) in one, commits, and returns what fn returns, or
+--- rolls back and raises fn's error again.
+---@param ... any fn, { mode = "read" | "write", retry = n }
+function Session:begin(...)
+  check(self, "begin")
+  local fn, options = transaction.block_arguments("session:begin()", ...)
+  if not fn then
+    if self:in_transaction() then
+      errors.raise("InvalidRequestError", "session:begin(): a transaction is open already; commit or roll back first")
+    end
+    self:connection():ensure_begun(false)
+    return nil
+  end
+  return transaction.retrying(options.retry or 0, function() return run_block(self, fn, options) end)
+end
+
+return Session
