@@ -8,6 +8,7 @@ local functions = import "functions"
 local selectable = import "selectable"
 local statement = import "statement"
 local aliased = import "aliased"
+local mapper_module = import "mapper"
 local loading = import "loading"
 
 local eager = {}
@@ -145,9 +146,9 @@ local function key_columns(property)
   local columns, numbers = {}, {}
   local list = property.direction == "manytomany" and property.answer.secondary_pairs or property.answer.pairs
   for position, pair in ipairs(list) do
-    numbers[position] = loading.number_of_column(property.parent, property.parent.table.columns[pair[1]])
+    numbers[position] = property.parent:number_of_column(property.near.columns[pair[1]])
     columns[position] = property.direction == "manytomany" and property.secondary.columns[pair[2]]
-      or loading.attribute_of_column(property.mapper, property.mapper.table.columns[pair[2]])
+      or loading.attribute_of_column(property.mapper, property.far.columns[pair[2]])
   end
   return columns, numbers
 end
@@ -180,7 +181,7 @@ local function base_select(property, columns)
   end
   for _, pair in ipairs(property.answer.target_pairs) do
     select = select:where(property.secondary.columns[pair[2]]:eq(
-      loading.attribute_of_column(property.mapper, property.mapper.table.columns[pair[1]])))
+      loading.attribute_of_column(property.mapper, property.far.columns[pair[1]])))
   end
   return select:add_columns(unpack(columns))
 end
@@ -199,7 +200,7 @@ local function key_positions(property, columns)
     if property.direction == "manytomany" then
       positions[position] = #property.mapper.column_keys + position
     else
-      positions[position] = loading.number_of_column(property.mapper, column.origin)
+      positions[position] = property.mapper:number_of_column(column.origin)
     end
   end
   return positions
@@ -223,9 +224,10 @@ end
 
 -- Objects whose relation is not loaded yet. One whose other side was changed meanwhile, without a flush, loads by itself
 -- when it is read, and takes that change in.
-local function lacking(objects, number)
+local function lacking(objects, property)
   local list = {}
   for _, object in ipairs(objects) do
+    local number = mapper_module.relation_number(object, property)
     local _, loaded = core.peek(object, number)
     if not loaded and not core.backlog(object, number) then
       list[#list + 1] = object
@@ -253,22 +255,22 @@ local function keys_of(objects, numbers)
 end
 
 -- Fills the collections of many parents and returns the objects that came.
-local function load_collections(session, property, objects, number)
+local function load_collections(session, property, objects)
   local columns, numbers = key_columns(property)
   local select, positions, out = ordered(property, base_select(property, columns)), key_positions(property, columns), {}
   chunks(objects, function(chunk)
-    local gather = core.gather(chunk, number)
+    local gather = core.gather(chunk, mapper_module.relation_number(chunk[1], property))
     run_related(session, select:where(in_keys(columns, keys_of(chunk, numbers))), gather, positions, out)
   end)
   return out
 end
 
 -- Many-to-one: the targets by their keys, those in the session already left out; each then comes from the identity map.
-local function load_targets(session, property, objects, number)
+local function load_targets(session, property, objects)
   local target, columns, numbers = property.mapper, {}, {}
   for position, pair in ipairs(property.answer.pairs) do
-    numbers[position] = loading.number_of_column(property.parent, property.parent.table.columns[pair[1]])
-    columns[position] = loading.attribute_of_column(target, target.table.columns[pair[2]])
+    numbers[position] = property.parent:number_of_column(property.near.columns[pair[1]])
+    columns[position] = loading.attribute_of_column(target, property.far.columns[pair[2]])
   end
   local keys, seen, hold = {}, {}, {}
   for _, object in ipairs(objects) do
@@ -285,14 +287,14 @@ local function load_targets(session, property, objects, number)
   for _, object in ipairs(objects) do
     out[#out + 1] = object[property.key]
   end
-  return out, number
+  return out
 end
 
-local function load_selectin(session, property, objects, number)
+local function load_selectin(session, property, objects)
   if property.direction == "manytoone" then
-    return load_targets(session, property, objects, number)
+    return load_targets(session, property, objects)
   elseif property.uselist then
-    return load_collections(session, property, objects, number)
+    return load_collections(session, property, objects)
   end
   local out = {}
   for _, object in ipairs(objects) do
@@ -302,9 +304,9 @@ local function load_selectin(session, property, objects, number)
 end
 
 -- What is loaded already still leads on to what follows behind it.
-local function add_present(out, objects, property, number)
+local function add_present(out, objects, property)
   for _, object in ipairs(objects) do
-    local value = core.peek(object, number)
+    local value = core.peek(object, mapper_module.relation_number(object, property))
     if property.uselist and value then
       for _, item in value do
         out[#out + 1] = item
@@ -319,15 +321,14 @@ local load_tree
 
 local function load_node(session, node, objects)
   local property = node.property
-  local number = #property.parent.column_keys + property.parent:relationship_number(property)
-  local missing, out = lacking(objects, number), {}
+  local missing, out = lacking(objects, property), {}
   if #missing > 0 then
-    out = load_selectin(session, property, missing, number)
+    out = load_selectin(session, property, missing)
   end
   if #node.children > 0 or has_default(property.mapper) then
     if #missing < #objects then
       out = {}
-      add_present(out, objects, property, number)
+      add_present(out, objects, property)
     end
     load_tree(session, property.mapper, node.children, out)
   end

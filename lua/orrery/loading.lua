@@ -162,16 +162,8 @@ local function values_of(compiled, object)
   return values
 end
 
-local function number_of_column(mapper, column)
-  for number, key in ipairs(mapper.column_keys) do
-    if mapper.attributes[key].origin == column then
-      return number
-    end
-  end
-end
-
 local function attribute_of_column(mapper, column)
-  return mapper:attribute(mapper.column_keys[number_of_column(mapper, column)])
+  return mapper:attribute(mapper.column_keys[mapper:number_of_column(column)])
 end
 
 local function add_condition(conditions, numbers, element, number)
@@ -186,7 +178,7 @@ local function key_select(mapper)
   if not mapper.key_select then
     local conditions, numbers = {}, {}
     for _, column in ipairs(mapper.table.primary_key) do
-      local number = number_of_column(mapper, column)
+      local number = mapper:number_of_column(column)
       add_condition(conditions, numbers, attribute_of_column(mapper, column), number)
     end
     mapper.key_select = prepared(statement.select(mapper.class):where(expression.and_(unpack(conditions))),
@@ -254,19 +246,19 @@ end
 
 local function conditions_of(property)
   local conditions, numbers, answer = {}, {}, property.answer
-  local parent, target = property.parent, property.mapper
+  local parent, target, near, far = property.parent, property.mapper, property.near, property.far
   if property.direction == "manytomany" then
     local links = property.secondary.columns
     for _, pair in ipairs(answer.secondary_pairs) do
-      add_condition(conditions, numbers, links[pair[2]], number_of_column(parent, parent.table.columns[pair[1]]))
+      add_condition(conditions, numbers, links[pair[2]], parent:number_of_column(near.columns[pair[1]]))
     end
     for _, pair in ipairs(answer.target_pairs) do
-      conditions[#conditions + 1] = links[pair[2]]:eq(attribute_of_column(target, target.table.columns[pair[1]]))
+      conditions[#conditions + 1] = links[pair[2]]:eq(attribute_of_column(target, far.columns[pair[1]]))
     end
   else
     for _, pair in ipairs(answer.pairs) do
-      add_condition(conditions, numbers, attribute_of_column(target, target.table.columns[pair[2]]),
-        number_of_column(parent, parent.table.columns[pair[1]]))
+      add_condition(conditions, numbers, attribute_of_column(target, far.columns[pair[2]]),
+        parent:number_of_column(near.columns[pair[1]]))
     end
   end
   return conditions, numbers
@@ -338,8 +330,9 @@ local function still_there(session, property, object, items)
   if not reverse or property.direction ~= "onetomany" or core.is_settled(session[1]) then
     return items
   end
-  local number, list = #property.mapper.column_keys + property.mapper:relationship_number(reverse), {}
+  local list = {}
   for _, item in ipairs(items) do
+    local number = mapper_module.relation_number(item, reverse)
     if core.old(item, number) == nil or core.peek(item, number) == object then
       list[#list + 1] = item
     end
@@ -375,6 +368,5 @@ end)
 -- ---- what other files load with ----
 
 loading.set_loaded, loading.attribute_of_column = set_loaded, attribute_of_column
-loading.number_of_column = number_of_column
 
 return loading

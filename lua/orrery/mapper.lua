@@ -71,7 +71,7 @@ function Mapper:add_column(key, column)
   if other then
     errors.raise("ArgumentError", "%s: '%s' and '%s' are the same column '%s'; map it once", self.name, other, key, column.name)
   end
-  self.key_by_column[column] = key
+  self.key_by_column[column], self.numbers = key, nil
   self.attributes[key] = { origin = column }
   self.column_keys[#self.column_keys + 1] = key
 end
@@ -127,15 +127,25 @@ function Mapper:number_of(key)
   end
 end
 
---- The attribute number of the table's column at a position, or nil.
----@param position integer
+--- The attribute number of a table's column, or nil.
+---@param column orrery.Column
 ---@return integer?
-function Mapper:number_of_position(position)
-  for number, key in ipairs(self.column_keys) do
-    if self.attributes[key].origin.position == position then
-      return number
+function Mapper:number_of_column(column)
+  if not self.numbers then
+    self.numbers = {}
+    for number, key in ipairs(self.column_keys) do
+      self.numbers[self.attributes[key].origin] = number
     end
   end
+  return self.numbers[column]
+end
+
+--- The number that the core knows a relationship of an object by.
+---@param object userdata
+---@param property orrery.Relationship
+---@return integer
+function mapper.relation_number(object, property)
+  return #mapper.of_object(object).column_keys + property.parent:relationship_number(property)
 end
 
 --- Every name that an object of this class answers to.
@@ -342,11 +352,7 @@ end
 function Mapper:key_numbers()
   local numbers, tbl = {}, self.table
   for _, column in ipairs(tbl.primary_key) do
-    for number, key in ipairs(self.column_keys) do
-      if self.attributes[key].origin == column then
-        numbers[#numbers + 1] = number
-      end
-    end
+    numbers[#numbers + 1] = self:number_of_column(column)
   end
   if #numbers == 0 or #numbers > MAX_KEY then
     errors.raise("ArgumentError", "%s: the table '%s' needs a primary key of 1 to %d columns, so that a row can be one "

@@ -215,9 +215,10 @@ function Relationship:resolve()
     errors.raise("ArgumentError", "%s: '%s' belongs to another declarative base, with other tables", self:describe(),
       self.mapper.name)
   end
-  local answer = self.parent.table.metadata.handle:relate{
-    parent = self.parent.table.id,
-    target = self.mapper.table.id,
+  self.near, self.far = self.parent.table, self.mapper.table
+  local answer = self.near.metadata.handle:relate{
+    parent = self.near.id,
+    target = self.far.id,
     secondary = self.secondary and self.secondary.id,
     foreign_keys = places(self, "foreign_keys"),
     remote_side = places(self, "remote_side"),
@@ -288,9 +289,9 @@ end
 --- For a self-reference: the columns that the other end has on its far side.
 function Relationship:opposite_side()
   self:resolve()
-  local columns, tbl = {}, self.parent.table
+  local columns = {}
   for position, pair in ipairs(self.answer.pairs) do
-    columns[position] = tbl.columns[pair[1]]
+    columns[position] = self.near.columns[pair[1]]
   end
   return columns
 end
@@ -398,8 +399,8 @@ end
 ---@return table[] steps { table =, on =, entity = }
 function Relationship:join_steps(target, parent, secondary)
   local entity = target and target.visit == "entity" and target or nil
-  target = entity and entity.table or target or self.mapper.table
-  parent, secondary = parent or self.parent.table, secondary or self.secondary
+  target = entity and entity.table or target or self.far
+  parent, secondary = parent or self.near, secondary or self.secondary
   local answer = self.answer
   if self.direction ~= "manytomany" then
     return { { table = target, on = all_of(equalities(answer.pairs, parent, target)), entity = entity or self.mapper:entity() } }
@@ -418,8 +419,8 @@ end
 -- the inner one under another name, which the criterion cannot know: there only the bare question can be asked.
 local function exists(attribute, criterion, call)
   local property = attribute.property
-  local target = property.mapper.table
-  if target == (attribute.source or property.parent.table) then
+  local target = property.far
+  if target == (attribute.source or property.near) then
     target = selectable.alias(target)
     if criterion ~= nil then
       errors.raise("ArgumentError", "%s:%s(): a criterion on a class that is related to itself is ambiguous; join "
@@ -434,7 +435,7 @@ local function exists(attribute, criterion, call)
     conditions[#conditions + 1] = expression.expect(criterion, property:describe() .. ":" .. call .. "()", 1)
   end
   local inner = statement.select(functions.literal_column("1")):where(unpack(conditions))
-  return functions.exists(inner:correlate(attribute.source or property.parent.table))
+  return functions.exists(inner:correlate(attribute.source or property.near))
 end
 
 --- Whether the collection has an object (that fits a criterion): User.posts:any(Post.title:eq("x")).
@@ -459,25 +460,16 @@ end
 
 -- ---- for the core ----
 
-local function column_pairs(list, result, near)
+local function column_pairs(list, result, mapper, near)
   for _, pair in ipairs(list) do
-    result[#result + 1] = { near[pair[1]], pair[2] }
+    result[#result + 1] = { mapper:number_of_column(near.columns[pair[1]]), pair[2] }
   end
   return result
 end
 
--- Positions of attributes by position of their table's columns.
-local function attribute_positions(mapper)
-  local positions = {}
-  for number, key in ipairs(mapper.column_keys) do
-    positions[mapper.attributes[key].origin.position] = number
-  end
-  return positions
-end
-
 --- What core.configure wants to know of this relationship.
 function Relationship:spec()
-  local mine, theirs, answer = attribute_positions(self.parent), attribute_positions(self.mapper), self.answer
+  local answer = self.answer
   local spec = {
     target = self.mapper.class,
     direction = DIRECTIONS[self.direction],
@@ -494,13 +486,14 @@ function Relationship:spec()
     group = self.secondary and relationship.group_of(self.secondary),
   }
   if self.direction == "manytomany" then
-    spec.pairs = column_pairs(answer.secondary_pairs, {}, mine)
+    spec.pairs = column_pairs(answer.secondary_pairs, {}, self.parent, self.near)
     spec.own = #spec.pairs
-    column_pairs(answer.target_pairs, spec.pairs, theirs)
+    column_pairs(answer.target_pairs, spec.pairs, self.mapper, self.far)
   else
     spec.pairs = {}
     for position, pair in ipairs(answer.pairs) do
-      spec.pairs[position] = { mine[pair[1]], theirs[pair[2]] }
+      spec.pairs[position] = { self.parent:number_of_column(self.near.columns[pair[1]]),
+        self.mapper:number_of_column(self.far.columns[pair[2]]) }
     end
   end
   return spec

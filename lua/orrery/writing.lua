@@ -135,7 +135,8 @@ local function load_by_old_key(session, mapper, object, property)
   end
   local conditions = {}
   for position, pair in ipairs(property.answer.pairs) do
-    local near, far = mapper:number_of_position(pair[1]), property.mapper:number_of_position(pair[2])
+    local near = mapper:number_of_column(property.near.columns[pair[1]])
+    local far = property.mapper:number_of_column(property.far.columns[pair[2]])
     local old = core.old(object, near)
     conditions[position] = property.mapper:attribute(property.mapper.column_keys[far]):eq(old or core.stored(object, near))
   end
@@ -155,7 +156,7 @@ local function load_for_new_keys(session, handle)
     local mapper = mapper_module.of_object(object)
     for _, property in ipairs(mapper.key_carriers or {}) do
       for _, pair in ipairs(property.answer.pairs) do
-        local number = mapper:number_of_position(pair[1])
+        local number = mapper:number_of_column(property.near.columns[pair[1]])
         if number and core.old(object, number) ~= nil and not core.is_deleting(object) then
           load_by_old_key(session, mapper, object, property)
         end

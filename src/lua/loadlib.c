@@ -279,13 +279,16 @@ static bool parent_key(lua_State *L, orr_instance *object, int index, const orr_
   return true;
 }
 
-/* Gives each parent of the array at 1 a fresh collection for the relation at 2. */
+/* Gives each parent of the array at 1 a fresh collection for the relation at 2, an attribute number of the
+   first one's class: those of subclasses have the same relation behind more columns. */
 static void open_collections(lua_State *L, orr_gather *gather, int user) {
-  int count = (int)orr_rawlen(L, 1), attribute = (int)luaL_checkinteger(L, 2) - 1, top = lua_gettop(L);
+  int count = (int)orr_rawlen(L, 1), number = (int)luaL_checkinteger(L, 2) - 1, top = lua_gettop(L);
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
     orr_instance *object = orr_instance_check(L, top + 1);
-    int number = attribute - object->class->column_count;
+    if (i == 1)
+      number -= object->class->column_count;
+    luaL_argcheck(L, number >= 0 && number < object->class->relation_count, 2, "relationship expected");
     const orr_relationship *relation = &object->class->relations[number];
     orr_value values[ORR_MAX_KEY];
     gather->key_count = relation->pair_count;
