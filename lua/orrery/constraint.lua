@@ -466,26 +466,39 @@ function constraint.index_of_column(column, unique)
   return new_index("Index()", { column }, { unique = unique })
 end
 
---- An index of parts that belong to a table which takes it in later; no convention changes its name.
----@param name string
+--- An index of parts that belong to a table which takes it in later; no convention changes its name, if it has one.
+---@param name? string
 ---@param parts (string|orrery.Element)[]
 ---@param options { unique?: boolean, where?: orrery.Element }
 function constraint.index_of_parts(name, parts, options)
   local self = new_index("Index()", parts, options)
-  self.name, self.given_name, self.final = name, name, true
+  self.name, self.given_name, self.final = name, name, name ~= nil
   return self
 end
 
+-- orm.null in place of a name leaves it to the convention of the MetaData; nil may be a misspelt variable.
+local function read_index_name(given)
+  if given == core.null then
+    return nil, false
+  end
+  local name, final = naming.unwrap(given)
+  if name == nil then
+    errors.raise("ArgumentError", "Index(): argument 1 is nil (is a name misspelt?); orm.null leaves the name to the naming "
+      .. "convention")
+  end
+  return constraint.check_name(name, "Index()"), final
+end
+
 --- An index on columns or expressions: Index("ix_user_name", "name", { unique = true }). Given columns of a table, it
---- is the table's at once; otherwise it goes among the table's arguments.
+--- is the table's at once; otherwise it goes among the table's arguments. orm.null as the name has it follow from the
+--- naming convention.
 ---@param name string
 ---@param ... string|orrery.Element then options: unique, where (a condition: the index is partial)
 ---@return orrery.Constraint
 function constraint.Index(name, ...)
   local final
-  name, final = naming.unwrap(name)
-  constraint.check_name(name, "Index()")
-  local call = ("Index('%s')"):format(name)
+  name, final = read_index_name(name)
+  local call = name and ("Index('%s')"):format(name) or "Index()"
   local parts, count, options = constraint.arguments(call, INDEX_OPTIONS, ...)
   for position = 1, count do
     parts[position] = check_index_part(parts[position], position + 1)

@@ -13,7 +13,7 @@ local write = ddl.write
 -- ---- events ----
 
 local new_dispatch = event.define("object with DDL (a Table or MetaData)", { "before_create", "after_create", "before_drop",
-  "after_drop" })
+  "after_drop", "column_reflect" })
 
 event.find_by(function(target)
   if not schema.is_table(target) and not schema.is_metadata(target) then
@@ -25,11 +25,18 @@ event.find_by(function(target)
   return target.dispatch
 end)
 
-local function fire(target, name, conn, details)
+--- Tells the listeners of a Table or MetaData.
+---@param target orrery.Table|orrery.MetaData
+---@param name string
+function creation.fire(target, name, ...)
   local dispatch = rawget(target, "dispatch")
   if dispatch and dispatch[name] then
-    event.fire(dispatch, name, target, conn, details)
+    event.fire(dispatch, name, ...)
   end
+end
+
+local function fire(target, name, conn, details)
+  creation.fire(target, name, target, conn, details)
 end
 
 -- ---- where it runs ----
@@ -92,8 +99,9 @@ local function existing_names(conn, namespace, cache)
   return known
 end
 
-local function exists(conn, tbl, cache)
-  return existing_names(conn, tbl.schema, cache)[conn.dialect.catalog.folded(tbl.name)] ~= nil
+local function exists(conn, tbl, cache, temporary)
+  local namespace = tbl.schema or (temporary or tbl:is_temporary()) and "temp" or nil
+  return existing_names(conn, namespace, cache)[conn.dialect.catalog.folded(tbl.name)] ~= nil
 end
 
 -- ---- single tables ----
@@ -189,7 +197,7 @@ local function wanted_tables(metadata, options, call)
   return wanted
 end
 
--- Tables that are wanted and there (or not there), in order of dependency. Views are made by SQL of the script's own.
+-- Tables that are wanted and there (or not there), in order of dependency, without views.
 local function select_tables(conn, metadata, options, there, call)
   local wanted, checks = wanted_tables(metadata, options, call), options.checkfirst ~= false
   local sorted, left_out = metadata:_sorted()
@@ -200,6 +208,19 @@ local function select_tables(conn, metadata, options, there, call)
     end
   end
   return list, left_out
+end
+
+-- Views are made in the order of the text: one that reads another comes after it.
+local function select_views(conn, metadata, options, there, call)
+  local wanted, checks = wanted_tables(metadata, options, call), options.checkfirst ~= false
+  local list, cache = {}, {}
+  for _, view in ipairs(metadata.views) do
+    local is_wanted = not wanted or wanted[view.table]
+    if is_wanted and (not checks or exists(conn, view.table, cache, view.element.temporary) == there) then
+      list[#list + 1] = view
+    end
+  end
+  return list
 end
 
 -- What cannot be written is found before anything is run.
@@ -228,6 +249,9 @@ function schema.metadata_methods:create_all(bind, options)
     for _, tbl in ipairs(list) do
       create_table(conn, tbl, details)
     end
+    for _, view in ipairs(select_views(conn, self, options, false, call)) do
+      conn:exec_driver_sql(view:compile(conn.dialect))
+    end
     fire(self, "after_create", conn, details)
   end)
 end
@@ -245,6 +269,10 @@ function schema.metadata_methods:drop_all(bind, options)
     fire(self, "before_drop", conn, details)
     if #left_out > 0 and #list > 0 and conn.dialect.defer_foreign_keys then
       conn:exec_driver_sql(conn.dialect.defer_foreign_keys)
+    end
+    local views = select_views(conn, self, options, true, call)
+    for position = #views, 1, -1 do
+      conn:exec_driver_sql(write("DropView", views[position].table, conn.dialect))
     end
     for position = #list, 1, -1 do
       drop_table(conn, list[position], details)

@@ -9,8 +9,10 @@ local functions = import "functions"
 local naming = import "naming"
 local schema = import "schema"
 local compiler = import "compiler"
+local sqlite_text = import "sqlite_text"
 
 local ddl = {}
+local unpack = rawget(table, "unpack") or unpack
 local PARTS = expression.PARTS
 local concat = table.concat
 local null, kinds = core.null, core.kinds
@@ -334,6 +336,15 @@ local function if_exists(options)
   return options and options.if_exists and "IF EXISTS " or ""
 end
 
+-- Of a fixed set of words (schema.lua).
+local function prefixes(tbl)
+  local words = {}
+  for position, word in ipairs(tbl.options.prefixes or {}) do
+    words[position] = word:upper() .. " "
+  end
+  return concat(words)
+end
+
 function WRITE.CreateTable(tbl, dialect, options)
   if #tbl.columns == 0 then
     errors.raise("CompileError", "table '%s' has no columns", tbl.fullname)
@@ -341,7 +352,7 @@ function WRITE.CreateTable(tbl, dialect, options)
     errors.raise("CompileError", "table '%s': names that begin with '%s' belong to the database itself", tbl.fullname,
       dialect.reserved_prefix)
   end
-  return ("CREATE TABLE %s%s (\n\t%s\n)%s"):format(if_not_exists(options), table_name(tbl, dialect),
+  return ("CREATE %sTABLE %s%s (\n\t%s\n)%s"):format(prefixes(tbl), if_not_exists(options), table_name(tbl, dialect),
     concat(table_lines(tbl, dialect), ",\n\t"), table_options(tbl, dialect))
 end
 
@@ -420,6 +431,90 @@ define("CreateTable", schema.is_table, "a Table", "if_not_exists")
 define("DropTable", schema.is_table, "a Table", "if_exists")
 define("CreateIndex", is_index, "an Index of a table", "if_not_exists")
 define("DropIndex", is_index, "an Index of a table", "if_exists")
+
+-- ---- views ----
+
+-- A select with its values written out, since a view has no parameters: each "?" outside quotes is a marker.
+local function select_text(statement, dialect)
+  local compiled = compiler.compile(statement, dialect)
+  local pieces, from, number = {}, 1, 0
+  for _, token in ipairs(sqlite_text.tokens(compiled.sql)) do
+    if token.kind == "?" then
+      number = number + 1
+      local bind = compiled.binds[number]
+      if bind.value == nil then
+        errors.raise("CompileError", "CreateView(): the parameter '%s' has no value", tostring(bind.key or number))
+      end
+      pieces[#pieces + 1] = compiled.sql:sub(from, token.start - 1) .. ddl.literal(bind.value, bind.type, dialect)
+      from = token.stop + 1
+    end
+  end
+  return concat(pieces) .. compiled.sql:sub(from)
+end
+
+function WRITE.CreateView(view, dialect)
+  return ("CREATE %sVIEW %s%s AS %s"):format(view.temporary and "TEMPORARY " or "", if_not_exists(view),
+    table_name(view.table, dialect), select_text(view.statement, dialect))
+end
+
+function WRITE.DropView(tbl, dialect, options)
+  return "DROP VIEW " .. if_exists(options) .. table_name(tbl, dialect)
+end
+
+local function view_columns(statement)
+  local columns = {}
+  for position, column in ipairs(statement:subquery().columns) do
+    columns[position] = schema.Column(column.name, column.type)
+  end
+  return columns
+end
+
+local VIEW_OPTIONS = { metadata = 1, schema = 1, temporary = 1, if_not_exists = 1 }
+
+local function check_view(statement, options)
+  local call = "CreateView()"
+  statement = expression.clause(statement)
+  if not statement or (statement.visit ~= "select" and statement.visit ~= "compound") then
+    errors.raise("ArgumentError", "%s: argument 1 must be a select", call)
+  end
+  options = errors.check_options(options, VIEW_OPTIONS, call)
+  if options.metadata ~= nil and not schema.is_metadata(options.metadata) then
+    errors.raise("ArgumentError", "%s: metadata must be a MetaData, got %s", call, errors.show(options.metadata))
+  end
+  return statement, options
+end
+
+--- A view of a select: its SQL, and as `.table` a Table to select from. With a `metadata`, create_all and drop_all make
+--- and drop it after and before the tables. Options: metadata, schema, temporary, if_not_exists.
+---@param statement table a select or union
+---@param name string
+---@param options? table
+function ddl.CreateView(statement, name, options)
+  statement, options = check_view(statement, options)
+  local metadata = options.metadata or schema.MetaData()
+  local arguments = view_columns(statement)
+  arguments[#arguments + 1] = { schema = options.schema }
+  local tbl = schema.Table(name, metadata, unpack(arguments))
+  rawset(tbl, "is_view", true)
+  local view = { statement = statement, table = tbl, temporary = options.temporary, if_not_exists = options.if_not_exists }
+  local self = setmetatable({ kind = "CreateView", element = view, table = tbl }, metatable)
+  if options.metadata then
+    metadata.views[#metadata.views + 1] = self
+  end
+  return self
+end
+
+--- Drops a view: what CreateView() made, or a Table that was read from one. Options: if_exists.
+---@param view table
+---@param options? { if_exists?: boolean }
+function ddl.DropView(view, options)
+  local tbl = getmetatable(view) == mark and view.table or view
+  if not schema.is_table(tbl) or not tbl.is_view then
+    errors.raise("ArgumentError", "DropView(): a view expected, got %s", errors.show(view))
+  end
+  options = errors.check_options(options, { if_exists = 1 }, "DropView()")
+  return setmetatable({ kind = "DropView", element = tbl, options = options }, metatable)
+end
 
 --- The SQL of one element: write("CreateTable", tbl, dialect).
 ---@param kind string

@@ -57,7 +57,7 @@ export(schema, "MetaData", "Table", "Column", "ForeignKey", "ForeignKeyConstrain
 export(statement, "select", "union", "union_all", "intersect", "intersect_all", "except_", "except_all")
 export(change, "insert", "update", "delete")
 export(schema, "Computed", "Identity", "conv")
-export(ddl, "CreateTable", "DropTable", "CreateIndex", "DropIndex", "DDL")
+export(ddl, "CreateTable", "DropTable", "CreateIndex", "DropIndex", "CreateView", "DropView", "DDL")
 export(inspector, "inspector")
 export(engine, "create_engine", "with")
 export(relationship, "relationship", "backref")

@@ -3,6 +3,7 @@
 -- that a database keeps. Finds no facts itself: the dialect's catalog does.
 local import = ...
 local errors = import "errors"
+local types = import "types"
 local functions = import "functions"
 local constraint = import "constraint"
 local schema = import "schema"
@@ -13,6 +14,10 @@ local sqlite_text = import "sqlite_text"
 local reflection = {}
 local unpack = rawget(table, "unpack") or unpack
 local literal = functions.literal_column
+
+local function fullname_of(state, name)
+  return state.namespace and state.namespace .. "." .. name or name
+end
 
 -- ---- columns ----
 
@@ -34,7 +39,8 @@ local function default_text(column)
 end
 
 local function options_of(column)
-  local options = { autoincrement = column.autoincrement, collation = column.collation,
+  local options = { key = column.key, autoincrement = column.autoincrement, collation = column.collation,
+    comment = column.comment, info = column.info,
     sqlite_on_conflict_not_null = column.on_conflict_not_null }
   if column.primary_key == 0 then
     options.nullable = column.nullable
@@ -56,14 +62,30 @@ local function make_column(column, dialect)
   end
   arguments[#arguments + 1] = options_of(column)
   local made = schema.Column(unpack(arguments))
-  made.declared_type = { [dialect.name] = column.declared_type }
+  made.declared_type = column.declared_type and { [dialect.name] = column.declared_type }
   return made
 end
 
+-- What listeners of column_reflect make of a column: they may change its type, default, nullable and comment, and give it
+-- a key. Its name stays the database's.
+local function announce(state, facts, column)
+  local target = { name = facts.name, schema = state.namespace, fullname = fullname_of(state, facts.name),
+    metadata = state.metadata }
+  local found, name = column.type, column.name
+  for _, listened in ipairs(state.listened) do
+    creation.fire(listened, "column_reflect", state.inspector, target, column)
+  end
+  column.name = name
+  if column.type ~= found then
+    column.type, column.declared_type = types.coerce(column.type, "column_reflect: type"), nil
+  end
+end
+
 -- A column that was given without a type takes the one that was found.
-local function merged_columns(facts, given, dialect)
+local function merged_columns(state, facts, given, dialect)
   local columns, by_name = {}, {}
   for position, column in ipairs(facts.columns) do
+    announce(state, facts, column)
     local made = make_column(column, dialect)
     local own = given[column.name]
     if own and not rawget(own, "type") and #own.keys == 0 then
@@ -233,7 +255,7 @@ end
 
 -- Everything that the table is made of; what was given stands behind what was found.
 local function parts_of(state, facts, given, dialect)
-  local parts, by_name = merged_columns(facts, given.columns, dialect)
+  local parts, by_name = merged_columns(state, facts, given.columns, dialect)
   add_primary_key(facts, given, parts, by_name)
   add_constraints(state, facts, parts, by_name)
   add_indexes(facts, given, parts, by_name)
@@ -245,7 +267,7 @@ local function parts_of(state, facts, given, dialect)
   return parts
 end
 
-local OPTIONS = { "sqlite_strict", "sqlite_with_rowid", "sqlite_autoincrement" }
+local OPTIONS = { "prefixes", "sqlite_strict", "sqlite_with_rowid", "sqlite_autoincrement" }
 
 local function table_options(facts, options, namespace)
   local all = { schema = namespace, comment = options.comment, info = options.info }
@@ -278,19 +300,18 @@ local function given_parts(found, facts, arguments)
   return given
 end
 
-local function new_state(conn, namespace)
+local function new_state(conn, namespace, metadata)
   creation.check_schema(conn, namespace)
-  return { conn = conn, namespace = namespace, catalog = conn.dialect.catalog, spellings = {}, referred = {} }
-end
-
-local function fullname_of(state, name)
-  return state.namespace and state.namespace .. "." .. name or name
+  return { conn = conn, inspector = inspector.inspector(conn), namespace = namespace, metadata = metadata,
+    catalog = conn.dialect.catalog, spellings = {},
+    referred = {}, listened = { metadata } }
 end
 
 local function reflect_one(state, metadata, name, found, options, arguments)
   local facts = state.catalog.describe(state.conn, name, state.namespace)
     or inspector.no_such_table(state.conn, name, state.namespace)
   local given = given_parts(found, facts, arguments)
+  state.listened[2] = found
   local parts = parts_of(state, facts, given, state.conn.dialect)
   local made = schema.build(found, found and found.name or name, metadata, table_options(facts, options,
     state.namespace), parts)
@@ -313,7 +334,7 @@ end
 schema.set_reflect(function(found, name, metadata, options, arguments)
   local call = ("Table '%s': autoload_with"):format(name)
   return creation.on_connection(options.autoload_with, call, function(conn)
-    local state = new_state(conn, options.schema or metadata.schema)
+    local state = new_state(conn, options.schema or metadata.schema, metadata)
     local made = reflect_one(state, metadata, name, found, options, arguments)
     if options.resolve_fks ~= false then
       reflect_referred(state, metadata)
@@ -366,7 +387,7 @@ local function known_names(state, views)
 end
 
 local function reflect_all(conn, metadata, options, call)
-  local state = new_state(conn, options.schema or metadata.schema)
+  local state = new_state(conn, options.schema or metadata.schema, metadata)
   local known = known_names(state, options.views)
   check_only(options.only, known, call)
   for _, name in ipairs(chosen_names(options.only, known, metadata)) do

@@ -23,6 +23,7 @@ local schema = {
 
 ---@class orrery.MetaData
 ---@field tables table<string, orrery.Table> by "table" or "schema.table"
+---@field views table[] what CreateView() made for it, in order
 ---@field sorted_tables orrery.Table[] those that others refer to first
 ---@field schema? string of tables that say none
 local MetaData = {}
@@ -45,7 +46,7 @@ end
 ---@return orrery.MetaData
 function schema.MetaData(options)
   options = errors.check_options(options, METADATA_OPTIONS, "MetaData()")
-  return setmetatable({ tables = {}, schema = options.schema, info = options.info or {}, handle = core.schema(),
+  return setmetatable({ tables = {}, views = {}, schema = options.schema, info = options.info or {}, handle = core.schema(),
     naming_convention = naming.check(options.naming_convention), _by_id = {}, _foreign_keys = {} }, metadata_metatable)
 end
 
@@ -88,6 +89,11 @@ function MetaData:remove(tbl)
   end
   forget(self, tbl)
   self.tables[tbl.fullname] = nil
+  for position = #self.views, 1, -1 do
+    if self.views[position].table == tbl then
+      table.remove(self.views, position)
+    end
+  end
 end
 
 --- Forgets all tables.
@@ -312,7 +318,7 @@ end
 -- ---- making a table ----
 
 local TABLE_OPTIONS = { schema = 1, extend_existing = 1, keep_existing = 1, comment = 1, info = 1,
-  autoload_with = 1, resolve_fks = 1, sqlite_autoincrement = 1, sqlite_strict = 1, sqlite_with_rowid = 1 }
+  autoload_with = 1, resolve_fks = 1, prefixes = 1, sqlite_autoincrement = 1, sqlite_strict = 1, sqlite_with_rowid = 1 }
 
 -- What stands among the arguments by mistake most often.
 local function refuse_argument(value, call, position)
@@ -356,7 +362,24 @@ local function check_metadata(metadata, call)
   end
 end
 
+-- Words between CREATE and TABLE, which reach SQL as they are.
+local PREFIXES = { TEMPORARY = true, TEMP = true }
+
+local function check_prefixes(prefixes, call)
+  if prefixes ~= nil and (type(prefixes) ~= "table" or getmetatable(prefixes)) then
+    errors.raise("ArgumentError", "%s: prefixes must be a list of words such as { \"TEMPORARY\" }, got %s", call,
+      errors.show(prefixes))
+  end
+  for _, word in ipairs(prefixes or {}) do
+    if type(word) ~= "string" or not PREFIXES[word:upper()] then
+      errors.raise("ArgumentError", "%s: prefixes = { %s } is not known%s", call, errors.show(word),
+        errors.hint(type(word) == "string" and word:upper() or "", errors.sorted_keys(PREFIXES)))
+    end
+  end
+end
+
 local function check_flags(options, call)
+  check_prefixes(options.prefixes, call)
   for _, name in ipairs({ "extend_existing", "keep_existing", "resolve_fks", "sqlite_autoincrement", "sqlite_strict",
     "sqlite_with_rowid" }) do
     constraint.check_flag(options, name, call)
@@ -457,7 +480,7 @@ end
 --- A table: Table("book", metadata, Column(...), ..., { options }). The name alone gives a table that is declared.
 --- Options: schema, extend_existing, keep_existing, comment, info, autoload_with (an engine or connection whose table
 --- of that name is read; the columns given win), resolve_fks (false: not the tables that it refers to),
---- sqlite_autoincrement, sqlite_strict, sqlite_with_rowid.
+--- prefixes ({ "TEMPORARY" }: the table belongs to one connection), sqlite_autoincrement, sqlite_strict, sqlite_with_rowid.
 ---@param name string
 ---@param metadata orrery.MetaData
 ---@param ... orrery.Column|orrery.Constraint
@@ -477,6 +500,12 @@ function schema.Table(name, metadata, ...)
     return existing(found, options, arguments, count, call)
   end
   return make(name, metadata, options, arguments, count)
+end
+
+--- Whether the table belongs to the connection that makes it, and ends with it.
+---@return boolean
+function Table:is_temporary()
+  return #(self.options.prefixes or {}) > 0
 end
 
 -- ---- tables in statements ----

@@ -404,7 +404,8 @@ function catalog.describe(conn, name, namespace)
     check_constraints = check_constraints(text),
     indexes = indexes_of(conn, where, columns, indexes),
     constraints = text and text.constraints,
-    options = { sqlite_strict = text and text.strict, sqlite_autoincrement = text and text.autoincrement,
+    options = { prefixes = where == "temp" and namespace == nil and { "TEMPORARY" } or nil,
+      sqlite_strict = text and text.strict, sqlite_autoincrement = text and text.autoincrement,
       sqlite_with_rowid = with_rowid },
   }
 end

@@ -375,3 +375,50 @@ describe("metadata:reflect", function()
     end
   end
 end)
+
+describe("column_reflect", function()
+  local function database()
+    local engine = orm.create_engine("sqlite://")
+    engine:begin(function(conn)
+      conn:exec_driver_sql("CREATE TABLE album (\"AlbumId\" INTEGER PRIMARY KEY, \"Title\" TEXT DEFAULT 'x', made TEXT)")
+      conn:exec_driver_sql("INSERT INTO album VALUES (1, 'one', '2024-02-29')")
+    end)
+    return engine
+  end
+
+  it("tells of every column, and takes its key, type, default and comment", function()
+    local engine, metadata, seen = database(), orm.MetaData(), {}
+    orm.event.listen(metadata, "column_reflect", function(inspector, tbl, column)
+      seen[#seen + 1] = tbl.fullname .. "." .. column.name
+      assert.is_true(inspector:has_table(tbl.name))
+      assert.equal(metadata, tbl.metadata)
+      column.key = column.name:lower()
+      if column.name == "made" then
+        column.type, column.comment = orm.Date, "when"
+      elseif column.name == "Title" then
+        column.default = nil
+        column.name = "renamed"
+      end
+    end)
+    local album = orm.Table("album", metadata, { autoload_with = engine })
+    assert.same({ "album.AlbumId", "album.Title", "album.made" }, seen)
+    assert.equal("AlbumId", album.c.albumid.name)
+    assert.equal("Title", album.c.title.name)
+    assert.is_nil(album.c.title.server_default)
+    assert.equal("when", album.c.made.comment)
+    assert.truthy(tostring(orm.CreateTable(album)):find("made DATE", 1, true))
+    engine:begin(function(conn)
+      assert.equal("one", conn:execute(orm.select(album)):first()[album.c.title])
+    end)
+  end)
+
+  it("names the attributes of automap", function()
+    local base = orm.declarative_base()
+    orm.event.listen(base.metadata, "column_reflect", function(_, _, column)
+      column.key = column.name:lower()
+    end)
+    local engine = database()
+    local models = orm.automap(engine, { base = base })
+    assert.equal("one", orm.Session(engine):get(models.Album, 1).title)
+  end)
+end)

@@ -301,7 +301,7 @@ describe("keys", function()
     fails("UniqueConstraint(): argument 1 must be a column or its name, got 5", orm.UniqueConstraint, 5)
     fails("UniqueConstraint(): argument 2 is nil (is a name misspelt?)", orm.UniqueConstraint, "a", nil)
     fails("Index('ix') needs at least one column", orm.Index, "ix")
-    fails("Index(): a name is a string that is not empty and has no NUL byte, got nil", orm.Index)
+    fails("Index(): argument 1 is nil (is a name misspelt?); orm.null leaves the name to the naming convention", orm.Index)
   end)
 
   it("stand on tables that exist: an index of columns is its table's at once", function()
