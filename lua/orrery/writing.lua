@@ -35,6 +35,18 @@ end
 
 -- ---- before collecting ----
 
+local NOTHING = {}
+
+-- The objects of a list of the session, where `concerns` is true for the mapper of one of them.
+local function concerned(handle, name, concerns)
+  for _, class in ipairs(core.classes(handle, name)) do
+    if concerns(mapper_module.of(class)) then
+      return core.list(handle, name)
+    end
+  end
+  return NOTHING
+end
+
 -- A document that was handed out may have changed in place: what it would be stored as now tells.
 local function find_changed_documents(handle)
   for _, object in ipairs(core.list(handle, "watched")) do
@@ -115,13 +127,16 @@ local function delete_orphans_of(session, object)
   end
 end
 
+local function may_have_orphans(mapper)
+  if mapper.has_orphans == nil then
+    mapper.has_orphans = has_cascade(mapper, "delete-orphan")
+  end
+  return mapper.has_orphans
+end
+
 local function delete_orphans(session, handle)
-  for _, object in ipairs(core.list(handle, "dirty")) do
-    local mapper = mapper_module.of_object(object)
-    if mapper.has_orphans == nil then
-      mapper.has_orphans = has_cascade(mapper, "delete-orphan")
-    end
-    if mapper.has_orphans and not core.is_deleting(object) then
+  for _, object in ipairs(concerned(handle, "dirty", may_have_orphans)) do
+    if may_have_orphans(mapper_module.of_object(object)) and not core.is_deleting(object) then
       delete_orphans_of(session, object)
     end
   end
@@ -151,8 +166,12 @@ local function load_by_old_key(session, mapper, object, property)
 end
 
 -- Where the database does not carry a changed key to the children itself, they must be known.
+local function carries_keys(mapper)
+  return mapper.key_carriers ~= nil
+end
+
 local function load_for_new_keys(session, handle)
-  for _, object in ipairs(core.list(handle, "dirty")) do
+  for _, object in ipairs(concerned(handle, "dirty", carries_keys)) do
     local mapper = mapper_module.of_object(object)
     for _, property in ipairs(mapper.key_carriers or {}) do
       for _, pair in ipairs(property.answer.pairs) do
@@ -166,8 +185,12 @@ local function load_for_new_keys(session, handle)
 end
 
 -- The version that a row must still have is part of the condition by which it is found.
+local function is_versioned(mapper)
+  return mapper.arguments.version_id_col ~= nil
+end
+
 local function load_versions(handle, name)
-  for _, object in ipairs(core.list(handle, name)) do
+  for _, object in ipairs(concerned(handle, name, is_versioned)) do
     local mapper = mapper_module.of_object(object)
     local number = mapper.arguments.version_id_col and mapper:version_number()
     if number and core.state(object) == "persistent" and not core.is_given(object, number) then
@@ -194,19 +217,23 @@ local function value_of(default, object)
   return default
 end
 
-local function apply_onupdate(handle)
-  for _, object in ipairs(core.list(handle, "dirty")) do
-    local mapper = mapper_module.of_object(object)
-    if mapper.onupdate == nil then
-      mapper.onupdate = {}
-      for number, key in ipairs(mapper.column_keys) do
-        if mapper.attributes[key].origin.onupdate ~= nil then
-          mapper.onupdate[#mapper.onupdate + 1] = { key = key, number = number,
-            value = mapper.attributes[key].origin.onupdate }
-        end
+local function changes_on_update(mapper)
+  if mapper.onupdate == nil then
+    mapper.onupdate = {}
+    for number, key in ipairs(mapper.column_keys) do
+      if mapper.attributes[key].origin.onupdate ~= nil then
+        mapper.onupdate[#mapper.onupdate + 1] = { key = key, number = number,
+          value = mapper.attributes[key].origin.onupdate }
       end
     end
-    if mapper.onupdate[1] and writing.is_modified(object) then
+  end
+  return mapper.onupdate[1] ~= nil
+end
+
+local function apply_onupdate(handle)
+  for _, object in ipairs(concerned(handle, "dirty", changes_on_update)) do
+    local mapper = mapper_module.of_object(object)
+    if changes_on_update(mapper) and writing.is_modified(object) then
       for _, one in ipairs(mapper.onupdate) do
         if core.old(object, one.number) == nil then
           object[one.key] = value_of(one.value, object)

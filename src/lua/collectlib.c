@@ -419,19 +419,14 @@ static void next_version(lua_State *L, const orr_class *class, orr_value *value,
 }
 
 void orr_flush_count_version(lua_State *L, orr_flush *f, int index) {
-  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
   orr_instance *object = lua_touserdata(L, index);
   int column = object->class->version, top = lua_gettop(L);
   orr_value value;
-  orr_error error;
   char scratch[ORR_TYPE_SCRATCH];
   orr_instance_value(L, object, index, column, &value);
   orr_flush_note(L, f, object, index, column);
-  if (orr_tags(object)[column] & ORR_CHANGED) {
-    orr_instance_getuser(L, object, index, -(column + 1));
-    if (orr_type_take(L, -1, &any, &value, scratch, &error) != 0)
-      value.tag = ORR_NULL;
-  }
+  if (orr_tags(object)[column] & ORR_CHANGED && !orr_instance_old(L, object, index, column, &value))
+    value.tag = ORR_NULL;
   orr_instance_keep_old(L, object, index, column);
   unsigned changed = orr_tags(object)[column] & ORR_CHANGED;
   next_version(L, object->class, &value, scratch);

@@ -176,8 +176,10 @@ static void enter_identity(lua_State *L, orr_flush *f, orr_instance *object, int
   char *bytes = size ? lua_newuserdata(L, size) : NULL;
   orr_key_make(&key, object->class->id, values, object->class->key_count, bytes);
   orr_instance *former = orr_session_find(L, f->session, &key, weak);
-  if (former && former != object)
+  if (former && former != object) {
+    orr_instance_take_olds(L, former, lua_gettop(L));
     former->session = 0;
+  }
   orr_session_enter(L, f->session, object, index, &key, weak);
   lua_settop(L, index);
 }
@@ -298,10 +300,12 @@ static void fresh_list(lua_State *L, int user, int field, uint32_t *count, uint3
   uint32_t kept = 0, most = *count == seen ? 0 : *count;
   lua_rawgeti(L, user, field);
   lua_newtable(L);
-  for (uint32_t i = 1; i <= most; i++) {
+  for (uint32_t i = 1; i <= *count; i++) {
     lua_rawgeti(L, -2, (int)i);
     orr_instance *object = lua_touserdata(L, -1);
-    if (!object || object->action) {
+    if (!object || object->action || i > most) {
+      if (object && field == ORR_SESSION_DIRTY)
+        object->flags &= (uint16_t)~ORR_LISTED;
       lua_pop(L, 1);
       continue;
     }
@@ -344,7 +348,7 @@ static int done(lua_State *L) {
     else if (kind == ORR_UNIT_UPDATE)
       end_update(L, f, object, index, user, weak);
     object->action = 0;
-    object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_DELETING);
+    object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_LISTED | ORR_DELETING);
     lua_settop(L, weak);
   }
   close_flush(f);
@@ -355,10 +359,8 @@ static void undo_column(lua_State *L, orr_flush *f, const orr_flush_undo *undo) 
   orr_instance *object = orr_flush_object(L, f, undo->object);
   int index = lua_gettop(L);
   bool was_changed = undo->tag & ORR_CHANGED;
-  if (!was_changed && orr_tags(object)[undo->column] & ORR_CHANGED) {
-    lua_pushnil(L);
-    orr_instance_setuser(L, object, index, -(undo->column + 1));
-  }
+  if (!was_changed && orr_tags(object)[undo->column] & ORR_CHANGED)
+    orr_instance_drop_old(L, object, index, undo->column);
   if (undo->text) {
     lua_getfield(L, f->me, "texts");
     lua_rawgeti(L, -1, undo->text);

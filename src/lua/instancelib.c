@@ -128,12 +128,10 @@ orr_state orr_instance_state(const orr_instance *object) {
                                                                                   : ORR_TRANSIENT;
 }
 
-static bool old_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out);
-
 /* A key that was changed and not flushed is the stored one again. */
 static void forget_key(lua_State *L, orr_instance *object, int index, int column) {
   orr_value value;
-  if (orr_tags(object)[column] & ORR_CHANGED && old_value(L, object, index, column, &value))
+  if (orr_tags(object)[column] & ORR_CHANGED && orr_instance_old(L, object, index, column, &value))
     orr_instance_put(L, object, index, column, &value);
 }
 
@@ -167,26 +165,126 @@ void orr_instance_freshen(lua_State *L, orr_instance *object, int index, orr_ses
 
 /* ---- old values ---- */
 
+static void push_value(lua_State *L, const orr_value *value) {
+  if (value->tag == ORR_NULL)
+    lua_pushlightuserdata(L, NULL);
+  else if (value->tag == ORR_INT)
+    orr_pushint64(L, value->as.i) ? (void)0 : lua_pushboolean(L, 0);
+  else if (value->tag == ORR_REAL)
+    lua_pushnumber(L, value->as.r);
+  else
+    lua_pushlstring(L, value->as.s, value->len);
+}
+
+/* Pushes the value of a column, or false where it is unknown: then it is written whatever it was. */
+static void push_known(lua_State *L, orr_instance *object, int index, int column) {
+  orr_value value;
+  if (orr_tags(object)[column] & ORR_UNLOADED && !(object->class->columns[column].flags & ORR_COLUMN_KEY)) {
+    lua_pushboolean(L, 0);
+    return;
+  }
+  orr_instance_value(L, object, index, column, &value);
+  push_value(L, &value);
+}
+
+/* The object's own text is never written over, so a cell that points to it stays good. */
+static bool keeps_in_history(const orr_instance *object, const orr_session *session, int column,
+                             unsigned tag) {
+  return session && !(tag & ORR_OWN) && !(object->class->columns[column].flags & ORR_COLUMN_KEY) &&
+         column <= ORR_HISTORY_COLUMNS;
+}
+
 void orr_instance_keep_old(lua_State *L, orr_instance *object, int index, int column) {
   unsigned char *tag = &orr_tags(object)[column];
   if (*tag & ORR_CHANGED || object->state != ORR_PERSISTENT)
     return;
-  index = orr_absindex(L, index);
-  orr_value value;
-  orr_instance_value(L, object, index, column, &value);
-  if (*tag & ORR_UNLOADED && !(object->class->columns[column].flags & ORR_COLUMN_KEY))
-    lua_pushboolean(L, 0); /* unknown: it is written whatever it was */
-  else if (value.tag == ORR_NULL)
-    lua_pushlightuserdata(L, NULL);
-  else if (value.tag == ORR_INT)
-    orr_pushint64(L, value.as.i) ? (void)0 : lua_pushboolean(L, 0);
-  else if (value.tag == ORR_REAL)
-    lua_pushnumber(L, value.as.r);
-  else
-    lua_pushlstring(L, value.as.s, value.len);
-  orr_instance_setuser(L, object, index, -(column + 1));
+  orr_session *session = orr_instance_session(object);
+  if (keeps_in_history(object, session, column, *tag)) {
+    uint64_t bits;
+    memcpy(&bits, &orr_cells(object)[column], sizeof bits);
+    uint32_t first = orr_history_add(&session->history, object->old, column, *tag, bits);
+    if (!first)
+      luaL_error(L, "not enough memory");
+    object->old = first;
+  } else {
+    index = orr_absindex(L, index);
+    push_known(L, object, index, column);
+    orr_instance_setuser(L, object, index, -(column + 1));
+  }
   *tag |= ORR_CHANGED;
   object->flags |= ORR_HAS_OLD;
+}
+
+static const orr_past *past_of(const orr_instance *object, int column) {
+  const orr_session *session = object->old ? orr_instance_session(object) : NULL;
+  return session ? orr_history_find(&session->history, object->old, column) : NULL;
+}
+
+static bool read_past(orr_instance *object, const orr_past *past, orr_value *out) {
+  orr_cell cell;
+  memcpy(&cell, &past->bits, sizeof cell);
+  out->tag = (orr_tag)(past->tag & ORR_TAG);
+  out->len = out->tag < ORR_TEXT ? 0 : cell.text.len;
+  if (out->tag < ORR_TEXT)
+    out->as.i = cell.i;
+  else
+    out->as.s = orr_text(object) + cell.text.at;
+  return !(past->tag & ORR_UNLOADED);
+}
+
+bool orr_instance_old(lua_State *L, orr_instance *object, int index, int column, orr_value *out) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  const orr_past *past = past_of(object, column);
+  if (past)
+    return read_past(object, past, out);
+  orr_instance_getuser(L, object, index, -(column + 1));
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_error error;
+  bool known =
+      !lua_isnil(L, -1) && !lua_isboolean(L, -1) && orr_type_take(L, -1, &any, out, scratch, &error) == 0;
+  lua_pop(L, 1);
+  return known;
+}
+
+/* Pushes the old value of a column as core.old gives it. */
+static void push_old(lua_State *L, orr_instance *object, int index, int column) {
+  orr_value value;
+  const orr_past *past = past_of(object, column);
+  if (!past)
+    orr_instance_getuser(L, object, index, -(column + 1));
+  else if (read_past(object, past, &value))
+    push_value(L, &value);
+  else
+    lua_pushboolean(L, 0);
+}
+
+void orr_instance_drop_old(lua_State *L, orr_instance *object, int index, int column) {
+  orr_session *session = orr_instance_session(object);
+  if (session && object->old)
+    object->old = orr_history_drop(&session->history, object->old, column);
+  if (object->flags & ORR_HAS_USER) {
+    lua_pushnil(L);
+    orr_instance_setuser(L, object, index, -(column + 1));
+  }
+}
+
+static void release_olds(orr_instance *object) {
+  orr_session *session = orr_instance_session(object);
+  if (session)
+    orr_history_release(&session->history, object->old);
+  object->old = 0;
+}
+
+void orr_instance_take_olds(lua_State *L, orr_instance *object, int index) {
+  if (!object->old)
+    return;
+  index = orr_absindex(L, index);
+  for (int c = 0; c < object->class->column_count; c++)
+    if (past_of(object, c)) {
+      push_old(L, object, index, c);
+      orr_instance_setuser(L, object, index, -(c + 1));
+    }
+  release_olds(object);
 }
 
 /* Of the changes noted for an unloaded collection, keeps those whose item is not in the session `number`:
@@ -231,6 +329,8 @@ void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
   const orr_class *class = object->class;
   unsigned char *tags = orr_tags(object);
   bool has_user = object->flags & ORR_HAS_USER;
+  if (object->old)
+    release_olds(object);
   if (has_user)
     orr_getuservalue(L, index);
   int user = lua_gettop(L);
@@ -242,23 +342,12 @@ void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
         lua_rawseti(L, user, -(i + 1));
       }
     }
+  object->flags &= (uint16_t)~ORR_HAS_OLD;
   if (!has_user)
     return;
   for (int r = 0; r < class->relation_count; r++)
     settle_relation(L, object, user, r);
   lua_pop(L, 1);
-  object->flags &= (uint16_t)~ORR_HAS_OLD;
-}
-
-static bool old_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out) {
-  orr_instance_getuser(L, object, index, -(column + 1));
-  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
-  char scratch[ORR_TYPE_SCRATCH];
-  orr_error error;
-  bool known =
-      !lua_isnil(L, -1) && !lua_isboolean(L, -1) && orr_type_take(L, -1, &any, out, scratch, &error) == 0;
-  lua_pop(L, 1);
-  return known;
 }
 
 bool orr_instance_key(lua_State *L, orr_instance *object, int index, bool stored, orr_value *out) {
@@ -266,7 +355,7 @@ bool orr_instance_key(lua_State *L, orr_instance *object, int index, bool stored
   for (int k = 0; k < class->key_count; k++) {
     int column = class->keys[k];
     unsigned tag = orr_tags(object)[column];
-    if (!stored || !(tag & ORR_CHANGED) || !old_value(L, object, index, column, &out[k]))
+    if (!stored || !(tag & ORR_CHANGED) || !orr_instance_old(L, object, index, column, &out[k]))
       orr_instance_value(L, object, index, column, &out[k]);
     if (out[k].tag == ORR_NULL)
       return false;
@@ -727,8 +816,10 @@ static int is_missing(lua_State *L) {
 static int old(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
   int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
-  int key = attribute < columns ? attribute + 1 : orr_user_relation(object->class, attribute - columns);
-  orr_instance_getuser(L, object, 1, -key);
+  if (attribute < columns)
+    push_old(L, object, 1, attribute);
+  else
+    orr_instance_getuser(L, object, 1, -orr_user_relation(object->class, attribute - columns));
   return 1;
 }
 
@@ -865,7 +956,7 @@ static void unload_column(lua_State *L, orr_instance *object, int column) {
   if (key)
     forget_key(L, object, 1, column);
   *tag = (unsigned char)((key ? *tag & (ORR_TAG | ORR_OWN) : ORR_NULL) | ORR_UNLOADED);
-  clear_user(L, object, -(column + 1));
+  orr_instance_drop_old(L, object, 1, column);
   clear_user(L, object, orr_user_cached(class, column));
 }
 

@@ -5,12 +5,14 @@
    column i (from 1): its text where the tag says ORR_OWN, or the value a type made of it [columns + i] what a
    type's result function made of column i [2*columns + r]         relationship r (from 1): an object, a
    collection, or false for "loaded, nothing there"
-     [-i], [-(2*columns + r)] the value before the first change since the last flush
+     [-i], [-(2*columns + r)] the value before the first change since the last flush, where it is not in the
+                             session's history (see orr_instance_keep_old)
      ["name"]                names that begin with '_', the script's own
    An instance knows its session by number only: sessions and objects never keep each other alive by it. */
 #ifndef ORR_MAPPED_H
 #define ORR_MAPPED_H
 
+#include "../core/history.h"
 #include "../core/identity.h"
 #include "../core/relation.h"
 #include "box.h"
@@ -143,10 +145,11 @@ typedef enum orr_state { ORR_TRANSIENT, ORR_PENDING, ORR_PERSISTENT, ORR_DELETED
 
 enum {
   ORR_HAS_USER = 1, /* has a user value */
-  ORR_DIRTY = 2,    /* in its session's dirty list */
+  ORR_DIRTY = 2,    /* changed since the last flush */
   ORR_WATCHED = 4,  /* in its session's list of objects with mutable values read */
   ORR_DELETING = 8, /* in its session's deleted list, not flushed yet */
-  ORR_HAS_OLD = 16  /* some column or relation has an old value */
+  ORR_HAS_OLD = 16, /* some column or relation has an old value */
+  ORR_LISTED = 32   /* in its session's list of changed objects, even when its changes were dropped since */
 };
 
 typedef union orr_cell {
@@ -167,6 +170,7 @@ typedef struct orr_instance {
   uint8_t state; /* as it was last set: orr_instance_state() tells what it is now */
   uint8_t unused;
   uint32_t text_size;
+  uint32_t old; /* its first entry in the session's history, 0: none */
 } orr_instance;
 
 static inline orr_cell *orr_cells(orr_instance *object) { return (orr_cell *)(object + 1); }
@@ -207,8 +211,17 @@ void orr_instance_freshen(lua_State *L, orr_instance *object, int index, orr_ses
 void orr_instance_forget(lua_State *L, orr_instance *object, int index, uint32_t epoch);
 /* Assigns column `column` the value at `value` as a script's assignment does. */
 void orr_instance_assign(lua_State *L, orr_instance *object, int index, int column, int value);
-/* Remembers the present value of a column as the old one, once, and marks the object as changed. */
+/* Remembers the present value of a column as the old one, once, and marks the object as changed. Old values
+   stand in the session's history, or, where they hold on to a Lua string or must outlive the session (keys),
+   in the user value. */
 void orr_instance_keep_old(lua_State *L, orr_instance *object, int index, int column);
+/* The value that a changed column of the object at `index` had; false where it is not known. Text borrows as
+   in orr_instance_value. */
+bool orr_instance_old(lua_State *L, orr_instance *object, int index, int column, orr_value *out);
+/* Forgets the old value of one column. */
+void orr_instance_drop_old(lua_State *L, orr_instance *object, int index, int column);
+/* An object that leaves its session takes its old values along. */
+void orr_instance_take_olds(lua_State *L, orr_instance *object, int index);
 /* Forgets old values and change marks: what the object holds is what the database holds. */
 void orr_instance_settle(lua_State *L, orr_instance *object, int index);
 /* The key of an object from its columns (old values first when `stored`), as `count` values; false where a
@@ -281,6 +294,7 @@ struct orr_session {
   uint32_t number; /* 0: closed */
   uint32_t epoch;
   orr_identity map;
+  orr_history history;
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
   bool paused; /* a running load has stopped the collector */

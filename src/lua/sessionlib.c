@@ -22,8 +22,10 @@ static void leave_world(orr_session *session) {
 static void close_session(void *block) {
   orr_session *session = block;
   leave_world(session);
-  if (session->world)
+  if (session->world) {
     orr_identity_clear(&session->map);
+    orr_history_clear(&session->history);
+  }
 }
 
 const orr_box_kind orr_session_kind = {"session", close_session};
@@ -119,6 +121,7 @@ static int new_session(lua_State *L) {
   lua_settop(L, 1);
   orr_session *session = orr_box_new(L, &orr_session_kind, sizeof *session);
   orr_identity_init(&session->map, orr_allocator(L));
+  orr_history_init(&session->history, orr_allocator(L));
   session->world = orr_world_get(L);
   lua_newtable(L);
   fresh_table(L, 3, ORR_SESSION_OBJECTS, "v");
@@ -292,8 +295,9 @@ static void list_push(lua_State *L, orr_session *session, int index, int list, u
 void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index) {
   if (object->flags & ORR_DIRTY)
     return;
-  list_push(L, session, index, ORR_SESSION_DIRTY, &session->dirty_count);
-  object->flags |= ORR_DIRTY;
+  if (!(object->flags & ORR_LISTED))
+    list_push(L, session, index, ORR_SESSION_DIRTY, &session->dirty_count);
+  object->flags |= ORR_DIRTY | ORR_LISTED;
 }
 
 void orr_session_watch(lua_State *L, orr_session *session, orr_instance *object, int index) {
@@ -317,24 +321,8 @@ static const list_of LISTS[] = {{"new", ORR_SESSION_NEW, offsetof(orr_session, n
                                 {"removed", ORR_SESSION_REMOVED, offsetof(orr_session, removed_count)},
                                 {NULL, 0, 0}};
 
-/* Whether the entry on top of a list stands for an object: an expired one stays in the list of changed ones
-   until the flush, and may come in again. `seen` is the set of those that came before. */
-static bool is_listed(lua_State *L, int seen, int field) {
-  const orr_instance *object = lua_touserdata(L, -1);
-  if (!object || field != ORR_SESSION_DIRTY)
-    return object != NULL;
-  lua_pushvalue(L, -1);
-  lua_rawget(L, seen);
-  bool known = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  lua_pushvalue(L, -1);
-  lua_pushboolean(L, 1);
-  lua_rawset(L, seen);
-  return !known && object->flags & ORR_DIRTY;
-}
-
-/* core.list(session, "new" | "dirty" | "deleted" | "watched" | "inserted" | "removed") -> fresh array */
-static int list(lua_State *L) {
+/* Pushes the list named by the argument at 2 of the session at 1, sets its field, and returns its length. */
+static uint32_t push_list(lua_State *L, int *field) {
   orr_session *session = check(L, 1);
   const char *name = luaL_checkstring(L, 2);
   const list_of *which = LISTS;
@@ -344,16 +332,57 @@ static int list(lua_State *L) {
   uint32_t count;
   memcpy(&count, (char *)session + which->count, sizeof count);
   lua_rawgeti(L, user_at(L, 1), which->field);
+  *field = which->field;
+  return count;
+}
+
+/* The object on top where an entry of a list stands for one: one whose changes were dropped stays in the list
+   of changed ones until the flush. */
+static const orr_instance *listed(lua_State *L, int field) {
+  const orr_instance *object = lua_touserdata(L, -1);
+  return object && (field != ORR_SESSION_DIRTY || object->flags & ORR_DIRTY) ? object : NULL;
+}
+
+/* core.list(session, "new" | "dirty" | "deleted" | "watched" | "inserted" | "removed") -> fresh array */
+static int list(lua_State *L) {
+  int field;
+  uint32_t count = push_list(L, &field), n = 0;
+  int from = lua_gettop(L);
   lua_newtable(L);
-  int table = lua_gettop(L);
-  lua_newtable(L);
-  for (uint32_t i = 1, n = 0; i <= count; i++) {
-    lua_rawgeti(L, table - 1, (int)i);
-    if (is_listed(L, table + 1, which->field))
-      lua_rawseti(L, table, (int)++n);
-    lua_settop(L, table + 1);
+  for (uint32_t i = 1; i <= count; i++) {
+    lua_rawgeti(L, from, (int)i);
+    if (listed(L, field))
+      lua_rawseti(L, from + 1, (int)++n);
+    lua_settop(L, from + 1);
   }
-  lua_settop(L, table);
+  return 1;
+}
+
+/* core.classes(session, list name) -> array of the classes of a list's objects, in the order in which they
+   first occur */
+static int classes(lua_State *L) {
+  int field;
+  uint32_t count = push_list(L, &field), n = 0;
+  int from = lua_gettop(L);
+  const orr_class *last = NULL;
+  lua_newtable(L);
+  lua_newtable(L);
+  for (uint32_t i = 1; i <= count; i++) {
+    lua_rawgeti(L, from, (int)i);
+    const orr_instance *object = listed(L, field);
+    if (object && object->class != last) {
+      last = object->class;
+      orr_rawgetp(L, from + 2, last);
+      if (lua_isnil(L, -1)) {
+        orr_class_push(L, last);
+        lua_pushvalue(L, -1);
+        orr_rawsetp(L, from + 2, last);
+        lua_rawseti(L, from + 1, (int)++n);
+      }
+    }
+    lua_settop(L, from + 2);
+  }
+  lua_pop(L, 1);
   return 1;
 }
 
@@ -395,6 +424,8 @@ static int objects(lua_State *L) {
 
 /* ---- attaching ---- */
 
+enum { IN_LISTS = ORR_DIRTY | ORR_LISTED | ORR_WATCHED | ORR_DELETING };
+
 static void attach_new(lua_State *L, orr_session *session, orr_instance *object, int index) {
   list_push(L, session, index, ORR_SESSION_NEW, &session->new_count);
   object->slot = session->new_count;
@@ -420,7 +451,8 @@ static void attach_stored(lua_State *L, orr_session *session, orr_instance *obje
                     ? "%s: another object with the same key is in this session already; use session:merge"
                     : "%s: a detached object without a key cannot be added");
   lua_settop(L, objects_index);
-  object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+  object->flags &= (uint16_t)~IN_LISTS;
+  object->old = 0; /* of a session that is gone */
   orr_session_enter(L, session, object, index, &key, objects_index);
   object->epoch = session->epoch;
   if (object->flags & ORR_HAS_OLD)
@@ -595,7 +627,7 @@ static int expunge(lua_State *L) {
   int user = user_at(L, 1);
   if (object->epoch != session->epoch && object->state == ORR_PERSISTENT)
     orr_instance_forget(L, object, 2, session->epoch);
-  if (object->flags & ORR_DIRTY)
+  if (object->flags & ORR_LISTED)
     drop_from(L, user, ORR_SESSION_DIRTY, session->dirty_count, 2);
   if (object->flags & ORR_WATCHED)
     drop_from(L, user, ORR_SESSION_WATCHED, session->watched_count, 2);
@@ -606,7 +638,8 @@ static int expunge(lua_State *L) {
   lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
   lua_pushnil(L);
   lua_rawseti(L, -2, (int)object->slot);
-  object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+  orr_instance_take_olds(L, object, 2);
+  object->flags &= (uint16_t)~IN_LISTS;
   object->session = object->slot = 0;
   return 0;
 }
@@ -642,12 +675,14 @@ static int close(lua_State *L) {
     if (object && object->session == session->number) {
       if (object->epoch != session->epoch && object->state == ORR_PERSISTENT)
         orr_instance_forget(L, object, lua_gettop(L), session->epoch);
-      object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+      orr_instance_take_olds(L, object, lua_gettop(L));
+      object->flags &= (uint16_t)~IN_LISTS;
       object->session = 0;
     }
     lua_pop(L, 1);
   }
   orr_identity_clear(&session->map);
+  orr_history_clear(&session->history);
   fresh_table(L, user, ORR_SESSION_OBJECTS, "v");
   fresh_lists(L, session, user);
   leave_world(session);
@@ -674,6 +709,21 @@ static void forget_lists(lua_State *L, orr_session *session, int user, int list,
   lua_pop(L, 1);
 }
 
+/* What changed objects held before is of no use any more: they are expired. */
+static void forget_changes(lua_State *L, orr_session *session, int user) {
+  lua_rawgeti(L, user, ORR_SESSION_DIRTY);
+  for (uint32_t i = 1; i <= session->dirty_count; i++) {
+    orr_instance *object = item_of(L, lua_gettop(L), i);
+    if (object && object->session == session->number) {
+      orr_history_release(&session->history, object->old);
+      object->old = 0;
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  forget_lists(L, session, user, ORR_SESSION_DIRTY, session->dirty_count, ORR_DIRTY | ORR_LISTED);
+}
+
 /* core.committed(session, expire): deleted objects are detached, the others stay, expired when asked. */
 static int committed(lua_State *L) {
   orr_session *session = check(L, 1);
@@ -681,8 +731,10 @@ static int committed(lua_State *L) {
   lua_rawgeti(L, user, ORR_SESSION_REMOVED);
   for (uint32_t i = 1; i <= session->removed_count; i++) {
     orr_instance *object = item_of(L, user + 1, i);
-    if (object)
+    if (object) {
+      orr_instance_take_olds(L, object, user + 2);
       object->session = object->slot = 0;
+    }
     lua_pop(L, 1);
   }
   fresh_deeds(L, session, user);
@@ -713,7 +765,7 @@ static void unmake_inserted(lua_State *L, orr_session *session, int user, uint32
       orr_instance_settle(L, object, inserted + 2);
       object->state = ORR_TRANSIENT;
       object->session = object->slot = 0;
-      object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_WATCHED | ORR_DELETING);
+      object->flags &= (uint16_t)~IN_LISTS;
     }
     lua_settop(L, inserted + 1);
     lua_pushnil(L);
@@ -816,7 +868,7 @@ static int rolled_back(lua_State *L) {
   unmake_inserted(L, session, user, to.inserted);
   restore_keys(L, session, user, to.rekeyed);
   restore_removed(L, session, user, to.removed);
-  forget_lists(L, session, user, ORR_SESSION_DIRTY, session->dirty_count, ORR_DIRTY);
+  forget_changes(L, session, user);
   forget_lists(L, session, user, ORR_SESSION_WATCHED, session->watched_count, ORR_WATCHED);
   forget_lists(L, session, user, ORR_SESSION_DELETED, session->deleted_count, ORR_DELETING);
   fresh_work(L, session, user);
@@ -830,6 +882,7 @@ void orr_session_open(lua_State *L) {
                                        {"find", find},
                                        {"getter", getter},
                                        {"list", list},
+                                       {"classes", classes},
                                        {"is_clean", is_clean},
                                        {"objects", objects},
                                        {"add", add},

@@ -361,24 +361,19 @@ static bool switched_shape(orr_instance *object, unsigned char *shape) {
 
 /* Columns whose value is another than the one in the database. */
 static bool update_shape(lua_State *L, orr_instance *object, int index, unsigned char *shape) {
-  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
   bool writes = false;
   for (int c = 0; c < object->class->column_count; c++) {
     shape[c] = LEFT_OUT;
     if (!(orr_tags(object)[c] & ORR_CHANGED))
       continue;
     orr_value now, before;
-    orr_error error;
-    char scratch[ORR_TYPE_SCRATCH];
     orr_instance_value(L, object, index, c, &now);
-    orr_instance_getuser(L, object, index, -(c + 1));
-    bool known = !lua_isboolean(L, -1) && orr_type_take(L, -1, &any, &before, scratch, &error) == 0;
+    bool known = orr_instance_old(L, object, index, c, &before);
     bool text = known && before.tag == ORR_TEXT && now.tag == ORR_BLOB;
     if (text)
       before.tag = ORR_BLOB;
     if (!known || !orr_value_same(&now, &before))
       shape[c] = WRITTEN, writes = true;
-    lua_pop(L, 1);
   }
   return writes;
 }
@@ -412,21 +407,12 @@ static bool plan_update(lua_State *L, orr_flush *f, uint32_t n, int index, unsig
 
 /* The version that the row must still have. */
 static void bind_version(lua_State *L, binder *b, orr_instance *object, int index) {
-  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
   int version = object->class->version;
   orr_value value;
-  orr_error error;
-  char scratch[ORR_TYPE_SCRATCH];
   orr_instance_value(L, object, index, version, &value);
-  if (orr_tags(object)[version] & ORR_CHANGED) {
-    orr_instance_getuser(L, object, index, -(version + 1));
-    if (orr_type_take(L, -1, &any, &value, scratch, &error) != 0)
-      value.tag = ORR_NULL;
-    bind(L, b, &value);
-    lua_pop(L, 1);
-  } else {
-    bind(L, b, &value);
-  }
+  if (orr_tags(object)[version] & ORR_CHANGED && !orr_instance_old(L, object, index, version, &value))
+    value.tag = ORR_NULL;
+  bind(L, b, &value);
 }
 
 static void fill_update(lua_State *L, binder *b) {
