@@ -99,7 +99,8 @@ local function drop(dispatch, name, listener)
   if position then
     local list = copy(dispatch[name])
     table.remove(list, position)
-    dispatch[name] = list[1] and list or nil
+    -- A list that has become empty stands for itself where those of another target show through.
+    dispatch[name] = list[1] and list or getmetatable(dispatch) and list or nil
   end
   return position ~= nil
 end

@@ -69,7 +69,8 @@ export(inspection, "inspect")
 export(hybrid, "hybrid_property")
 export(composite, "composite", "value_class")
 export(proxy, "association_proxy")
-export(session, "Session", "sessionmaker")
+export(session, "Session", "sessionmaker", "scoped_session", "object_session", "was_deleted", "make_transient",
+  "make_transient_to_detached")
 export(database, "database")
 export(automap, "automap")
 

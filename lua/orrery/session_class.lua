@@ -5,6 +5,7 @@ local errors = import "errors"
 local core = import "core"
 local event = import "event"
 local transaction = import "transaction"
+local mapper_module = import "mapper"
 
 local session_class = {}
 
@@ -13,12 +14,16 @@ local session_class = {}
 ---@field new userdata[] objects that wait for their INSERT
 ---@field dirty userdata[] objects with changes
 ---@field deleted userdata[] objects that wait for their DELETE
+---@field info table the script's own
 ---@field is_active boolean false where its changes were rolled back under it and rollback() must come first
 local Session = {}
 
-local EVENTS = { "before_flush", "after_flush", "before_commit", "after_commit", "after_rollback", "transient_to_pending",
-  "pending_to_transient", "pending_to_persistent", "persistent_to_transient", "persistent_to_deleted", "deleted_to_persistent",
-  "deleted_to_detached", "persistent_to_detached", "detached_to_persistent" }
+-- Changes of objects' states, by the states' names.
+local STATE_EVENTS = { "transient_to_pending", "pending_to_transient", "pending_to_persistent", "persistent_to_transient",
+  "persistent_to_deleted", "deleted_to_persistent", "deleted_to_detached", "persistent_to_detached",
+  "detached_to_persistent" }
+local EVENTS = { "before_flush", "after_flush", "after_flush_postexec", "before_commit", "after_commit", "after_rollback",
+  "after_soft_rollback", "after_begin", "before_attach", "after_attach", (table.unpack or unpack)(STATE_EVENTS) }
 local new_dispatch = event.define("session", EVENTS)
 
 local PROPERTIES = {
@@ -63,11 +68,18 @@ function metatable.__close(self)
   self:close()
 end
 
+--- The listeners of a session, or of a factory of sessions.
+---@param common? table those of the factory, which hear of each session that it makes
+---@return table
+function session_class.new_dispatch(common)
+  local dispatch = new_dispatch()
+  return common and setmetatable(dispatch, { __index = common }) or dispatch
+end
+
 --- A session of these fields.
 ---@param self table
 ---@return orrery.Session
 function session_class.new(self)
-  self.dispatch = new_dispatch()
   self[1] = core.session(self)
   return setmetatable(self, metatable)
 end
@@ -103,21 +115,35 @@ local function check_object(object, call)
 end
 
 event.find_by(function(target)
-  return getmetatable(target) == MARK and rawget(target, "dispatch") or nil
+  if getmetatable(target) == MARK then
+    core.hear_attaching()
+    return rawget(target, "dispatch")
+  end
 end)
+
+--- Raises unless the object is in the session.
+---@param self orrery.Session
+---@param object userdata
+---@param call string
+local function in_session(self, object, call)
+  if core.session_of(object) ~= self then
+    errors.raise("InvalidRequestError", "%s: this object of class '%s' is not in this session", call,
+      mapper_module.of_object(object).name)
+  end
+end
 
 -- ---- changes of state ----
 
 local function hears_states(dispatch)
-  for position = 6, #EVENTS do
-    if dispatch[EVENTS[position]] then
+  for _, name in ipairs(STATE_EVENTS) do
+    if dispatch[name] then
       return true
     end
   end
   return false
 end
 
--- The objects whose state a step can change, with the state that they have; what came in by a cascade was transient.
+-- The objects whose state a step can change, with the state that they have.
 local function states_before(self, objects)
   local states = {}
   local function note(list)
@@ -135,36 +161,39 @@ local function states_before(self, objects)
   return states
 end
 
--- Objects that a step has brought in are those that are new afterwards and were not before.
-local function tell_states(self, states)
-  for _, object in ipairs(core.list(self[1], "new")) do
-    if not states[object] then
-      states[object] = "transient"
-      states[#states + 1] = object
-    end
-  end
-  for _, object in ipairs(states) do
-    local before, after = states[object], core.state(object)
-    local name = before .. "_to_" .. after
-    if before ~= after and self.dispatch[name] then
-      event.fire(self.dispatch, name, self, object)
-    end
+local function tell_state(self, object, before, after)
+  local name = before .. "_to_" .. after
+  if before ~= after and self.dispatch[name] then
+    event.fire(self.dispatch, name, self, object)
   end
 end
 
--- Runs a step of the session and tells those who listen which objects have changed their state by it.
+-- Runs a step of the session and tells those who listen which objects have changed their state by it. What comes in is
+-- told as it comes, by the hook below.
 local function telling(self, objects, step, ...)
   if not hears_states(self.dispatch) then
     return step(...)
   end
   local states = states_before(self, objects)
   step(...)
-  tell_states(self, states)
+  for _, object in ipairs(states) do
+    tell_state(self, object, states[object], (core.state(object)))
+  end
 end
+
+core.hook("attaching", function(self, object)
+  event.fire(self.dispatch, "before_attach", self, object)
+end)
+
+core.hook("attached", function(self, object, before)
+  event.fire(self.dispatch, "after_attach", self, object)
+  tell_state(self, object, before, (core.state(object)))
+end)
 
 session_class.Session = Session
 session_class.check = check
 session_class.check_object = check_object
+session_class.in_session = in_session
 session_class.enter_flush = enter_flush
 session_class.leave_flush = leave_flush
 session_class.hears_states = hears_states

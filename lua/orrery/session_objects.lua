@@ -9,10 +9,13 @@ local writing = import "writing"
 local merging = import "merging"
 local session_class = import "session_class"
 
+local session_objects = {}
+
 ---@class orrery.Session
 local Session = session_class.Session
 local check = session_class.check
 local check_object = session_class.check_object
+local in_session = session_class.in_session
 local telling = session_class.telling
 local hears_states = session_class.hears_states
 local leave_flush = session_class.leave_flush
@@ -24,7 +27,7 @@ local leave_flush = session_class.leave_flush
 function Session:add(object)
   check(self, "add")
   check_object(object, "session:add()")
-  telling(self, { object }, core.add, self[1], object)
+  core.add(self[1], object)
 end
 
 --- Adds every object of an array.
@@ -36,7 +39,7 @@ function Session:add_all(objects)
   end
   for position = 1, #objects do
     check_object(objects[position], ("session:add_all(), item %d"):format(position))
-    telling(self, { objects[position] }, core.add, self[1], objects[position])
+    core.add(self[1], objects[position])
   end
 end
 
@@ -47,13 +50,6 @@ function Session:contains(object)
   check_object(object, "session:contains()")
   local state = core.state(object)
   return core.session_of(object) == self and (state == "pending" or state == "persistent")
-end
-
-local function in_session(self, object, call)
-  if core.session_of(object) ~= self then
-    errors.raise("InvalidRequestError", "%s: this object of class '%s' is not in this session", call,
-      mapper_module.of_object(object).name)
-  end
 end
 
 -- The object and what its loaded relationships with a cascade reach within the session, each once.
@@ -280,4 +276,33 @@ function Session:merge(object, options)
   return self:no_autoflush(function() return merging.merge(self, object, options) end)
 end
 
-return Session
+-- ---- moves that go past rows ----
+
+--- Makes an object transient that has, or had, a row: it leaves its session, keeps what it has loaded, and is inserted when it
+--- is added again. Set its key to nil where it is to be a copy.
+---@param object userdata
+function session_objects.make_transient(object)
+  check_object(object, "make_transient()")
+  local self = core.session_of(object)
+  if self then
+    telling(self, { object }, core.expunge, self[1], object)
+  end
+  core.make_transient(object)
+end
+
+--- Makes a transient object detached: it counts as having the row of its key, and what it was given as loaded from there.
+--- Add it to a session to have the rest loaded.
+---@param object userdata
+function session_objects.make_transient_to_detached(object)
+  check_object(object, "make_transient_to_detached()")
+  local mapper = mapper_module.of_object(object)
+  if core.state(object) ~= "transient" then
+    errors.raise("InvalidRequestError", "make_transient_to_detached(): this object of class '%s' is %s, not transient", mapper.name,
+      (core.state(object)))
+  elseif not core.make_detached(object) then
+    errors.raise("InvalidRequestError", "make_transient_to_detached(): this object of class '%s' has no primary key; without it "
+      .. "there is no row that it could have", mapper.name)
+  end
+end
+
+return session_objects

@@ -41,6 +41,7 @@ function Session:connection()
   if not conn or conn.closed then
     conn = self.bound and join(self) or self.engine:connect()
     rawset(self, "conn", conn)
+    event.fire(self.dispatch, "after_begin", self, conn)
   end
   return conn
 end
@@ -69,9 +70,7 @@ local function flush_once(self)
   event.fire(self.dispatch, "before_flush", self)
   local written
   telling(self, nil, function() written = writing.write(self, self[1]) end)
-  if written then
-    event.fire(self.dispatch, "after_flush", self)
-  end
+  return written
 end
 
 --- Writes what is new, changed and deleted. All of it, or, when something fails, nothing: rows and objects are then as
@@ -88,6 +87,8 @@ function Session:flush()
   rawset(self, "flushing", false)
   if not ok then
     error(err, 0)
+  elseif err then
+    event.fire(self.dispatch, "after_flush_postexec", self)
   end
 end
 
@@ -189,6 +190,7 @@ function Session:rollback()
   telling(self, nil, core.rolled_back, self[1])
   release(self)
   event.fire(self.dispatch, "after_rollback", self)
+  event.fire(self.dispatch, "after_soft_rollback", self)
   if not ok then
     error(err, 0)
   end
@@ -248,6 +250,7 @@ function Nested:rollback()
   leave_nested(self)
   local ok, err = pcall(self.savepoint.rollback, self.savepoint)
   telling(self.session, nil, core.rolled_back, self.session[1], self.deeds[1], self.deeds[2], self.deeds[3])
+  event.fire(self.session.dispatch, "after_soft_rollback", self.session, self)
   if not ok then
     error(err, 0)
   end

@@ -522,6 +522,7 @@ local function run(flush, connection, session, early)
   if planned then
     announce(planned, "after_", connection)
   end
+  event.fire(session.dispatch, "after_flush", session)
   connection.dbc:exec(RELEASE)
 end
 

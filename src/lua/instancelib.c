@@ -754,12 +754,15 @@ static int assign_fields(lua_State *L) {
 
 /* ---- what the Lua side asks ---- */
 
-static const char *const STATES[] = {"transient", "pending", "persistent", "deleted", "detached"};
+const char *orr_state_name(orr_state state) {
+  static const char *const names[] = {"transient", "pending", "persistent", "deleted", "detached"};
+  return names[state];
+}
 
 /* core.state(object) -> state name, session number or nil, whether it has changes */
 static int state(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  lua_pushstring(L, STATES[orr_instance_state(object)]);
+  lua_pushstring(L, orr_state_name(orr_instance_state(object)));
   if (orr_instance_session(object))
     lua_pushinteger(L, object->session);
   else
@@ -1016,6 +1019,36 @@ static int set_stored(lua_State *L) {
   return 0;
 }
 
+/* core.was_deleted(object): a flush has deleted its row. */
+static int was_deleted(lua_State *L) {
+  lua_pushboolean(L, orr_instance_check(L, 1)->state == ORR_DELETED);
+  return 1;
+}
+
+/* core.make_transient(object): one that is in no session forgets that it had a row; its values stay. */
+static int make_transient(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  const orr_class *class = object->class;
+  orr_instance_settle(L, object, 1);
+  for (int k = 0; k < class->key_count; k++)
+    if ((orr_tags(object)[class->keys[k]] & ORR_TAG) != ORR_NULL)
+      orr_tags(object)[class->keys[k]] &= (unsigned char)~ORR_UNLOADED;
+  object->state = ORR_TRANSIENT;
+  return 0;
+}
+
+/* core.make_detached(object) -> false where its key is not complete: a transient one counts as having a row,
+   from which what it lacks is loaded. */
+static int make_detached(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  orr_value values[ORR_MAX_KEY];
+  bool keyed = orr_instance_key(L, object, 1, false, values);
+  if (keyed)
+    object->state = ORR_PERSISTENT;
+  lua_pushboolean(L, keyed);
+  return 1;
+}
+
 void orr_instance_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"new", new_object},
                                        {"assign", assign_fields},
@@ -1032,6 +1065,9 @@ void orr_instance_open(lua_State *L) {
                                        {"is_given", is_given},
                                        {"set_stored", set_stored},
                                        {"is_missing", is_missing},
+                                       {"was_deleted", was_deleted},
+                                       {"make_transient", make_transient},
+                                       {"make_detached", make_detached},
                                        {"extra", extra},
                                        {"set_extra", set_extra},
                                        {NULL, NULL}};

@@ -32,6 +32,7 @@ typedef struct orr_world {
   bool *cyclic;
   size_t rank_room, cyclic_room;
   uint32_t group_count;
+  bool hears_attaching; /* somebody listens, or has listened, to a session */
 } orr_world;
 
 orr_world *orr_world_get(lua_State *L);
@@ -187,6 +188,7 @@ orr_instance *orr_instance_check(lua_State *L, int index);
 /* The open session of an object, or NULL. */
 orr_session *orr_instance_session(const orr_instance *object);
 orr_state orr_instance_state(const orr_instance *object);
+const char *orr_state_name(orr_state state);
 /* Pushes a new instance with every column unloaded and room for `text_size` bytes; `meta` is the index of the
    instances' metatable. Raises only for memory. */
 orr_instance *orr_instance_new(lua_State *L, orr_class *class, size_t text_size, int meta);

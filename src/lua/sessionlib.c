@@ -476,6 +476,19 @@ static void undelete(lua_State *L, orr_session *session, orr_instance *object, i
   object->flags &= (uint16_t)~ORR_DELETING;
 }
 
+/* Runs hook(session, object, former state), where anybody listens to sessions. */
+static void tell_attaching(lua_State *L, orr_session *session, int index, const char *name, orr_state before) {
+  if (!session->world->hears_attaching)
+    return;
+  orr_push_hook(L, name);
+  orr_session_user(L, session);
+  lua_getfield(L, -1, "owner");
+  lua_replace(L, -2);
+  lua_pushvalue(L, index);
+  lua_pushstring(L, orr_state_name(before));
+  lua_call(L, 3, 0);
+}
+
 static void attach(lua_State *L, orr_session *session, int index) {
   orr_instance *object = lua_touserdata(L, index);
   orr_session *present = orr_instance_session(object);
@@ -493,10 +506,21 @@ static void attach(lua_State *L, orr_session *session, int index) {
   if (object->state == ORR_DELETED)
     class_error(L, object, "InvalidRequestError",
                 "%s: the row of this object was deleted; make a new object instead");
+  orr_state before = orr_instance_state(object);
+  tell_attaching(L, session, index, "attaching", before);
+  if (orr_instance_session(object) == session)
+    return; /* a listener was quicker */
   if (object->state == ORR_PERSISTENT)
     attach_stored(L, session, object, index);
   else
     attach_new(L, session, object, index);
+  tell_attaching(L, session, index, "attached", before);
+}
+
+/* core.hear_attaching(): from now on, hooks are told of objects that come into a session. */
+static int hear_attaching(lua_State *L) {
+  orr_world_get(L)->hears_attaching = true;
+  return 0;
 }
 
 /* core.attach(session, object): a new object that counts as loaded just now. Nothing else may have its key.
@@ -896,6 +920,7 @@ void orr_session_open(lua_State *L) {
                                        {"is_deleting", is_deleting},
                                        {"deeds", deeds},
                                        {"attach", attach_loaded},
+                                       {"hear_attaching", hear_attaching},
                                        {NULL, NULL}};
   orr_box_define(L, &orr_session_kind, NULL, NULL);
   lua_pop(L, 1);
