@@ -28,6 +28,7 @@ local column = {}
 ---@field identity? table what Identity() makes
 ---@field collation? string
 ---@field autoincrement boolean|"auto"
+---@field deferred? boolean mapped so that queries leave it out; with deferred_group and deferred_raiseload
 local Column = {}
 
 -- ---- order of creation ----
@@ -221,7 +222,8 @@ end
 -- Copied field by field: what belongs to one table stays behind.
 local COPIED = { "name", "type", "order", "nullable", "primary_key", "unique", "index", "default", "onupdate",
   "server_default", "autoincrement", "key", "comment", "info", "computed", "identity", "collation", "declared_type",
-  "on_conflict_not_null", "on_conflict_unique", "on_conflict_primary_key" }
+  "on_conflict_not_null", "on_conflict_unique", "on_conflict_primary_key", "deferred", "deferred_group",
+  "deferred_raiseload" }
 
 --- The same column for another table.
 ---@return orrery.Column

@@ -13,9 +13,6 @@ local unpack = table.unpack or unpack
 
 -- ---- columns in a class body ----
 
---- A column of a class: mapped_column(Type, ForeignKey(...), { options }); a string first is the column's own name.
-declarative.mapped_column = schema.Column
-
 -- Splits a trailing options table off the arguments.
 local function split(...)
   local count, arguments = select("#", ...), { ... }
@@ -30,6 +27,56 @@ local function split(...)
   return arguments, count, options
 end
 
+local DEFERRING = { "deferred", "deferred_group", "deferred_raiseload" }
+
+-- What a column's options say of its loading is the mapping's affair, not the table's.
+local function take_deferring(options)
+  local taken = {}
+  for _, name in ipairs(DEFERRING) do
+    taken[name], options[name] = options[name], nil
+  end
+  local group = taken.deferred_group
+  if group ~= nil and type(group) ~= "string" then
+    errors.raise("ArgumentError", "mapped_column(): deferred_group is a name, got %s", errors.show(group))
+  elseif taken.deferred == nil and (group or taken.deferred_raiseload) then
+    taken.deferred = true
+  end
+  return taken
+end
+
+local function put_deferring(column, taken)
+  for _, name in ipairs(DEFERRING) do
+    column[name] = taken[name]
+  end
+  return column
+end
+
+--- A column of a class: mapped_column(Type, ForeignKey(...), { options }); a string first is the column's own name.
+--- Beside the options of a Column, `deferred = true` leaves it out of queries until it is read, `deferred_group` names
+--- those that are then loaded together, and `deferred_raiseload` makes reading it an error unless a query undefers it.
+---@param ... any
+---@return orrery.Column
+function declarative.mapped_column(...)
+  local arguments, count, options = split(...)
+  local taken = take_deferring(options)
+  arguments[count + 1] = options
+  return put_deferring(schema.Column(unpack(arguments, 1, count + 1)), taken)
+end
+
+local DEFERRED_OPTIONS = { group = true, raiseload = true }
+
+--- A column that queries leave out until it is read: deferred(mapped_column(Text), { group = "long" }).
+---@param column orrery.Column
+---@param options? { group: string, raiseload: boolean }
+---@return orrery.Column
+function declarative.deferred(column, options)
+  if not schema.is_column(column) then
+    errors.raise("ArgumentError", "deferred(): a column such as mapped_column(Text) expected, got %s", errors.show(column))
+  end
+  options = errors.check_options(options, DEFERRED_OPTIONS, "deferred()")
+  return put_deferring(column, { deferred = true, deferred_group = options.group, deferred_raiseload = options.raiseload })
+end
+
 --- Mapped(Type, ...) is NOT NULL unless the type is Optional(Type) or the options say nullable.
 function declarative.Mapped(kind, ...)
   local arguments, count, options = split(...)
@@ -37,13 +84,14 @@ function declarative.Mapped(kind, ...)
   if options.nullable == nil and not options.primary_key then
     options.nullable = optional
   end
+  local taken = take_deferring(options)
   arguments[count + 1] = options
   if optional then
     kind = kind.type
   elseif kind == nil then
     errors.raise("ArgumentError", "Mapped(): a type such as orm.Integer expected, got nil (is the type's name misspelt?)")
   end
-  return schema.Column(kind, unpack(arguments, 1, count + 1))
+  return put_deferring(schema.Column(kind, unpack(arguments, 1, count + 1)), taken)
 end
 
 -- ---- names ----

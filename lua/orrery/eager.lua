@@ -10,6 +10,7 @@ local statement = import "statement"
 local aliased = import "aliased"
 local mapper_module = import "mapper"
 local loading = import "loading"
+local shaping = import "shaping"
 
 local eager = {}
 local unpack = table.unpack or unpack
@@ -34,7 +35,7 @@ local function property_of(attribute, call)
 end
 
 -- A path of steps, each a relationship of the class that the one before leads to.
-local function extended(steps, attribute, name)
+local function extended(steps, rules, attribute, name)
   local property = property_of(attribute, name .. "()")
   local last = steps[#steps]
   if last and last.property.mapper ~= property.parent then
@@ -43,17 +44,40 @@ local function extended(steps, attribute, name)
   end
   local longer = { unpack(steps) }
   longer[#longer + 1] = { property = property, strategy = STRATEGIES[name] }
-  return setmetatable({ visit = "loader_option", steps = longer }, metatable)
+  return setmetatable({ visit = "loader_option", steps = longer, rules = rules or {} }, metatable)
+end
+
+-- A rule about columns of the class that the path leads to, or where there is no path, of the class that is queried.
+local function with_rule(self, rule)
+  local rules, last = { unpack(self.rules) }, self.steps[#self.steps]
+  if last and rule.mapper and rule.mapper ~= last.property.mapper then
+    errors.raise("ArgumentError", "%s(): '%s' is not the class where %s leads; that is '%s'", rule.kind, rule.mapper.name,
+      last.property:describe(), last.property.mapper.name)
+  end
+  rules[#rules + 1] = { depth = #self.steps, rule = rule }
+  return setmetatable({ visit = "loader_option", steps = self.steps, rules = rules }, metatable)
+end
+
+-- load_only(User.name, ...), defer(User.bio), undefer(User.bio), undefer_group("long"): by themselves about the class that
+-- is queried, behind a path about the class where it leads.
+for name, kind in pairs({ load_only = "load_only", defer = "defer", undefer = "undefer", undefer_group = "group" }) do
+  eager[name] = function(...)
+    return with_rule({ steps = {}, rules = {} }, shaping.rule(kind, ...))
+  end
+  Option[name] = function(self, ...)
+    errors.check_self(self, getmetatable(self) == MARK, "option:" .. name)
+    return with_rule(self, shaping.rule(kind, ...))
+  end
 end
 
 for name in pairs(STRATEGIES) do
   --- selectinload(User.posts), and behind it :selectinload(Post.comments).
   eager[name] = function(attribute)
-    return extended({}, attribute, name)
+    return extended({}, nil, attribute, name)
   end
   Option[name] = function(self, attribute)
     errors.check_self(self, getmetatable(self) == MARK, "option:" .. name)
-    return extended(self.steps, attribute, name)
+    return extended(self.steps, self.rules, attribute, name)
   end
 end
 
@@ -64,9 +88,20 @@ end
 
 -- ---- what is to be loaded ----
 
-local function add_path(root, steps)
+local function add_rules(node, rules, depth)
+  for _, one in ipairs(rules) do
+    if one.depth == depth then
+      node.rules = node.rules or {}
+      table.insert(node.rules, one.rule)
+    end
+  end
+end
+
+-- The children of a node are a tree, too; its `rules` are about the columns of the class that they belong to.
+local function add_path(root, steps, rules)
   local node = root
-  for _, step in ipairs(steps) do
+  add_rules(node, rules, 0)
+  for depth, step in ipairs(steps) do
     local next_node = node[step.property]
     if not next_node then
       next_node = { property = step.property, children = {} }
@@ -74,6 +109,7 @@ local function add_path(root, steps)
     end
     next_node.strategy = step.strategy
     node = next_node.children
+    add_rules(node, rules, depth)
   end
 end
 
@@ -84,8 +120,8 @@ local function tree_of(mapper, options)
     if not eager.is_option(option) then
       errors.raise("ArgumentError", "options(): a loader option such as orm.selectinload(User.posts) expected, got %s",
         errors.show(option))
-    elseif option.steps[1].property.parent == mapper then
-      add_path(root, option.steps)
+    elseif not option.steps[1] or option.steps[1].property.parent == mapper then
+      add_path(root, option.steps, option.rules)
     end
   end
   return root
@@ -133,7 +169,7 @@ local function add_default_joins(mapper, tree)
   if joins_by_default(mapper) then
     for _, property in ipairs(mapper.relationships) do
       if property.lazy == "joined" and not tree[property] then
-        add_path(tree, { { property = property, strategy = "joined" } })
+        add_path(tree, { { property = property, strategy = "joined" } }, {})
       end
     end
   end
@@ -174,8 +210,20 @@ local function key_of(object, numbers)
   return key
 end
 
-local function base_select(property, columns)
-  local select = statement.select(property.mapper.class)
+-- The far side's entity as the rules behind the path say, with the columns that hold the parent's key in any case.
+local function far_entity(property, columns, rules)
+  local mapper = property.mapper
+  local left = (rules or shaping.defers(mapper)) and shaping.left_out(mapper, rules or {}) or {}
+  for _, column in ipairs(columns) do
+    if column.class == mapper.class then
+      left[mapper:number_of(column.key)] = nil
+    end
+  end
+  return shaping.narrowed(mapper:entity(), left)
+end
+
+local function base_select(property, columns, entity)
+  local select = statement.select(entity)
   if property.direction ~= "manytomany" then
     return select
   end
@@ -193,14 +241,22 @@ local function ordered(property, select)
   return select
 end
 
+local function position_in(entity, column)
+  for position, one in ipairs(entity.columns) do
+    if one == column then
+      return position
+    end
+  end
+end
+
 -- Result columns, from 1, that hold the parent's key.
-local function key_positions(property, columns)
+local function key_positions(property, columns, entity)
   local positions = {}
   for position, column in ipairs(columns) do
     if property.direction == "manytomany" then
-      positions[position] = #property.mapper.column_keys + position
+      positions[position] = #entity.columns + position
     else
-      positions[position] = property.mapper:number_of_column(column.origin)
+      positions[position] = position_in(entity, column)
     end
   end
   return positions
@@ -255,9 +311,10 @@ local function keys_of(objects, numbers)
 end
 
 -- Fills the collections of many parents and returns the objects that came.
-local function load_collections(session, property, objects)
+local function load_collections(session, property, objects, rules)
   local columns, numbers = key_columns(property)
-  local select, positions, out = ordered(property, base_select(property, columns)), key_positions(property, columns), {}
+  local entity, out = far_entity(property, columns, rules), {}
+  local select, positions = ordered(property, base_select(property, columns, entity)), key_positions(property, columns, entity)
   chunks(objects, function(chunk)
     local gather = core.gather(chunk, mapper_module.relation_number(chunk[1], property))
     run_related(session, select:where(in_keys(columns, keys_of(chunk, numbers))), gather, positions, out)
@@ -265,8 +322,17 @@ local function load_collections(session, property, objects)
   return out
 end
 
+-- Rules about the columns of a class as an option of a query of that class.
+local function option_of(rules)
+  local list = {}
+  for position, rule in ipairs(rules) do
+    list[position] = { depth = 0, rule = rule }
+  end
+  return setmetatable({ visit = "loader_option", steps = {}, rules = list }, metatable)
+end
+
 -- Many-to-one: the targets by their keys, those in the session already left out; each then comes from the identity map.
-local function load_targets(session, property, objects)
+local function load_targets(session, property, objects, rules)
   local target, columns, numbers = property.mapper, {}, {}
   for position, pair in ipairs(property.answer.pairs) do
     numbers[position] = property.parent:number_of_column(property.near.columns[pair[1]])
@@ -274,6 +340,7 @@ local function load_targets(session, property, objects)
   end
   local keys, seen, hold = {}, {}, {}
   for _, object in ipairs(objects) do
+    loading.ensure_columns(session, property.parent, object, numbers)
     local key = key_of(object, numbers)
     local mark = type(key) == "table" and table.concat(key, "\0") or key
     if key ~= nil and not seen[mark] then
@@ -281,7 +348,8 @@ local function load_targets(session, property, objects)
     end
   end
   chunks(keys, function(chunk)
-    hold[#hold + 1] = session:scalars(statement.select(target.class):where(in_keys(columns, chunk))):all()
+    local select = statement.select(target.class):where(in_keys(columns, chunk))
+    hold[#hold + 1] = session:scalars(rules and select:options(option_of(rules)) or select):all()
   end)
   local out = {}
   for _, object in ipairs(objects) do
@@ -290,11 +358,11 @@ local function load_targets(session, property, objects)
   return out
 end
 
-local function load_selectin(session, property, objects)
+local function load_selectin(session, property, objects, rules)
   if property.direction == "manytoone" then
-    return load_targets(session, property, objects)
+    return load_targets(session, property, objects, rules)
   elseif property.uselist then
-    return load_collections(session, property, objects)
+    return load_collections(session, property, objects, rules)
   end
   local out = {}
   for _, object in ipairs(objects) do
@@ -323,7 +391,7 @@ local function load_node(session, node, objects)
   local property = node.property
   local missing, out = lacking(objects, property), {}
   if #missing > 0 then
-    out = load_selectin(session, property, missing)
+    out = load_selectin(session, property, missing, node.children.rules)
   end
   if #node.children > 0 or has_default(property.mapper) then
     if #missing < #objects then
@@ -381,8 +449,11 @@ local function outer_orders(select, mapper, by_key)
   return list
 end
 
-local function wrap(select, mapper)
+local with_shapes
+
+local function wrap(select, mapper, rules)
   local entity, by_key = aliased.entity(mapper, select:subquery())
+  entity = shaping.shaped(entity, rules)
   local outer = statement.select(entity)
   local orders = outer_orders(select, mapper, by_key)
   return #orders > 0 and outer:order_by(unpack(orders)) or outer, entity.table
@@ -404,6 +475,7 @@ local function join_one(state, node, parent_item, parent_table)
   local target = selectable.alias(property.mapper.table)
   local secondary = property.secondary and selectable.alias(property.secondary)
   local entity, by_key = aliased.entity(property.mapper, target)
+  entity = shaping.shaped(entity, node.children.rules)
   for _, step in ipairs(property:join_steps(target, parent_table, secondary)) do
     state.select = state.select:outerjoin(step.table, step.on)
   end
@@ -438,6 +510,44 @@ function joins_of(tree)
   return any, lists
 end
 
+-- The rules of a statement's options that are about one of its items.
+local function rules_for(item, options)
+  local rules
+  for _, option in ipairs(options or {}) do
+    for _, one in ipairs(option.rules or {}) do
+      local rule = one.rule
+      if one.depth == 0 and (rule.mapper == nil or rule.table == item.table) then
+        rules = rules or {}
+        rules[#rules + 1] = rule
+      end
+    end
+  end
+  return rules
+end
+
+--- A select whose classes have the columns that its options, and they themselves, want loaded.
+---@param select table
+---@return table
+function with_shapes(select)
+  local options, items = select.loader_options, nil
+  for position, item in ipairs(select.items or {}) do
+    if item.visit == "entity" and (options or shaping.defers(item.mapper)) then
+      local shaped = shaping.shaped(item, rules_for(item, options))
+      if shaped ~= item then
+        items = items or { unpack(select.items) }
+        items[position] = shaped
+      end
+    end
+  end
+  if not items then
+    return select
+  end
+  local copy = statement.copy_of(select)
+  copy.items = items
+  return copy
+end
+eager.with_shapes = with_shapes
+
 --- Rewrites a select of one class whose options, or whose relationships' defaults, want joins.
 ---@param select table
 ---@return table select
@@ -447,17 +557,19 @@ function eager.join(select)
   local items = select.visit == "select" and select.items or {}
   local mapper = #items == 1 and items[1].visit == "entity" and items[1].mapper
   if not mapper or items[1].table ~= mapper.table or not (select.loader_options or joins_by_default(mapper)) then
-    return select
+    return select.visit == "select" and with_shapes(select) or select
   end
   local tree = tree_of(mapper, select.loader_options)
   add_default_joins(mapper, tree)
   local any, lists = joins_of(tree)
   if not any then
-    return select
+    return with_shapes(select)
   end
   local state, source = { select = select, links = {} }, mapper.table
   if lists and must_wrap(select) then
-    state.select, source = wrap(select, mapper)
+    state.select, source = wrap(select, mapper, tree.rules)
+  else
+    state.select = with_shapes(select)
   end
   join_tree(state, tree, 1, source)
   return state.select, state.links, lists

@@ -9,6 +9,7 @@ local compiler = import "compiler"
 local result = import "result"
 local statement = import "statement"
 local mapper_module = import "mapper"
+local shaping = import "shaping"
 
 local loading = {}
 
@@ -18,16 +19,17 @@ local unpack = table.unpack or unpack
 
 -- Result columns of the key's parts, and the attribute number of each column, for one entity.
 local function entity_item(item)
-  local mapper = item.entity.mapper
+  local entity, mapper = item.entity, item.entity.mapper
   local map, keys, position_of = {}, {}, {}
   for offset = 1, item.count do
-    map[offset] = offset
-    position_of[mapper.attributes[mapper.column_keys[offset]].origin] = item.first + offset - 1
+    local number = entity.numbers and entity.numbers[offset] or offset
+    map[offset] = number
+    position_of[mapper.attributes[mapper.column_keys[number]].origin] = item.first + offset - 1
   end
   for number, column in ipairs(mapper.table.primary_key) do
     keys[number] = position_of[column]
   end
-  return { class = mapper.class, first = item.first, map = map, keys = keys }
+  return { class = mapper.class, first = item.first, map = map, keys = keys, left = entity.left, refused = entity.refused }
 end
 
 local function value_item(item)
@@ -174,17 +176,17 @@ end
 
 -- ---- by primary key ----
 
-local function key_select(mapper)
-  if not mapper.key_select then
+local function key_select(mapper, entity)
+  mapper.key_selects = mapper.key_selects or {}
+  if not mapper.key_selects[entity] then
     local conditions, numbers = {}, {}
     for _, column in ipairs(mapper.table.primary_key) do
       local number = mapper:number_of_column(column)
       add_condition(conditions, numbers, attribute_of_column(mapper, column), number)
     end
-    mapper.key_select = prepared(statement.select(mapper.class):where(expression.and_(unpack(conditions))),
-      numbers)
+    mapper.key_selects[entity] = prepared(statement.select(entity):where(expression.and_(unpack(conditions))), numbers)
   end
-  return mapper.key_select
+  return mapper.key_selects[entity]
 end
 
 --- Loads the object with a key, given in the order of the primary key's columns; nil where there is no row.
@@ -192,7 +194,7 @@ end
 ---@param mapper table
 ---@param key any[]
 function loading.by_key(session, mapper, key, populate)
-  local compiled = compiled_for(key_select(mapper), session.engine.dialect)
+  local compiled = compiled_for(key_select(mapper, shaping.shaped(mapper:entity())), session.engine.dialect)
   local array = loading.run(session, compiled, key, true, populate)
   return array[1]
 end
@@ -211,13 +213,8 @@ local function session_of(mapper, object, what, advice)
   return session
 end
 
---- Reads the row of an object again into what it has not loaded; ObjectDeletedError where the row is gone.
----@param session table
----@param mapper table
----@param object userdata
----@param populate? boolean
-function loading.refresh(session, mapper, object, populate)
-  local compiled = compiled_for(key_select(mapper), session.engine.dialect)
+local function read_again(session, mapper, object, entity, populate)
+  local compiled = compiled_for(key_select(mapper, entity), session.engine.dialect)
   local array = loading.run(session, compiled, values_of(compiled, object) or {}, true, populate)
   if array[1] ~= object then
     errors.raise("ObjectDeletedError", "%s: the row of this object is gone from the database; it was deleted elsewhere",
@@ -225,15 +222,67 @@ function loading.refresh(session, mapper, object, populate)
   end
 end
 
-local function load_column(object, number)
-  local mapper = mapper_module.of_object(object)
-  local key = mapper.column_keys[number]
-  local session = session_of(mapper, object, key, "add it to a session, or load it before the session is closed "
-    .. "(sessions with expire_on_commit = false keep what is loaded after a commit)")
-  loading.refresh(session, mapper, object)
+-- What is read along with a deferred column is left out no longer.
+local function without_companions(mapper, left, number)
+  for _, one in ipairs(shaping.companions(mapper, number, left)) do
+    left[one] = nil
+  end
+  return left
 end
-core.hook("refresh", load_column)
-core.hook("load_column", load_column)
+
+--- Reads the row of an object again into what it has not loaded, without what its query deferred;
+--- ObjectDeletedError where the row is gone.
+---@param session table
+---@param mapper table
+---@param object userdata
+---@param populate? boolean
+---@param number? integer of a deferred column that is wanted, too
+function loading.refresh(session, mapper, object, populate, number)
+  local entity, left = mapper:entity(), core.deferred(object)
+  if left then
+    entity = shaping.narrowed(entity, number and without_companions(mapper, left, number) or left)
+  end
+  read_again(session, mapper, object, entity, populate)
+end
+
+--- Reads single columns of an object; those that it has loaded stay.
+---@param session table
+---@param mapper table
+---@param object userdata
+---@param numbers integer[]
+function loading.columns(session, mapper, object, numbers)
+  read_again(session, mapper, object, shaping.only(mapper, numbers))
+end
+
+local function session_for_column(mapper, object, key)
+  return session_of(mapper, object, key, "add it to a session, or load it before the session is closed "
+    .. "(sessions with expire_on_commit = false keep what is loaded after a commit)")
+end
+
+local function refuse_if_raising(mapper, key, left)
+  if left == "raise" then
+    errors.raise("InvalidRequestError", "%s.%s is not loaded, and raiseload forbids to load it now; ask for it with the query, "
+      .. ":options(orm.undefer(%s.%s))", mapper.name, key, mapper.name, key)
+  end
+end
+
+core.hook("refresh", function(object, number)
+  local mapper = mapper_module.of_object(object)
+  local key, left = mapper.column_keys[number], core.deferred(object)
+  refuse_if_raising(mapper, key, left and left[number])
+  loading.refresh(session_for_column(mapper, object, key), mapper, object, nil, left and left[number] and number)
+end)
+
+core.hook("load_column", function(object, number)
+  local mapper = mapper_module.of_object(object)
+  local key, left = mapper.column_keys[number], core.deferred(object)
+  refuse_if_raising(mapper, key, left and left[number])
+  local session = session_for_column(mapper, object, key)
+  if left and left[number] then
+    return loading.columns(session, mapper, object, shaping.companions(mapper, number, left))
+  end
+  loading.refresh(session, mapper, object)
+end)
 
 -- ---- relationships ----
 
@@ -267,7 +316,7 @@ end
 local function lazy_select(property)
   if not property.lazy_select then
     local conditions, numbers = conditions_of(property)
-    local select = statement.select(property.mapper.class)
+    local select = statement.select(shaping.shaped(property.mapper:entity()))
     for _, condition in ipairs(conditions) do
       select = select:where(condition)
     end
@@ -302,6 +351,10 @@ end
 local function ensure_columns(session, mapper, object, numbers)
   for _, number in ipairs(numbers) do
     if core.is_missing(object, number) then
+      local left = core.deferred(object)
+      if left and left[number] then
+        return loading.columns(session, mapper, object, numbers)
+      end
       return loading.refresh(session, mapper, object)
     end
   end
@@ -367,6 +420,7 @@ end)
 
 -- ---- what other files load with ----
 
+loading.ensure_columns = ensure_columns
 loading.set_loaded, loading.attribute_of_column = set_loaded, attribute_of_column
 
 return loading

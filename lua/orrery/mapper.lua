@@ -343,6 +343,7 @@ local function column_spec(self, key, column)
     bind = kind.bind ~= nil,
     result = kind.result ~= nil,
     mutable = kind.mutable or false,
+    deferred = column.deferred or false,
     events = self:is_heard(key),
   }
 end

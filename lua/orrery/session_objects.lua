@@ -216,12 +216,12 @@ end
 
 -- Reads what is unloaded among the attributes; relationships by their own statements.
 local function load_named(self, mapper, object, names)
-  local columns
+  local numbers = {}
   for _, name in ipairs(names) do
-    columns = columns or mapper.attributes[name] ~= nil
+    numbers[#numbers + 1] = mapper.attributes[name] and mapper:number_of(name)
   end
-  if columns then
-    loading.refresh(self, mapper, object)
+  if numbers[1] then
+    loading.columns(self, mapper, object, numbers)
   end
   for _, name in ipairs(names) do
     local _ = object[name]

@@ -68,7 +68,7 @@ local function run_select(self, stmt, params, scalars)
     return run_joined(self, joined, links, lists, stmt, params, scalars)
   end
   local connection = self:connection()
-  local compiled, values = connection:compile(stmt, params)
+  local compiled, values = connection:compile(joined, params)
   if not loading.has_entities(compiled) then
     return nil
   end

@@ -210,12 +210,13 @@ static unsigned flags(lua_State *L, const char *const *names, const unsigned *bi
 }
 
 static void read_column(lua_State *L, orr_attribute *column) {
-  static const char *const names[] = {"key",     "autokey",  "default", "server_default", "bind", "result",
-                                      "mutable", "onupdate", "events",  "computed",       NULL};
+  static const char *const names[] = {"key",       "autokey",  "default",  "server_default", "bind",
+                                      "result",    "mutable",  "onupdate", "events",         "computed",
+                                      "read_only", "deferred", NULL};
   static const unsigned bits[] = {
-      ORR_COLUMN_KEY,    ORR_COLUMN_AUTOKEY, ORR_COLUMN_DEFAULT, ORR_COLUMN_SERVER_DEFAULT,
-      ORR_COLUMN_BIND,   ORR_COLUMN_RESULT,  ORR_COLUMN_MUTABLE, ORR_COLUMN_ONUPDATE,
-      ORR_COLUMN_EVENTS, ORR_COLUMN_COMPUTED};
+      ORR_COLUMN_KEY,    ORR_COLUMN_AUTOKEY,  ORR_COLUMN_DEFAULT,   ORR_COLUMN_SERVER_DEFAULT,
+      ORR_COLUMN_BIND,   ORR_COLUMN_RESULT,   ORR_COLUMN_MUTABLE,   ORR_COLUMN_ONUPDATE,
+      ORR_COLUMN_EVENTS, ORR_COLUMN_COMPUTED, ORR_COLUMN_READ_ONLY, ORR_COLUMN_DEFERRED};
   column->flags = flags(L, names, bits);
   lua_getfield(L, -1, "handle");
   column->type = *orr_type_check(L, -1);

@@ -188,7 +188,8 @@ static void enter_identity(lua_State *L, orr_flush *f, orr_instance *object, int
 static void complete(orr_instance *object) {
   unsigned char *tags = orr_tags(object);
   for (int c = 0; c < object->class->column_count; c++)
-    if (tags[c] & ORR_UNLOADED && !(object->class->columns[c].flags & ORR_COLUMN_SERVER_DEFAULT))
+    if (tags[c] & ORR_UNLOADED &&
+        !(object->class->columns[c].flags & (ORR_COLUMN_SERVER_DEFAULT | ORR_COLUMN_READ_ONLY)))
       tags[c] = ORR_NULL;
 }
 
@@ -272,7 +273,7 @@ static void carry_keys(lua_State *L, orr_flush *f, orr_instance *object, int ind
 /* What the database has computed anew with an update is read again when it is asked for. */
 static void forget_computed(orr_instance *object) {
   for (int c = 0; c < object->class->column_count; c++)
-    if (object->class->columns[c].flags & ORR_COLUMN_COMPUTED)
+    if (object->class->columns[c].flags & ORR_COLUMN_COMPUTED && !(orr_tags(object)[c] & ORR_UNLOADED))
       orr_tags(object)[c] = ORR_NULL | ORR_UNLOADED;
 }
 

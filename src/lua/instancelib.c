@@ -135,14 +135,23 @@ static void forget_key(lua_State *L, orr_instance *object, int index, int column
     orr_instance_put(L, object, index, column, &value);
 }
 
+/* The tag of a column that counts as unloaded from now on. A key is not forgotten; what the class defers
+   stays deferred until it was loaded once. */
+static unsigned char unloaded_tag(unsigned tag, unsigned flags) {
+  if (flags & ORR_COLUMN_KEY)
+    return (unsigned char)((tag & (ORR_TAG | ORR_OWN)) | ORR_UNLOADED);
+  if (flags & ORR_COLUMN_DEFERRED && tag & ORR_DEFERRED)
+    return (unsigned char)tag;
+  return ORR_NULL | ORR_UNLOADED;
+}
+
 void orr_instance_forget(lua_State *L, orr_instance *object, int index, uint32_t epoch) {
   const orr_class *class = object->class;
   unsigned char *tags = orr_tags(object);
   for (int i = 0; i < class->column_count; i++) {
-    bool stays = class->columns[i].flags & ORR_COLUMN_KEY;
-    if (stays)
+    if (class->columns[i].flags & ORR_COLUMN_KEY)
       forget_key(L, object, index, i);
-    tags[i] = (unsigned char)((stays ? tags[i] & (ORR_TAG | ORR_OWN) : ORR_NULL) | ORR_UNLOADED);
+    tags[i] = unloaded_tag(tags[i], class->columns[i].flags);
   }
   if (object->flags & ORR_HAS_USER) {
     index = orr_absindex(L, index);
@@ -537,6 +546,9 @@ static bool is_null(lua_State *L, int index) {
 static void take(lua_State *L, const orr_class *class, int column, int value, orr_value *out, char *scratch) {
   orr_error error;
   const orr_attribute *about = &class->columns[column];
+  if (about->flags & ORR_COLUMN_READ_ONLY)
+    orr_attribute_error(L, class, column, "ArgumentError",
+                        "it is an SQL expression, which is loaded and cannot be assigned");
   if (about->flags & ORR_COLUMN_BIND && !is_null(L, value))
     bind_value(L, class, column, value);
   orr_error_clear(&error);
@@ -815,6 +827,27 @@ static int is_missing(lua_State *L) {
   return 1;
 }
 
+/* core.deferred(object) -> nil, or what its query left out by number: true, or "raise" where it forbade to
+   load it later. Of an expired object only what the class defers: the rest is read again. */
+static int deferred(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  unsigned char *tags = orr_tags(object);
+  bool expired = is_expired(object);
+  lua_settop(L, 1);
+  for (int c = 0; c < object->class->column_count; c++) {
+    if (!(tags[c] & ORR_DEFERRED) || (expired && !(object->class->columns[c].flags & ORR_COLUMN_DEFERRED)))
+      continue;
+    if (lua_gettop(L) == 1)
+      lua_newtable(L);
+    if (tags[c] & ORR_REFUSED)
+      lua_pushliteral(L, "raise");
+    else
+      lua_pushboolean(L, 1);
+    lua_rawseti(L, 2, c + 1);
+  }
+  return lua_gettop(L) - 1;
+}
+
 /* core.old(object, attribute number) -> old value (false: not known), or nil where nothing was changed */
 static int old(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
@@ -955,10 +988,9 @@ static void clear_user(lua_State *L, orr_instance *object, int key) {
 static void unload_column(lua_State *L, orr_instance *object, int column) {
   const orr_class *class = object->class;
   unsigned char *tag = &orr_tags(object)[column];
-  bool key = class->columns[column].flags & ORR_COLUMN_KEY;
-  if (key)
+  if (class->columns[column].flags & ORR_COLUMN_KEY)
     forget_key(L, object, 1, column);
-  *tag = (unsigned char)((key ? *tag & (ORR_TAG | ORR_OWN) : ORR_NULL) | ORR_UNLOADED);
+  *tag = unloaded_tag(*tag & ~(unsigned)ORR_DEFERRED, class->columns[column].flags);
   orr_instance_drop_old(L, object, 1, column);
   clear_user(L, object, orr_user_cached(class, column));
 }
@@ -1059,6 +1091,7 @@ void orr_instance_open(lua_State *L) {
                                        {"replace_raw", replace_raw},
                                        {"set_loaded", set_loaded},
                                        {"backlog", backlog},
+                                       {"deferred", deferred},
                                        {"forget", forget},
                                        {"unload", unload},
                                        {"touch", touch},

@@ -13,6 +13,10 @@ typedef struct orr_item {
   int *map;         /* attribute column (from 0) of each of them */
   int *keys;        /* result column of each part of the primary key */
   int key_count;
+  int *left; /* attribute columns that the query leaves out, */
+  int left_count;
+  int *refused; /* and those among them that must not be loaded later */
+  int refused_count;
   orr_type type; /* of a single value */
   bool converts; /* a single value that a Lua result function finishes (see loading.lua) */
 } orr_item;
@@ -73,22 +77,25 @@ static int *read_item(lua_State *L, orr_item *item, int *numbers) {
   }
   item->map = read_numbers(L, "map", numbers, &item->count);
   item->keys = read_numbers(L, "keys", numbers + item->count, &item->key_count);
-  return numbers + item->count + item->key_count;
+  item->left = read_numbers(L, "left", item->keys + item->key_count, &item->left_count);
+  item->refused = read_numbers(L, "refused", item->left + item->left_count, &item->refused_count);
+  return item->refused + item->refused_count;
 }
 
 static size_t count_numbers(lua_State *L, int items, size_t count) {
   size_t numbers = 0;
   for (size_t i = 1; i <= count; i++) {
     lua_rawgeti(L, items, (int)i);
-    numbers += length_of(L, "map") + length_of(L, "keys");
+    numbers += length_of(L, "map") + length_of(L, "keys") + length_of(L, "left") + length_of(L, "refused");
     lua_pop(L, 1);
   }
   return numbers;
 }
 
 /* core.plan(items, columns) -> plan. items: { class=, first=, map={attribute number of each column},
-   keys={result column of each key part} } for an object, { first=, handle= } for a value. Keeps no reference:
-   whoever keeps the plan keeps the classes. */
+   keys={result column of each key part}, left={attribute numbers left out}, refused={those of them that must
+   not be loaded later} } for an object, { first=, handle= } for a value. Keeps no reference: whoever keeps
+   the plan keeps the classes. */
 static int new_plan(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   size_t count = orr_rawlen(L, 1), number_count = count_numbers(L, 1, count);
@@ -158,10 +165,21 @@ static size_t text_size(const load *to, const orr_item *item) {
   return size;
 }
 
+/* Notes in an object that was made or emptied just now what its query leaves out. */
+static void mark_left_out(orr_instance *object, const orr_item *item) {
+  unsigned char *tags = orr_tags(object);
+  for (int i = 0; i < item->left_count; i++)
+    tags[item->left[i]] = ORR_NULL | ORR_UNLOADED | ORR_DEFERRED;
+  for (int i = 0; i < item->refused_count; i++)
+    tags[item->refused[i]] |= ORR_REFUSED;
+}
+
 static orr_instance *make_object(lua_State *L, load *to, const orr_item *item, int meta) {
   orr_instance *object = orr_instance_new(L, item->class, text_size(to, item), meta);
   for (int i = 0; i < item->count; i++)
     orr_instance_store(object, item->map[i], &to->row[item->first + i]);
+  if (item->left_count)
+    mark_left_out(object, item);
   object->epoch = to->session->epoch;
   return object;
 }
@@ -186,8 +204,10 @@ static bool must_populate(lua_State *L, const load *to) {
 static void fill_object(lua_State *L, load *to, const orr_item *item, orr_instance *object) {
   int index = lua_gettop(L);
   orr_instance_freshen(L, object, index, to->session);
-  if (must_populate(L, to))
+  if (must_populate(L, to)) {
     orr_instance_forget(L, object, index, to->session->epoch);
+    mark_left_out(object, item);
+  }
   unsigned char *tags = orr_tags(object);
   for (int i = 0; i < item->count; i++) {
     int column = item->map[i];

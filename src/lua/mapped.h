@@ -50,8 +50,10 @@ enum {
   ORR_COLUMN_RESULT = 32,        /* its type has a result function */
   ORR_COLUMN_MUTABLE = 64,       /* what it reads as can change in place (JSON) */
   ORR_COLUMN_ONUPDATE = 128,
-  ORR_COLUMN_EVENTS = 256,  /* somebody listens to changes: see orr_attribute_event() */
-  ORR_COLUMN_COMPUTED = 512 /* the database computes it anew with every update */
+  ORR_COLUMN_EVENTS = 256,     /* somebody listens to changes: see orr_attribute_event() */
+  ORR_COLUMN_COMPUTED = 512,   /* the database computes it anew with every update */
+  ORR_COLUMN_READ_ONLY = 1024, /* an SQL expression: loaded, never written */
+  ORR_COLUMN_DEFERRED = 2048   /* left out of queries that do not ask for it */
 };
 
 typedef struct orr_attribute {
@@ -140,7 +142,15 @@ void orr_class_push(lua_State *L, const orr_class *class);
 
 /* ---- instances ---- */
 
-enum { ORR_TAG = 7, ORR_OWN = 8, ORR_UNLOADED = 16, ORR_CHANGED = 32, ORR_CACHED = 64 };
+enum {
+  ORR_TAG = 7,
+  ORR_OWN = 8,
+  ORR_UNLOADED = 16,
+  ORR_CHANGED = 32,
+  ORR_CACHED = 64,
+  ORR_DEFERRED = 128,      /* with ORR_UNLOADED: its query left it out; it is loaded by itself */
+  ORR_REFUSED = ORR_CACHED /* with ORR_DEFERRED: its query forbade to load it later */
+};
 
 typedef enum orr_state { ORR_TRANSIENT, ORR_PENDING, ORR_PERSISTENT, ORR_DELETED, ORR_DETACHED } orr_state;
 

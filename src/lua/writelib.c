@@ -203,12 +203,14 @@ static bool waits_for_key(lua_State *L, orr_flush *f, uint32_t n) {
   return waits;
 }
 
-enum { LEFT_OUT = '0', WRITTEN = '1', RETURNED = '2' };
+enum { LEFT_OUT = '0', WRITTEN = '1', RETURNED = '2', NO_COLUMN = '3' };
 
 static unsigned char insert_shape_of(lua_State *L, const orr_instance *object, int column) {
   unsigned flags = object->class->columns[column].flags;
   unsigned tag = orr_tags((orr_instance *)object)[column];
   bool given = !(tag & ORR_UNLOADED), null = (tag & ORR_TAG) == ORR_NULL;
+  if (flags & ORR_COLUMN_READ_ONLY)
+    return NO_COLUMN;
   if (flags & ORR_COLUMN_AUTOKEY)
     return given && !null ? WRITTEN : LEFT_OUT;
   if (flags & ORR_COLUMN_SERVER_DEFAULT && !given)
@@ -353,7 +355,7 @@ static bool switched_shape(orr_instance *object, unsigned char *shape) {
   for (int c = 0; c < object->class->column_count; c++) {
     unsigned flags = object->class->columns[c].flags;
     bool made = flags & ORR_COLUMN_SERVER_DEFAULT && orr_tags(object)[c] & ORR_UNLOADED;
-    shape[c] = flags & ORR_COLUMN_KEY || made ? LEFT_OUT : WRITTEN;
+    shape[c] = flags & (ORR_COLUMN_KEY | ORR_COLUMN_READ_ONLY) || made ? LEFT_OUT : WRITTEN;
     writes = writes || shape[c] == WRITTEN;
   }
   return writes;
