@@ -210,13 +210,14 @@ static unsigned flags(lua_State *L, const char *const *names, const unsigned *bi
 }
 
 static void read_column(lua_State *L, orr_attribute *column) {
-  static const char *const names[] = {"key",       "autokey",  "default",  "server_default", "bind",
-                                      "result",    "mutable",  "onupdate", "events",         "computed",
-                                      "read_only", "deferred", NULL};
+  static const char *const names[] = {
+      "key",      "autokey", "default",  "server_default", "bind",     "result", "mutable",
+      "onupdate", "events",  "computed", "read_only",      "deferred", "above",  NULL};
   static const unsigned bits[] = {
       ORR_COLUMN_KEY,    ORR_COLUMN_AUTOKEY,  ORR_COLUMN_DEFAULT,   ORR_COLUMN_SERVER_DEFAULT,
       ORR_COLUMN_BIND,   ORR_COLUMN_RESULT,   ORR_COLUMN_MUTABLE,   ORR_COLUMN_ONUPDATE,
-      ORR_COLUMN_EVENTS, ORR_COLUMN_COMPUTED, ORR_COLUMN_READ_ONLY, ORR_COLUMN_DEFERRED};
+      ORR_COLUMN_EVENTS, ORR_COLUMN_COMPUTED, ORR_COLUMN_READ_ONLY, ORR_COLUMN_DEFERRED,
+      ORR_COLUMN_ABOVE};
   column->flags = flags(L, names, bits);
   lua_getfield(L, -1, "handle");
   column->type = *orr_type_check(L, -1);
@@ -303,6 +304,8 @@ static void read_relation(lua_State *L, orr_relationship *relation, orr_pair *pa
   relation->id = integer(L, "id", 0);
   relation->second = flag(L, "second");
   relation->group = (uint32_t)integer(L, "group", 0);
+  relation->near_group = (uint32_t)integer(L, "near_group", 0);
+  relation->far_group = (uint32_t)integer(L, "far_group", 0);
   lua_getfield(L, -1, "target");
   relation->target = orr_class_test(L, -1);
   lua_pop(L, 1);
@@ -334,11 +337,36 @@ static void read_relations(lua_State *L, orr_class *class) {
   lua_pop(L, 1);
 }
 
+/* Further names of columns, by which the key of a joined class is called too: { name = number }. */
+static uint32_t count_aliases(lua_State *L) {
+  uint32_t count = 0;
+  lua_getfield(L, 2, "aliases");
+  if (lua_istable(L, -1))
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+      count++;
+  lua_pop(L, 1);
+  return count;
+}
+
+/* Adds them to the names table on top. */
+static void place_aliases(lua_State *L, orr_class *class) {
+  int names = lua_gettop(L);
+  lua_getfield(L, 2, "aliases");
+  if (lua_istable(L, -1))
+    for (lua_pushnil(L); lua_next(L, -2); lua_settop(L, names + 2)) {
+      place_name(class, lua_tostring(L, -2), (int)lua_tointeger(L, -1) - 1);
+      lua_pushvalue(L, -2);
+      lua_insert(L, -2);
+      lua_rawset(L, names);
+    }
+  lua_settop(L, names);
+}
+
 /* The names table, given as an array, also gets [name] = number. */
 static void read_names(lua_State *L, orr_class *class) {
   int count = class->column_count + class->relation_count;
-  uint32_t room = 8;
-  while (room < (uint32_t)count * 2)
+  uint32_t room = 8, wanted = (uint32_t)count + count_aliases(L);
+  while (room < wanted * 2)
     room *= 2;
   class->names = need(L, class, room, sizeof *class->names);
   class->name_room = room;
@@ -349,6 +377,7 @@ static void read_names(lua_State *L, orr_class *class) {
     lua_pushinteger(L, i + 1);
     lua_rawset(L, -3);
   }
+  place_aliases(L, class);
   lua_pop(L, 1);
 }
 
@@ -356,10 +385,10 @@ static void keep_fields(lua_State *L) {
   static const struct {
     const char *name;
     int field;
-  } fields[] = {{"meta", ORR_CLASS_META},       {"names", ORR_CLASS_NAMES},
-                {"types", ORR_CLASS_TYPES},     {"defaults", ORR_CLASS_DEFAULTS},
-                {"targets", ORR_CLASS_TARGETS}, {"members", ORR_CLASS_MEMBERS},
-                {"name", ORR_CLASS_NAME},       {"init", ORR_CLASS_INIT}};
+  } fields[] = {
+      {"meta", ORR_CLASS_META},         {"names", ORR_CLASS_NAMES},     {"types", ORR_CLASS_TYPES},
+      {"defaults", ORR_CLASS_DEFAULTS}, {"targets", ORR_CLASS_TARGETS}, {"members", ORR_CLASS_MEMBERS},
+      {"name", ORR_CLASS_NAME},         {"init", ORR_CLASS_INIT},       {"identity", ORR_CLASS_IDENTITY}};
   orr_getuservalue(L, 1);
   for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
     lua_getfield(L, 2, fields[i].name);
@@ -391,8 +420,31 @@ static void complete_meta(lua_State *L) {
   lua_pop(L, 1);
 }
 
-/* core.configure(class, spec), once. spec: name, names (columns, then relations), columns, keys, relations,
-   types, defaults, targets, members, meta, init, base (the class whose identity keys it shares). */
+/* Keeps the class in field `name` of the spec alive with the class at 1. */
+static orr_class *kin(lua_State *L, const char *name) {
+  lua_getfield(L, 2, name);
+  orr_class *found = orr_class_test(L, -1);
+  if (found) {
+    lua_getfield(L, 2, "targets");
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return found;
+}
+
+static void read_hierarchy(lua_State *L, orr_class *class) {
+  class->parent = kin(L, "parent");
+  class->above = kin(L, "above");
+  class->level = class->above ? class->above->level + 1 : 0;
+  class->discriminator = integer(L, "discriminator", 0) - 1;
+  class->rows_cascade = flag(L, "rows_cascade");
+}
+
+/* core.configure(class, spec), once. spec: name, names (columns, then relations), aliases, columns, keys,
+   relations, types, defaults, targets, members, meta, init, parent, above, discriminator, identity. A parent
+   is configured before. */
 static int configure(lua_State *L) {
   orr_class *class = orr_class_test(L, 1);
   luaL_argcheck(L, class && !class->world, 1, "unconfigured class expected");
@@ -408,9 +460,8 @@ static int configure(lua_State *L) {
   class->version = integer(L, "version", 0) - 1;
   class->version_hook = flag(L, "version_hook");
   orr_world *world = orr_world_get(L);
-  lua_getfield(L, 2, "base");
-  orr_class *base = orr_class_test(L, -1);
-  class->id = base ? base->id : ++world->last_class;
+  read_hierarchy(L, class);
+  class->id = class->parent ? class->parent->id : ++world->last_class;
   lua_getfield(L, 2, "group");
   class->group = (uint32_t)lua_tointeger(L, -1);
   class->world = world;

@@ -486,10 +486,11 @@ static void switch_rows(lua_State *L, orr_flush *f) {
   lua_pop(L, 2);
 }
 
-/* Order of updates: by class, then by primary key. */
+/* Order of updates: by table, then by primary key. */
 typedef struct update_key {
   uint32_t object, group, sequence;
   int64_t number;
+  orr_class *row;
 } update_key;
 
 static int by_key(const void *left, const void *right) {
@@ -503,7 +504,7 @@ static int by_key(const void *left, const void *right) {
 
 static void add_update_records(lua_State *L, orr_flush *f) {
   size_t count = 0;
-  update_key *keys = lua_newuserdata(L, (f->count + 1) * sizeof *keys);
+  update_key *keys = lua_newuserdata(L, (f->count * (size_t)f->rows + 1) * sizeof *keys);
   for (uint32_t n = 1; n <= f->count; n++) {
     orr_unit_kind kind = f->entries[n - 1].kind;
     if (kind != ORR_UNIT_UPDATE && !(kind == ORR_UNIT_INSERT && orr_flush_switched(f, n)))
@@ -511,26 +512,36 @@ static void add_update_records(lua_State *L, orr_flush *f) {
     orr_instance *object = orr_flush_object(L, f, n);
     orr_value values[ORR_MAX_KEY];
     bool keyed = object->class->key_count > 0 && orr_instance_key(L, object, lua_gettop(L), true, values);
-    update_key key = {n, object->class->group, n, keyed && values[0].tag == ORR_INT ? values[0].as.i : 0};
-    keys[count++] = key;
+    int64_t number = keyed && values[0].tag == ORR_INT ? values[0].as.i : 0;
+    for (orr_class *row = object->class; row; row = row->above) {
+      update_key key = {n, row->group, n, number, row};
+      keys[count++] = key;
+    }
     lua_pop(L, 1);
   }
   qsort(keys, count, sizeof *keys, by_key);
   for (size_t i = 0; i < count; i++) {
-    orr_instance *object = orr_flush_object(L, f, keys[i].object);
-    add_record(L, f, ORR_UNIT_UPDATE, object->class, keys[i].object);
+    add_record(L, f, ORR_UNIT_UPDATE, keys[i].row, keys[i].object);
     f->record_count++;
-    lua_pop(L, 1);
   }
   lua_pop(L, 1);
+}
+
+/* The rows of an object from the topmost table on. */
+static void add_rows(lua_State *L, orr_flush *f, orr_unit_kind kind, orr_class *class, uint32_t n) {
+  if (class->above)
+    add_rows(L, f, kind, class->above, n);
+  if (kind == ORR_UNIT_DELETE && class->rows_cascade)
+    return;
+  add_record(L, f, kind, class, n);
+  f->record_count++;
 }
 
 static void add_records(lua_State *L, orr_flush *f, orr_unit_kind kind) {
   for (uint32_t n = 1; n <= f->count; n++)
     if (f->entries[n - 1].kind == kind && !orr_flush_switched(f, n)) {
       orr_instance *object = orr_flush_object(L, f, n);
-      add_record(L, f, kind, object->class, n);
-      f->record_count++;
+      add_rows(L, f, kind, object->class, n);
       lua_pop(L, 1);
     }
 }
@@ -550,13 +561,42 @@ static void plan_link(lua_State *L, orr_flush *f, uint32_t before, uint32_t afte
     orr_raise(L, &error);
 }
 
+/* Where in the table of actions the row of object n stands that is in the table `group`. */
+static size_t row_place(lua_State *L, orr_flush *f, uint32_t n, uint32_t group) {
+  if (f->rows == 1)
+    return n;
+  const orr_class *class = orr_flush_object(L, f, n)->class;
+  while (class->above && class->group != group)
+    class = class->above;
+  lua_pop(L, 1);
+  return (size_t)n * (size_t)f->rows + (size_t) class->level;
+}
+
+/* `before` refers to `after` or is referred to by it, along a relation: `from_far` where the key that is
+   referred to is on the relation's far side. */
+static void plan_reference(lua_State *L, orr_flush *f, const uint32_t *actions, uint32_t before,
+                           uint32_t after, const orr_relationship *relation, bool from_far) {
+  uint32_t key = from_far ? relation->far_group : relation->near_group;
+  uint32_t foreign = from_far ? relation->near_group : relation->far_group;
+  uint32_t first = actions[row_place(L, f, before, key)], then = actions[row_place(L, f, after, foreign)];
+  if (first != UINT32_MAX && then != UINT32_MAX)
+    plan_link(L, f, first, then);
+}
+
+static bool is_cyclic(const orr_class *class) {
+  while (class && !class->world->cyclic[class->group])
+    class = class->above;
+  return class != NULL;
+}
+
 /* Deleted objects of a cyclic group order by the foreign keys they have: through what their relations hold.
  */
 static void plan_delete_links(lua_State *L, orr_flush *f, uint32_t n, const uint32_t *actions) {
   int top = lua_gettop(L);
   orr_instance *object = orr_flush_object(L, f, n);
   const orr_class *class = object->class;
-  for (int r = 0; class->world->cyclic[class->group] && r < class->relation_count; r++) {
+  bool cyclic = is_cyclic(class);
+  for (int r = 0; cyclic && r < class->relation_count; r++) {
     orr_flush_past h;
     const orr_relationship *relation = &class->relations[r];
     if (relation->direction != ORR_MANY_TO_MANY && orr_flush_history(L, object, top + 1, r, &h))
@@ -569,25 +609,51 @@ static void plan_delete_links(lua_State *L, orr_flush *f, uint32_t n, const uint
         uint32_t m = other->action;
         lua_pop(L, 1);
         if (m && f->entries[m - 1].kind == ORR_UNIT_DELETE && !orr_flush_switched(f, m))
-          plan_link(L, f, actions[relation->direction == ORR_MANY_TO_ONE ? m : n],
-                    actions[relation->direction == ORR_MANY_TO_ONE ? n : m]);
+          plan_reference(L, f, actions, relation->direction == ORR_MANY_TO_ONE ? m : n,
+                         relation->direction == ORR_MANY_TO_ONE ? n : m, relation,
+                         relation->direction == ORR_MANY_TO_ONE);
       }
     lua_settop(L, top + 1);
   }
   lua_settop(L, top);
 }
 
+/* The action of each object's rows: of object n at n * f->rows, the topmost first. */
+static uint32_t *plan_actions(lua_State *L, orr_flush *f) {
+  size_t rows = (size_t)f->rows, size = ((f->count + 1) * rows + 1) * sizeof(uint32_t);
+  uint32_t *actions = lua_newuserdata(L, size);
+  memset(actions, 0xFF, size);
+  for (size_t i = 0; i < f->record_count; i++) {
+    const orr_flush_record *r = &f->records[i];
+    plan_action(L, f, r);
+    if (!r->relation)
+      actions[r->object * rows + (size_t)r->class->level] = (uint32_t)i;
+  }
+  return actions;
+}
+
+/* In a circle of tables the order of an object's own rows is not that of the tables. */
+static void plan_rows(lua_State *L, orr_flush *f, const uint32_t *actions) {
+  for (size_t i = 0; i < f->record_count; i++) {
+    const orr_flush_record *r = &f->records[i];
+    if (!r->relation && r->class->above && r->class->world->cyclic[r->class->group])
+      plan_link(L, f, actions[r->object * (size_t)f->rows + (size_t)r->class->level - 1], (uint32_t)i);
+  }
+}
+
 static void plan(lua_State *L, orr_flush *f) {
   orr_error error;
   const orr_world *world = f->session->world;
-  uint32_t *actions = lua_newuserdata(L, (f->count + 1) * sizeof *actions);
-  for (size_t i = 0; i < f->record_count; i++) {
-    plan_action(L, f, &f->records[i]);
-    if (!f->records[i].relation)
-      actions[f->records[i].object] = (uint32_t)i;
+  const uint32_t *actions = plan_actions(L, f);
+  if (f->rows > 1)
+    plan_rows(L, f, actions);
+  for (size_t i = 0; i < f->sync_count; i++) {
+    const orr_flush_sync *sync = &f->syncs[i];
+    if (f->rows == 1)
+      plan_link(L, f, actions[sync->from], actions[sync->to]);
+    else
+      plan_reference(L, f, actions, sync->from, sync->to, sync->relation, sync->from_far);
   }
-  for (size_t i = 0; i < f->sync_count; i++)
-    plan_link(L, f, actions[f->syncs[i].from], actions[f->syncs[i].to]);
   for (uint32_t n = 1; n <= f->count; n++)
     if (f->entries[n - 1].kind == ORR_UNIT_DELETE && !orr_flush_switched(f, n))
       plan_delete_links(L, f, n, actions);

@@ -9,10 +9,12 @@
 
 enum { ORR_BATCH_ROWS = 32 }; /* rows in one statement: more gain nothing */
 
-/* One object, or one link row, that takes part. Numbers of objects count from 1 (see orr_instance.action). */
+/* One row of an object, or one link row, that takes part. Numbers of objects count from 1 (see
+   orr_instance.action). */
 typedef struct orr_flush_record {
   orr_unit_kind kind;
-  orr_class *class;
+  orr_class *class;                 /* whose own table the row is in: the object's, or one above it */
+  bool writes;                      /* an update that has something to write */
   uint32_t object, other;           /* link rows: both ends */
   const orr_relationship *relation; /* link rows only */
   int relation_number;
@@ -36,7 +38,7 @@ typedef struct orr_flush_undo {
 
 typedef struct orr_flush_entry {
   orr_unit_kind kind;
-  bool writes;         /* an update that has something to write */
+  bool writes;         /* an update that has something to write in one of its rows */
   bool written;        /* an insert that has its key */
   bool switched;       /* a new object that takes over the row of a deleted one, and that deleted one */
   bool counted;        /* an update that has its new version */
@@ -49,6 +51,7 @@ typedef struct orr_flush {
   orr_unit unit;
   orr_flush_entry *entries; /* of object number i at i - 1 */
   size_t count, entry_room;
+  int rows; /* the most that an object has */
   orr_flush_record *records;
   size_t record_count, record_room;
   orr_flush_sync *syncs;

@@ -51,6 +51,8 @@ uint32_t orr_flush_enter(lua_State *L, orr_flush *f, int index, orr_unit_kind ki
   lua_rawseti(L, f->objects, (int)f->count + 1);
   orr_flush_entry fresh = {kind, false, false, false, false, 0};
   f->entries[f->count++] = fresh;
+  if (object->class->level >= f->rows)
+    f->rows = object->class->level + 1;
   object->action = (uint32_t)f->count;
   return object->action;
 }
@@ -404,7 +406,7 @@ static int planned(lua_State *L) {
   lua_newtable(L);
   for (size_t i = 0, n = 0; i < f->record_count; i++) {
     const orr_flush_record *r = &f->records[f->unit.order[i]];
-    if (r->relation)
+    if (r->relation || r->class->above)
       continue;
     orr_flush_object(L, f, r->object);
     lua_rawseti(L, -2, (int)++n);

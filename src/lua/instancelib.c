@@ -721,6 +721,18 @@ static void give_relations(lua_State *L, orr_class *class, orr_instance *object)
     }
 }
 
+/* The new object at 3 says in its row which class it belongs to. */
+static void give_identity(lua_State *L, const orr_class *class, orr_instance *object) {
+  orr_value value;
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_class_field(L, 1, ORR_CLASS_IDENTITY);
+  if (!lua_isnil(L, -1)) {
+    take(L, class, class->discriminator, lua_gettop(L), &value, scratch);
+    orr_instance_put(L, object, 3, class->discriminator, &value);
+  }
+  lua_pop(L, 1);
+}
+
 /* core.new(class [, fields]) -> object, transient. Values are checked as in assignments. */
 static int new_object(lua_State *L) {
   lua_settop(L, 2);
@@ -735,6 +747,8 @@ static int new_object(lua_State *L) {
   orr_class_field(L, 1, ORR_CLASS_META);
   orr_instance *object = orr_instance_new(L, class, size, 3);
   lua_replace(L, 3);
+  if (class->discriminator >= 0)
+    give_identity(L, class, object);
   if (has_fields) {
     for (lua_pushnil(L); lua_next(L, 2); lua_settop(L, 4))
       give(L, class, object);

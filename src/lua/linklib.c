@@ -79,7 +79,7 @@ static bool from_map(lua_State *L, const orr_end *end) {
     lua_pushboolean(L, 0);
   } else {
     orr_instance *found = find_by_key(L, session, about(end)->target, values);
-    if (!found || found->epoch != session->epoch) {
+    if (!found || found->epoch != session->epoch || !orr_class_is(found->class, about(end)->target)) {
       lua_pop(L, 1);
       return false;
     }
@@ -336,7 +336,7 @@ static void cascade(lua_State *L, const orr_end *near, int item) {
 void orr_relationship_accept(lua_State *L, orr_instance *owner, int relation, int item) {
   const orr_relationship *expected = &owner->class->relations[relation];
   orr_instance *object = orr_instance_test(L, item);
-  if (object && object->class == expected->target)
+  if (object && orr_class_is(object->class, expected->target))
     return;
   item = orr_absindex(L, item);
   orr_push_hook(L, "accept");

@@ -5,6 +5,13 @@
 #include "connlib.h"
 #include "mapped.h"
 
+/* One class that the rows of an item may belong to. */
+typedef struct orr_variant {
+  orr_class *class;
+  int *map;           /* as of the item; -1 for columns of other classes */
+  orr_value identity; /* what the discriminator column holds; text is anchored by the plan */
+} orr_variant;
+
 /* What one position of a result row becomes. */
 typedef struct orr_item {
   orr_class *class; /* an object of this class, or NULL: the value of one column */
@@ -17,6 +24,10 @@ typedef struct orr_item {
   int left_count;
   int *refused; /* and those among them that must not be loaded later */
   int refused_count;
+  int discriminator;  /* result column that tells the class of a row; -1: all rows are of the item's class */
+  orr_variant *kinds; /* the item's class and those that inherit from it */
+  int kind_count;
+  int last_kind; /* of the row before */
   orr_type type; /* of a single value */
   bool converts; /* a single value that a Lua result function finishes (see loading.lua) */
 } orr_item;
@@ -24,8 +35,9 @@ typedef struct orr_item {
 typedef struct orr_plan {
   orr_alloc alloc;
   orr_item *items;
-  int *numbers; /* every map and keys array */
-  size_t item_count, number_count;
+  orr_variant *kinds; /* of all items */
+  int *numbers;       /* every map and keys array */
+  size_t item_count, number_count, kind_count;
   int columns; /* of the statement */
 } orr_plan;
 
@@ -33,9 +45,11 @@ static void close_plan(void *block) {
   orr_plan *plan = block;
   orr_alloc_free(&plan->alloc, plan->items, plan->item_count, sizeof *plan->items);
   orr_alloc_free(&plan->alloc, plan->numbers, plan->number_count, sizeof *plan->numbers);
+  orr_alloc_free(&plan->alloc, plan->kinds, plan->kind_count, sizeof *plan->kinds);
   plan->items = NULL;
   plan->numbers = NULL;
-  plan->item_count = plan->number_count = 0;
+  plan->kinds = NULL;
+  plan->item_count = plan->number_count = plan->kind_count = 0;
 }
 
 static const orr_box_kind plan_kind = {"load plan", close_plan};
@@ -61,13 +75,51 @@ static int *read_numbers(lua_State *L, const char *field, int *at, int *count) {
   return at;
 }
 
-static int *read_item(lua_State *L, orr_item *item, int *numbers) {
+static orr_class *class_field(lua_State *L) {
   lua_getfield(L, -1, "class");
-  item->class = orr_class_test(L, -1);
+  orr_class *class = orr_class_test(L, -1);
   lua_pop(L, 1);
-  lua_getfield(L, -1, "first");
-  item->first = (int)lua_tointeger(L, -1) - 1;
+  return class;
+}
+
+static int number_field(lua_State *L, const char *name) {
+  lua_getfield(L, -1, name);
+  int number = (int)lua_tointeger(L, -1) - 1;
   lua_pop(L, 1);
+  return number;
+}
+
+static void read_identity(lua_State *L, orr_variant *kind) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_error error;
+  lua_getfield(L, -1, "identity");
+  if (lua_isnil(L, -1) || orr_type_take(L, -1, &any, &kind->identity, scratch, &error) != 0)
+    kind->identity.tag = ORR_NULL;
+  lua_pop(L, 1);
+}
+
+/* The classes that the rows of the item on top may belong to, into `kinds`. */
+static int *read_kinds(lua_State *L, orr_item *item, orr_variant *kinds, int *numbers) {
+  item->discriminator = number_field(L, "discriminator");
+  item->kinds = kinds;
+  item->kind_count = (int)length_of(L, "kinds");
+  lua_getfield(L, -1, "kinds");
+  for (int i = 0, count; i < item->kind_count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    kinds[i].class = class_field(L);
+    kinds[i].map = read_numbers(L, "map", numbers, &count);
+    numbers += count;
+    read_identity(L, &kinds[i]);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return numbers;
+}
+
+static int *read_item(lua_State *L, orr_item *item, orr_variant *kinds, int *numbers) {
+  item->class = class_field(L);
+  item->first = number_field(L, "first");
   if (!item->class) {
     lua_getfield(L, -1, "handle");
     if (!lua_isnil(L, -1))
@@ -79,39 +131,52 @@ static int *read_item(lua_State *L, orr_item *item, int *numbers) {
   item->keys = read_numbers(L, "keys", numbers + item->count, &item->key_count);
   item->left = read_numbers(L, "left", item->keys + item->key_count, &item->left_count);
   item->refused = read_numbers(L, "refused", item->left + item->left_count, &item->refused_count);
-  return item->refused + item->refused_count;
+  return read_kinds(L, item, kinds, item->refused + item->refused_count);
 }
 
-static size_t count_numbers(lua_State *L, int items, size_t count) {
-  size_t numbers = 0;
+/* Adds what the items, or kinds, of the table on top need. */
+static void count_room(lua_State *L, size_t *numbers, size_t *kinds) {
+  size_t count = lua_istable(L, -1) ? orr_rawlen(L, -1) : 0;
   for (size_t i = 1; i <= count; i++) {
-    lua_rawgeti(L, items, (int)i);
-    numbers += length_of(L, "map") + length_of(L, "keys") + length_of(L, "left") + length_of(L, "refused");
-    lua_pop(L, 1);
+    lua_rawgeti(L, -1, (int)i);
+    *numbers += length_of(L, "map") + length_of(L, "keys") + length_of(L, "left") + length_of(L, "refused");
+    *kinds += length_of(L, "kinds");
+    lua_getfield(L, -1, "kinds");
+    count_room(L, numbers, kinds);
+    lua_pop(L, 2);
   }
-  return numbers;
 }
 
 /* core.plan(items, columns) -> plan. items: { class=, first=, map={attribute number of each column},
    keys={result column of each key part}, left={attribute numbers left out}, refused={those of them that must
-   not be loaded later} } for an object, { first=, handle= } for a value. Keeps no reference: whoever keeps
-   the plan keeps the classes. */
+   not be loaded later} } for an object, { first=, handle= } for a value. An item whose rows may belong to
+   subclasses has discriminator= (result column) and kinds= { { class=, map= (0: not of this class),
+   identity= (database value) }, ... }. Whoever keeps the plan keeps the classes. */
 static int new_plan(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
-  size_t count = orr_rawlen(L, 1), number_count = count_numbers(L, 1, count);
+  int columns = (int)luaL_checkinteger(L, 2);
+  size_t count = orr_rawlen(L, 1), number_count = 0, kind_count = 0;
+  lua_settop(L, 1);
+  count_room(L, &number_count, &kind_count);
   orr_plan *plan = orr_box_new(L, &plan_kind, sizeof *plan);
+  lua_pushvalue(L, 1);
+  orr_setuservalue(L, 2); /* identities that are text */
   plan->alloc = orr_allocator(L);
-  plan->columns = (int)luaL_checkinteger(L, 2);
+  plan->columns = columns;
   plan->items = orr_alloc_array(&plan->alloc, count, sizeof *plan->items);
   plan->item_count = plan->items ? count : 0;
   plan->numbers = orr_alloc_array(&plan->alloc, number_count, sizeof *plan->numbers);
   plan->number_count = plan->numbers ? number_count : 0;
-  if (!plan->items || (number_count && !plan->numbers))
+  plan->kinds = kind_count ? orr_alloc_array(&plan->alloc, kind_count, sizeof *plan->kinds) : NULL;
+  plan->kind_count = plan->kinds ? kind_count : 0;
+  if (!plan->items || (number_count && !plan->numbers) || (kind_count && !plan->kinds))
     return luaL_error(L, "not enough memory");
   int *numbers = plan->numbers;
+  orr_variant *kinds = plan->kinds;
   for (size_t i = 0; i < count; i++) {
     lua_rawgeti(L, 1, (int)i + 1);
-    numbers = read_item(L, &plan->items[i], numbers);
+    numbers = read_item(L, &plan->items[i], kinds, numbers);
+    kinds += plan->items[i].kind_count;
     lua_pop(L, 1);
   }
   return 1;
@@ -122,8 +187,10 @@ static int new_plan(lua_State *L) {
 typedef struct load {
   orr_session *session;
   orr_value *row;
-  int objects;   /* index of the weak table of objects */
-  int metas;     /* index of the first item's instance metatable */
+  int objects; /* index of the weak table of objects */
+  int metas;   /* index of the first item's instance metatable */
+  int kinds;   /* the same of the plan's first kind */
+  const orr_plan *plan;
   bool populate; /* overwrite what is loaded already, once for each object: */
   int populated; /* index of the set of those that were */
   char *key;     /* room for the bytes of a key */
@@ -184,6 +251,57 @@ static orr_instance *make_object(lua_State *L, load *to, const orr_item *item, i
   return object;
 }
 
+/* ---- rows of several classes ---- */
+
+static void raise_kind(lua_State *L, const char *hook, const orr_item *item, const orr_class *other,
+                       const orr_value *value) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  orr_push_hook(L, hook);
+  orr_class_push(L, item->class);
+  if (other)
+    orr_class_push(L, other);
+  else
+    lua_pushnil(L);
+  orr_type_push(L, &any, value);
+  lua_call(L, 3, 0);
+}
+
+/* The class of a row, by its discriminator. Without one it is the class that was asked for. */
+static const orr_variant *kind_of_row(lua_State *L, const load *to, orr_item *item) {
+  const orr_value *value = &to->row[item->discriminator];
+  if (value->tag == ORR_NULL)
+    return &item->kinds[0];
+  if (orr_value_same(&item->kinds[item->last_kind].identity, value))
+    return &item->kinds[item->last_kind];
+  for (int i = 0; i < item->kind_count; i++)
+    if (orr_value_same(&item->kinds[i].identity, value)) {
+      item->last_kind = i;
+      return &item->kinds[i];
+    }
+  raise_kind(L, "unknown_identity", item, NULL, value);
+  return NULL;
+}
+
+static const orr_variant *kind_of_class(const orr_item *item, const orr_class *class) {
+  for (int i = 0; i < item->kind_count; i++)
+    if (item->kinds[i].class == class)
+      return &item->kinds[i];
+  return &item->kinds[0];
+}
+
+static orr_instance *make_kind(lua_State *L, load *to, orr_item *item) {
+  const orr_variant *kind = kind_of_row(L, to, item);
+  int meta = to->kinds + (int)(kind - to->plan->kinds);
+  orr_instance *object = orr_instance_new(L, kind->class, text_size(to, item), meta);
+  for (int i = 0; i < item->count; i++)
+    if (kind->map[i] >= 0)
+      orr_instance_store(object, kind->map[i], &to->row[item->first + i]);
+  if (item->left_count)
+    mark_left_out(object, item);
+  object->epoch = to->session->epoch;
+  return object;
+}
+
 /* Whether the object on top is to be overwritten; once. */
 static bool must_populate(lua_State *L, const load *to) {
   if (!to->populate)
@@ -203,6 +321,12 @@ static bool must_populate(lua_State *L, const load *to) {
 /* An object that is there keeps what it has; what it lacks (everything, when expired) is filled in. */
 static void fill_object(lua_State *L, load *to, const orr_item *item, orr_instance *object) {
   int index = lua_gettop(L);
+  const int *map = item->map;
+  if (object->class != item->class) {
+    if (!orr_class_is(object->class, item->class))
+      raise_kind(L, "other_class", item, object->class, &to->row[item->keys[0]]);
+    map = item->kind_count ? kind_of_class(item, object->class)->map : map;
+  }
   orr_instance_freshen(L, object, index, to->session);
   if (must_populate(L, to)) {
     orr_instance_forget(L, object, index, to->session->epoch);
@@ -210,13 +334,13 @@ static void fill_object(lua_State *L, load *to, const orr_item *item, orr_instan
   }
   unsigned char *tags = orr_tags(object);
   for (int i = 0; i < item->count; i++) {
-    int column = item->map[i];
-    if ((tags[column] & (ORR_UNLOADED | ORR_CHANGED)) == ORR_UNLOADED)
+    int column = map[i];
+    if (column >= 0 && (tags[column] & (ORR_UNLOADED | ORR_CHANGED)) == ORR_UNLOADED)
       orr_instance_put(L, object, index, column, &to->row[item->first + i]);
   }
 }
 
-static void push_object(lua_State *L, load *to, const orr_item *item, int meta) {
+static void push_object(lua_State *L, load *to, orr_item *item, int meta) {
   orr_key key;
   if (!row_key(L, to, item, &key)) {
     lua_pushnil(L);
@@ -232,7 +356,7 @@ static void push_object(lua_State *L, load *to, const orr_item *item, int meta) 
   }
   lua_pop(L, 1);
   uint32_t stamp = map->stamp;
-  object = make_object(L, to, item, meta);
+  object = item->kind_count ? make_kind(L, to, item) : make_object(L, to, item, meta);
   if (map->stamp != stamp) { /* a collector's finalizer has used the session meanwhile */
     lua_pop(L, 1);
     push_object(L, to, item, meta);
@@ -241,7 +365,7 @@ static void push_object(lua_State *L, load *to, const orr_item *item, int meta) 
   orr_session_seat(L, to->session, object, lua_gettop(L), slot, to->objects);
 }
 
-static void push_item(lua_State *L, load *to, const orr_item *item, int meta) {
+static void push_item(lua_State *L, load *to, orr_item *item, int meta) {
   if (item->class)
     push_object(L, to, item, meta);
   else
@@ -357,25 +481,31 @@ static orr_collection *collection_of_row(lua_State *L, const orr_gather *gather,
 
 /* ---- the loop ---- */
 
-/* Pushes the metatable of each item's instances (nil for values) and returns the index of the first. */
-static int push_metas(lua_State *L, const orr_plan *plan) {
-  int first = lua_gettop(L) + 1;
-  luaL_checkstack(L, (int)plan->item_count + 20, "columns");
-  for (size_t i = 0; i < plan->item_count; i++) {
-    if (!plan->items[i].class) {
-      lua_pushnil(L);
-      continue;
-    }
-    orr_class_push(L, plan->items[i].class);
-    orr_class_field(L, -1, ORR_CLASS_META);
-    lua_remove(L, -2);
+static void push_meta(lua_State *L, const orr_class *class) {
+  if (!class) {
+    lua_pushnil(L);
+    return;
   }
-  return first;
+  orr_class_push(L, class);
+  orr_class_field(L, -1, ORR_CLASS_META);
+  lua_remove(L, -2);
+}
+
+/* Pushes the metatable of each item's instances (nil for values), then of each kind's. */
+static void push_metas(lua_State *L, load *to, const orr_plan *plan) {
+  luaL_checkstack(L, (int)(plan->item_count + plan->kind_count) + 20, "columns");
+  to->plan = plan;
+  to->metas = lua_gettop(L) + 1;
+  for (size_t i = 0; i < plan->item_count; i++)
+    push_meta(L, plan->items[i].class);
+  to->kinds = lua_gettop(L) + 1;
+  for (size_t i = 0; i < plan->kind_count; i++)
+    push_meta(L, plan->kinds[i].class);
 }
 
 /* What every load needs, on the stack: the session is at 1. */
 static load begin_load(lua_State *L, const orr_plan *plan, bool populate) {
-  load to = {lua_touserdata(L, 1), NULL, 0, 0, populate, 0, NULL, 0, 0};
+  load to = {lua_touserdata(L, 1), NULL, 0, 0, 0, NULL, populate, 0, NULL, 0, 0};
   to.row = lua_newuserdata(L, (size_t)plan->columns * sizeof *to.row);
   lua_pushnil(L);
   to.key_box = lua_gettop(L);
@@ -384,7 +514,7 @@ static load begin_load(lua_State *L, const orr_plan *plan, bool populate) {
   to.objects = lua_gettop(L);
   lua_newtable(L);
   to.populated = lua_gettop(L);
-  to.metas = push_metas(L, plan);
+  push_metas(L, &to, plan);
   return to;
 }
 

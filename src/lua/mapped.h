@@ -53,7 +53,8 @@ enum {
   ORR_COLUMN_EVENTS = 256,     /* somebody listens to changes: see orr_attribute_event() */
   ORR_COLUMN_COMPUTED = 512,   /* the database computes it anew with every update */
   ORR_COLUMN_READ_ONLY = 1024, /* an SQL expression: loaded, never written */
-  ORR_COLUMN_DEFERRED = 2048   /* left out of queries that do not ask for it */
+  ORR_COLUMN_DEFERRED = 2048,  /* left out of queries that do not ask for it */
+  ORR_COLUMN_ABOVE = 4096      /* stands in the table of a class above: see orr_class */
 };
 
 typedef struct orr_attribute {
@@ -91,6 +92,7 @@ typedef struct orr_relationship {
   int pair_count;
   int target_count; /* many-to-many: as many more pairs behind them, the target's columns to the link row's */
   uint32_t group;   /* many-to-many: of the link table, see orr_world */
+  uint32_t near_group, far_group; /* of the tables that the two columns of each pair stand in */
 } orr_relationship;
 
 typedef struct orr_name {
@@ -98,10 +100,18 @@ typedef struct orr_name {
   int attribute;    /* column i: i; relation r: column_count + r (both from 0) */
 } orr_name;
 
+/* A class that inherits begins with the columns and the relations of its parent, so that their numbers mean
+   the same for the objects of both. An object has one row in the class's own table, and, where its hierarchy
+   spreads over several (joined inheritance), one in the table of each class above, found by the same key. */
 struct orr_class {
   orr_world *world; /* NULL until configured */
   orr_alloc alloc;
-  uint32_t id; /* of the identity keys: a subclass shares its base's */
+  uint32_t id;       /* of the identity keys: a subclass shares its base's */
+  orr_class *parent; /* anchored by the class's "targets" */
+  orr_class *above;  /* the class whose own table holds the row before this one's; NULL: there is one row */
+  int level;         /* how many classes are above */
+  bool rows_cascade; /* the database deletes this row with the one above */
+  int discriminator; /* the column that says which class a row belongs to, -1 where there is none */
   int column_count, relation_count, key_count;
   orr_attribute *columns;
   orr_relationship *relations;
@@ -124,7 +134,8 @@ struct orr_class {
 #define ORR_CLASS_TARGETS 5
 #define ORR_CLASS_MEMBERS 6 /* methods and other members by name */
 #define ORR_CLASS_NAME 7
-#define ORR_CLASS_INIT 8 /* the script's __init__, if any */
+#define ORR_CLASS_INIT 8     /* the script's __init__, if any */
+#define ORR_CLASS_IDENTITY 9 /* what its rows have in the discriminator column */
 
 /* The class at `index`, or NULL. */
 orr_class *orr_class_test(lua_State *L, int index);
@@ -135,6 +146,17 @@ void orr_class_field(lua_State *L, int index, int field);
 /* Attribute number (from 0) of the name at `index`, or -1. `uv` is the index of the class's names table or 0.
  */
 int orr_class_attribute(const orr_class *class, lua_State *L, int index);
+/* Whether `class` is `other` or inherits from it. */
+static inline bool orr_class_is(const orr_class *class, const orr_class *other) {
+  while (class && class != other)
+    class = class->parent;
+  return class != NULL;
+}
+/* The column that counts changes where the class's own table has it, else -1. */
+static inline int orr_class_row_version(const orr_class *class) {
+  return class->version >= 0 && !(class->columns[class->version].flags & ORR_COLUMN_ABOVE) ? class->version
+                                                                                           : -1;
+}
 /* Pushes the class name. */
 void orr_class_pushname(lua_State *L, const orr_class *class);
 /* Pushes the class userdata itself. */

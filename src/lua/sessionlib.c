@@ -260,7 +260,7 @@ static int get(lua_State *L) {
       orr_getuservalue(L, 4);
       lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
       orr_instance *object = orr_session_find(L, session, &key, 6);
-      if (object && object->epoch == session->epoch && object->class == class &&
+      if (object && object->epoch == session->epoch && orr_class_is(object->class, class) &&
           !(object->flags & ORR_DELETING))
         return 1;
     }

@@ -32,7 +32,7 @@ void orr_flush_push_value(lua_State *L, const orr_value *value) {
     orr_type_push(L, &any, value);
 }
 
-static const orr_flush_record *record_at(const orr_flush *f, const orr_unit_batch *batch, uint32_t i) {
+static orr_flush_record *record_at(const orr_flush *f, const orr_unit_batch *batch, uint32_t i) {
   return &f->records[f->unit.order[batch->first + i]];
 }
 
@@ -68,9 +68,11 @@ static void bind_column(lua_State *L, binder *b, orr_instance *object, int index
   bind(L, b, &value);
 }
 
-static void bind_key(lua_State *L, binder *b, orr_instance *object, int index) {
+/* The key by which a row is found: what it was, unless the database has carried a changed one to it already.
+ */
+static void bind_key(lua_State *L, binder *b, orr_instance *object, int index, bool carried) {
   orr_value values[ORR_MAX_KEY];
-  if (!orr_instance_key(L, object, index, true, values))
+  if (!orr_instance_key(L, object, index, !carried, values))
     orr_attribute_error(L, object->class, object->class->keys[0], "FlushError",
                         "this object has no primary key to find its row by");
   for (int k = 0; k < object->class->key_count; k++)
@@ -205,11 +207,12 @@ static bool waits_for_key(lua_State *L, orr_flush *f, uint32_t n) {
 
 enum { LEFT_OUT = '0', WRITTEN = '1', RETURNED = '2', NO_COLUMN = '3' };
 
-static unsigned char insert_shape_of(lua_State *L, const orr_instance *object, int column) {
-  unsigned flags = object->class->columns[column].flags;
+static unsigned char insert_shape_of(lua_State *L, const orr_class *row, const orr_instance *object,
+                                     int column) {
+  unsigned flags = row->columns[column].flags;
   unsigned tag = orr_tags((orr_instance *)object)[column];
   bool given = !(tag & ORR_UNLOADED), null = (tag & ORR_TAG) == ORR_NULL;
-  if (flags & ORR_COLUMN_READ_ONLY)
+  if (flags & (ORR_COLUMN_READ_ONLY | ORR_COLUMN_ABOVE))
     return NO_COLUMN;
   if (flags & ORR_COLUMN_AUTOKEY)
     return given && !null ? WRITTEN : LEFT_OUT;
@@ -221,9 +224,11 @@ static unsigned char insert_shape_of(lua_State *L, const orr_instance *object, i
   return WRITTEN;
 }
 
-static void insert_shape(lua_State *L, const orr_instance *object, unsigned char *shape) {
-  for (int c = 0; c < object->class->column_count; c++)
-    shape[c] = insert_shape_of(L, object, c);
+/* What is written of an object into the table of `row`, its class or one above. */
+static void insert_shape(lua_State *L, const orr_class *row, const orr_instance *object,
+                         unsigned char *shape) {
+  for (int c = 0; c < row->column_count; c++)
+    shape[c] = insert_shape_of(L, row, object, c);
 }
 
 /* The column whose value the database makes on insert, or -1. */
@@ -248,12 +253,12 @@ static void store_made_keys(lua_State *L, orr_flush *f, const orr_unit_batch *ba
   }
 }
 
-static void store_returned(lua_State *L, binder *b, uint32_t n) {
+static void store_returned(lua_State *L, binder *b, const orr_flush_record *r) {
   int at = 0;
   orr_flush *f = b->f;
-  orr_instance *object = orr_flush_object(L, f, n);
+  orr_instance *object = orr_flush_object(L, f, r->object);
   b->statement->driver->row(b->statement->handle, f->values, b->statement->columns);
-  for (int c = 0; c < object->class->column_count; c++)
+  for (int c = 0; c < r->class->column_count; c++)
     if (f->shape[c] == RETURNED) {
       orr_flush_note(L, f, object, lua_gettop(L), c);
       orr_instance_put(L, object, lua_gettop(L), c, &f->values[at++]);
@@ -272,8 +277,9 @@ static void check_inserted(lua_State *L, orr_flush *f, const orr_class *class, u
 
 static void fill_insert(lua_State *L, binder *b) {
   for (uint32_t i = 0; i < b->count; i++) {
-    orr_instance *object = orr_flush_object(L, b->f, record_at(b->f, b->batch, b->first + i)->object);
-    for (int c = 0; c < object->class->column_count; c++)
+    const orr_flush_record *r = record_at(b->f, b->batch, b->first + i);
+    orr_instance *object = orr_flush_object(L, b->f, r->object);
+    for (int c = 0; c < r->class->column_count; c++)
       if (b->f->shape[c] == WRITTEN)
         bind_column(L, b, object, lua_gettop(L), c);
     lua_pop(L, 1);
@@ -290,7 +296,7 @@ static void insert_rows(lua_State *L, orr_flush *f, const orr_unit_batch *batch,
   announce(L, &b, "before");
   fill(L, &b);
   if (step(L, &b)) {
-    store_returned(L, &b, r->object);
+    store_returned(L, &b, r);
     while (step(L, &b))
       ;
   }
@@ -333,7 +339,7 @@ static void write_inserts(lua_State *L, orr_flush *f, const orr_unit_batch *batc
         break;
       orr_instance *object = orr_flush_object(L, f, other->object);
       apply_syncs(L, f, other->object, lua_gettop(L));
-      insert_shape(L, object, run ? next : shape);
+      insert_shape(L, r->class, object, run ? next : shape);
       lua_settop(L, top + 2);
       if (run && memcmp(shape, next, columns) != 0)
         break;
@@ -350,34 +356,53 @@ static void write_inserts(lua_State *L, orr_flush *f, const orr_unit_batch *batc
 /* ---- updates ---- */
 
 /* The row of a deleted object becomes that of a new one: every column is written. */
-static bool switched_shape(orr_instance *object, unsigned char *shape) {
+static bool switched_shape(const orr_class *row, orr_instance *object, unsigned char *shape) {
   bool writes = false;
-  for (int c = 0; c < object->class->column_count; c++) {
-    unsigned flags = object->class->columns[c].flags;
+  for (int c = 0; c < row->column_count; c++) {
+    unsigned flags = row->columns[c].flags;
     bool made = flags & ORR_COLUMN_SERVER_DEFAULT && orr_tags(object)[c] & ORR_UNLOADED;
-    shape[c] = flags & (ORR_COLUMN_KEY | ORR_COLUMN_READ_ONLY) || made ? LEFT_OUT : WRITTEN;
+    shape[c] =
+        flags & (ORR_COLUMN_KEY | ORR_COLUMN_READ_ONLY | ORR_COLUMN_ABOVE) || made ? LEFT_OUT : WRITTEN;
     writes = writes || shape[c] == WRITTEN;
   }
   return writes;
 }
 
-/* Columns whose value is another than the one in the database. */
-static bool update_shape(lua_State *L, orr_instance *object, int index, unsigned char *shape) {
+/* Whether the value of a changed column is another than the one in the database. */
+static bool differs(lua_State *L, orr_instance *object, int index, int column) {
+  orr_value now, before;
+  orr_instance_value(L, object, index, column, &now);
+  bool known = orr_instance_old(L, object, index, column, &before);
+  bool text = known && before.tag == ORR_TEXT && now.tag == ORR_BLOB;
+  if (text)
+    before.tag = ORR_BLOB;
+  return !known || !orr_value_same(&now, &before);
+}
+
+/* The database carries a changed key to the rows below the first. */
+static bool is_written_elsewhere(const orr_class *row, int column) {
+  return row->columns[column].flags & (row->above ? ORR_COLUMN_ABOVE | ORR_COLUMN_KEY : ORR_COLUMN_ABOVE);
+}
+
+/* The columns of the table of `row` whose value is another than the one in the database. */
+static bool update_shape(lua_State *L, const orr_class *row, orr_instance *object, int index,
+                         unsigned char *shape) {
   bool writes = false;
-  for (int c = 0; c < object->class->column_count; c++) {
-    shape[c] = LEFT_OUT;
-    if (!(orr_tags(object)[c] & ORR_CHANGED))
-      continue;
-    orr_value now, before;
-    orr_instance_value(L, object, index, c, &now);
-    bool known = orr_instance_old(L, object, index, c, &before);
-    bool text = known && before.tag == ORR_TEXT && now.tag == ORR_BLOB;
-    if (text)
-      before.tag = ORR_BLOB;
-    if (!known || !orr_value_same(&now, &before))
-      shape[c] = WRITTEN, writes = true;
+  for (int c = 0; c < row->column_count; c++) {
+    bool written =
+        orr_tags(object)[c] & ORR_CHANGED && !is_written_elsewhere(row, c) && differs(L, object, index, c);
+    shape[c] = written ? WRITTEN : LEFT_OUT;
+    writes = writes || written;
   }
   return writes;
+}
+
+/* Whether another row of the object has something to write: its version counts for all of them. */
+static bool changes_elsewhere(lua_State *L, const orr_class *row, orr_instance *object, int index) {
+  bool found = false;
+  for (int c = 0; row != object->class && c < object->class->column_count && !found; c++)
+    found = orr_tags(object)[c] & ORR_CHANGED && differs(L, object, index, c);
+  return found;
 }
 
 static void stale(lua_State *L, const char *kind, const orr_class *class, int64_t matched) {
@@ -389,19 +414,21 @@ static void stale(lua_State *L, const char *kind, const orr_class *class, int64_
   lua_call(L, 4, 0);
 }
 
-/* What is to be written of object `n`, which is at `index`; a versioned row that changes gets its next
- * version. */
-static bool plan_update(lua_State *L, orr_flush *f, uint32_t n, int index, unsigned char *shape) {
+/* What is to be written into the row of record `r` of the object at `index`; a versioned one that changes
+   gets its next version. */
+static bool plan_update(lua_State *L, orr_flush *f, const orr_flush_record *r, int index,
+                        unsigned char *shape) {
   orr_instance *object = lua_touserdata(L, index);
-  if (orr_flush_switched(f, n))
-    return switched_shape(object, shape);
-  bool writes = update_shape(L, object, index, shape);
-  int version = object->class->version;
+  if (orr_flush_switched(f, r->object))
+    return switched_shape(r->class, object, shape);
+  bool writes = update_shape(L, r->class, object, index, shape);
+  int version = orr_class_row_version(r->class);
   if (version < 0)
     return writes;
-  if (writes && !f->entries[n - 1].counted) {
+  writes = writes || changes_elsewhere(L, r->class, object, index);
+  if (writes && !f->entries[r->object - 1].counted) {
     orr_flush_count_version(L, f, index);
-    f->entries[n - 1].counted = true;
+    f->entries[r->object - 1].counted = true;
   }
   shape[version] = writes ? WRITTEN : LEFT_OUT;
   return writes;
@@ -418,19 +445,18 @@ static void bind_version(lua_State *L, binder *b, orr_instance *object, int inde
 }
 
 static void fill_update(lua_State *L, binder *b) {
-  orr_instance *object = orr_flush_object(L, b->f, record_at(b->f, b->batch, b->first)->object);
-  for (int c = 0; c < object->class->column_count; c++)
+  const orr_flush_record *r = record_at(b->f, b->batch, b->first);
+  orr_instance *object = orr_flush_object(L, b->f, r->object);
+  for (int c = 0; c < r->class->column_count; c++)
     if (b->f->shape[c] == WRITTEN)
       bind_column(L, b, object, lua_gettop(L), c);
-  bind_key(L, b, object, lua_gettop(L));
-  if (object->class->version >= 0)
+  bind_key(L, b, object, lua_gettop(L), r->class->above != NULL);
+  if (orr_class_row_version(r->class) >= 0)
     bind_version(L, b, object, lua_gettop(L));
   lua_pop(L, 1);
 }
 
-static bool has_update(const binder *b, uint32_t i) {
-  return b->f->entries[record_at(b->f, b->batch, i)->object - 1].writes;
-}
+static bool has_update(const binder *b, uint32_t i) { return record_at(b->f, b->batch, i)->writes; }
 
 static void write_update_run(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
                              uint32_t count) {
@@ -464,16 +490,17 @@ static void write_updates(lua_State *L, orr_flush *f, const orr_unit_batch *batc
     uint32_t run = 0;
     bool any = false;
     for (; i + run < batch->count; run++) {
-      const orr_flush_record *other = record_at(f, batch, i + run);
+      orr_flush_record *other = record_at(f, batch, i + run);
       if (other->class != r->class || (run && waits_for_key(L, f, other->object)))
         break;
       orr_flush_object(L, f, other->object);
       apply_syncs(L, f, other->object, top + 2);
-      bool writes = plan_update(L, f, other->object, top + 2, any ? next : shape);
+      bool writes = plan_update(L, f, other, top + 2, any ? next : shape);
       lua_settop(L, top + 1);
       if (writes && any && memcmp(shape, next, columns) != 0)
         break;
-      f->entries[other->object - 1].writes = writes;
+      other->writes = writes;
+      f->entries[other->object - 1].writes |= writes;
       any = any || writes;
     }
     f->shape = shape;
@@ -488,9 +515,10 @@ static void write_updates(lua_State *L, orr_flush *f, const orr_unit_batch *batc
 
 static void fill_delete(lua_State *L, binder *b) {
   for (uint32_t i = 0; i < b->count; i++) {
-    orr_instance *object = orr_flush_object(L, b->f, record_at(b->f, b->batch, b->first + i)->object);
-    bind_key(L, b, object, lua_gettop(L));
-    if (object->class->version >= 0)
+    const orr_flush_record *r = record_at(b->f, b->batch, b->first + i);
+    orr_instance *object = orr_flush_object(L, b->f, r->object);
+    bind_key(L, b, object, lua_gettop(L), false);
+    if (orr_class_row_version(r->class) >= 0)
       bind_version(L, b, object, lua_gettop(L));
     lua_pop(L, 1);
   }
@@ -508,7 +536,7 @@ static void delete_rows(lua_State *L, orr_flush *f, const orr_unit_batch *batch,
   finish(&b);
   int64_t matched = changes(L, f);
   announce(L, &b, "after");
-  if (matched != (int64_t)count && r->class->version >= 0)
+  if (matched != (int64_t)count && orr_class_row_version(r->class) >= 0)
     stale(L, "DELETE", r->class, matched);
   if (matched != (int64_t)count) {
     orr_push_hook(L, "delete_missed");
@@ -525,7 +553,8 @@ static void write_deletes(lua_State *L, orr_flush *f, const orr_unit_batch *batc
   uint32_t i = 0;
   while (i < batch->count) {
     const orr_flush_record *r = record_at(f, batch, i);
-    uint32_t most = r->class->key_count == 1 && r->class->version < 0 ? ORR_BATCH_ROWS : 1, run = 1;
+    bool plain = r->class->key_count == 1 && orr_class_row_version(r->class) < 0;
+    uint32_t most = plain ? ORR_BATCH_ROWS : 1, run = 1;
     while (run < most && i + run < batch->count && record_at(f, batch, i + run)->class == r->class)
       run++;
     delete_rows(L, f, batch, i, run);
