@@ -352,14 +352,20 @@ static void warn_of_noted(lua_State *L, orr_flush *f, int object, int number) {
   }
 }
 
+/* Whether the object may hold anything that a pass looks for: what has no row holds on to nothing. */
+static bool may_hold(const orr_instance *object, pass what) {
+  return object->flags & ORR_HAS_USER && !(what == loosen && object->state == ORR_PENDING);
+}
+
 /* Runs a pass over every relation of every object; objects that it brings in are passed as well. */
 static void run_pass(lua_State *L, orr_flush *f, pass what) {
   int top = lua_gettop(L);
   for (uint32_t n = 1; n <= f->count; n++) {
+    const orr_class *class = f->entries[n - 1].object->class;
+    if (!may_hold(f->entries[n - 1].object, what))
+      continue;
     orr_instance *object = orr_flush_object(L, f, n);
-    const orr_class *class = object->class;
-    bool nothing = what == loosen && object->state == ORR_PENDING; /* what has no row holds on to nothing */
-    for (int r = 0; !nothing && r < class->relation_count; r++) {
+    for (int r = 0; r < class->relation_count; r++) {
       orr_flush_past h;
       if (class->relations[r].flags & ORR_RELATION_VIEWONLY)
         continue;
@@ -504,6 +510,7 @@ static int by_key(const void *left, const void *right) {
 
 static void add_update_records(lua_State *L, orr_flush *f) {
   size_t count = 0;
+  bool sorted = true;
   update_key *keys = lua_newuserdata(L, (f->count * (size_t)f->rows + 1) * sizeof *keys);
   for (uint32_t n = 1; n <= f->count; n++) {
     orr_unit_kind kind = f->entries[n - 1].kind;
@@ -515,11 +522,13 @@ static void add_update_records(lua_State *L, orr_flush *f) {
     int64_t number = keyed && values[0].tag == ORR_INT ? values[0].as.i : 0;
     for (orr_class *row = object->class; row; row = row->above) {
       update_key key = {n, row->group, n, number, row};
+      sorted = sorted && (count == 0 || by_key(&keys[count - 1], &key) < 0);
       keys[count++] = key;
     }
     lua_pop(L, 1);
   }
-  qsort(keys, count, sizeof *keys, by_key);
+  if (!sorted)
+    qsort(keys, count, sizeof *keys, by_key);
   for (size_t i = 0; i < count; i++) {
     add_record(L, f, ORR_UNIT_UPDATE, keys[i].row, keys[i].object);
     f->record_count++;
@@ -540,9 +549,7 @@ static void add_rows(lua_State *L, orr_flush *f, orr_unit_kind kind, orr_class *
 static void add_records(lua_State *L, orr_flush *f, orr_unit_kind kind) {
   for (uint32_t n = 1; n <= f->count; n++)
     if (f->entries[n - 1].kind == kind && !orr_flush_switched(f, n)) {
-      orr_instance *object = orr_flush_object(L, f, n);
-      add_rows(L, f, kind, object->class, n);
-      lua_pop(L, 1);
+      add_rows(L, f, kind, f->entries[n - 1].object->class, n);
     }
 }
 

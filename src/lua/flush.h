@@ -37,6 +37,7 @@ typedef struct orr_flush_undo {
 } orr_flush_undo;
 
 typedef struct orr_flush_entry {
+  orr_instance *object; /* stays where it is: the flush's user value holds it */
   orr_unit_kind kind;
   bool writes;         /* an update that has something to write in one of its rows */
   bool written;        /* an insert that has its key */
@@ -62,6 +63,8 @@ typedef struct orr_flush {
   size_t link_room, link_count;
   int texts;                                    /* strings kept for undo */
   int connection, provider, trace, objects, me; /* stack indexes while it runs */
+  const orr_driver *driver;                     /* of the connection, which is open: see check_transaction */
+  void *db;
   unsigned char *shape;
   orr_value *values;
   uint32_t new_seen, dirty_seen,

@@ -111,15 +111,14 @@ static bool step(lua_State *L, binder *b) {
 
 static void finish(binder *b) { b->statement->driver->reset(b->statement->handle); }
 
-static int64_t changes(lua_State *L, orr_flush *f) {
-  orr_connection *connection = orr_connection_check(L, f->connection);
-  return orr_connection_driver(connection)->changes(orr_connection_db(connection));
-}
+static int64_t changes(const orr_flush *f) { return f->driver->changes(f->db); }
 
 /* What follows would stand outside the transaction where a listener has ended that. */
 static void check_transaction(lua_State *L, orr_flush *f) {
   orr_connection *connection = orr_connection_check(L, f->connection);
-  if (!orr_connection_driver(connection)->in_transaction(orr_connection_db(connection)))
+  f->driver = orr_connection_driver(connection);
+  f->db = orr_connection_db(connection);
+  if (!f->driver->in_transaction(f->db))
     orr_raisef(L, "InvalidRequestError",
                "session:flush(): its transaction was ended by a function that listens to it");
 }
@@ -241,9 +240,7 @@ static int made_key(const orr_class *class, const unsigned char *shape) {
 
 static void store_made_keys(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
                             uint32_t count, int column) {
-  orr_connection *connection = orr_connection_check(L, f->connection);
-  const orr_driver *driver = orr_connection_driver(connection);
-  int64_t last = driver->last_insert_id(orr_connection_db(connection));
+  int64_t last = f->driver->last_insert_id(f->db);
   for (uint32_t i = 0; i < count; i++) {
     orr_instance *object = orr_flush_object(L, f, record_at(f, batch, first + i)->object);
     orr_value value = {ORR_INT, 0, {last - (int64_t)(count - 1 - i)}};
@@ -267,7 +264,7 @@ static void store_returned(lua_State *L, binder *b, const orr_flush_record *r) {
 }
 
 static void check_inserted(lua_State *L, orr_flush *f, const orr_class *class, uint32_t count) {
-  int64_t got = changes(L, f);
+  int64_t got = changes(f);
   if (got == (int64_t)count)
     return;
   orr_class_pushname(L, class);
@@ -471,7 +468,7 @@ static void write_update_run(lua_State *L, orr_flush *f, const orr_unit_batch *b
     fill(L, &b);
     step(L, &b);
     finish(&b);
-    int64_t matched = changes(L, f);
+    int64_t matched = changes(f);
     if (matched != 1)
       stale(L, "UPDATE", r->class, matched);
   }
@@ -534,7 +531,7 @@ static void delete_rows(lua_State *L, orr_flush *f, const orr_unit_batch *batch,
   fill(L, &b);
   step(L, &b);
   finish(&b);
-  int64_t matched = changes(L, f);
+  int64_t matched = changes(f);
   announce(L, &b, "after");
   if (matched != (int64_t)count && orr_class_row_version(r->class) >= 0)
     stale(L, "DELETE", r->class, matched);
@@ -637,7 +634,7 @@ static void delete_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch
     fill(L, &b);
     step(L, &b);
     finish(&b);
-    int64_t matched = changes(L, f);
+    int64_t matched = changes(f);
     if (matched != 1)
       stale_link(L, r, matched);
   }
