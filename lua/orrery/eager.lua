@@ -7,6 +7,7 @@ local compiler = import "compiler"
 local functions = import "functions"
 local selectable = import "selectable"
 local statement = import "statement"
+local joincondition = import "joincondition"
 local aliased = import "aliased"
 local mapper_module = import "mapper"
 local loading = import "loading"
@@ -177,14 +178,25 @@ end
 
 -- ---- selectin ----
 
--- The columns on the far side that hold a parent's key, and the attribute numbers of that key in the parent.
+-- Where a condition asks more of the parent than its keys, the parent is read along, under another name.
+local function parent_keys(property)
+  local columns, parent = {}, selectable.alias(property.parent.table)
+  for position, column in ipairs(property.parent.table.primary_key) do
+    columns[position] = joincondition.on(parent, column)
+  end
+  return columns, property.parent:key_numbers(), parent
+end
+
+-- The columns on the far side that hold a parent's key, the attribute numbers of that key in the parent, and the alias of the
+-- parent where it is read along.
 local function key_columns(property)
+  if not property.condition.keyed then
+    return parent_keys(property)
+  end
   local columns, numbers = {}, {}
-  local list = property.direction == "manytomany" and property.answer.secondary_pairs or property.answer.pairs
-  for position, pair in ipairs(list) do
-    numbers[position] = property.parent:number_of_column(property.near.columns[pair[1]])
-    columns[position] = property.direction == "manytomany" and property.secondary.columns[pair[2]]
-      or loading.attribute_of_column(property.mapper, property.far.columns[pair[2]])
+  for position, pair in ipairs(property.condition.pairs) do
+    numbers[position] = property.parent:number_of_column(pair[1])
+    columns[position] = property.secondary and pair[2] or joincondition.on(property:source(), pair[2])
   end
   return columns, numbers
 end
@@ -215,23 +227,27 @@ local function far_entity(property, columns, rules)
   local mapper = property.mapper
   local left = (rules or shaping.defers(mapper)) and shaping.left_out(mapper, rules or {}) or {}
   for _, column in ipairs(columns) do
-    if column.class == mapper.class then
-      left[mapper:number_of(column.key)] = nil
+    local number = mapper:number_of_column(joincondition.base(column))
+    if number then
+      left[number] = nil
     end
   end
-  return shaping.narrowed(mapper:entity(), left)
+  return shaping.narrowed(property:target_entity(), left)
 end
 
-local function base_select(property, columns, entity)
+local function base_select(property, columns, parent, entity)
   local select = statement.select(entity)
-  if property.direction ~= "manytomany" then
-    return select
+  local sources = { parent = parent, target = property:source(), secondary = property.secondary }
+  local conditions = parent and {} or joincondition.beside_keys(property.condition, sources)
+  for _, list in ipairs(parent and { joincondition.between(property.condition, sources) } or {}) do
+    for _, condition in ipairs(list) do
+      conditions[#conditions + 1] = condition
+    end
   end
-  for _, pair in ipairs(property.answer.target_pairs) do
-    select = select:where(property.secondary.columns[pair[2]]:eq(
-      loading.attribute_of_column(property.mapper, property.far.columns[pair[1]])))
+  for _, condition in ipairs(conditions) do
+    select = select:where(condition)
   end
-  return select:add_columns(unpack(columns))
+  return (property.secondary or parent) and select:add_columns(unpack(columns)) or select
 end
 
 local function ordered(property, select)
@@ -243,17 +259,17 @@ end
 
 local function position_in(entity, column)
   for position, one in ipairs(entity.columns) do
-    if one == column then
+    if joincondition.base(one) == joincondition.base(column) then
       return position
     end
   end
 end
 
 -- Result columns, from 1, that hold the parent's key.
-local function key_positions(property, columns, entity)
+local function key_positions(property, columns, parent, entity)
   local positions = {}
   for position, column in ipairs(columns) do
-    if property.direction == "manytomany" then
+    if property.secondary or parent then
       positions[position] = #entity.columns + position
     else
       positions[position] = position_in(entity, column)
@@ -312,11 +328,12 @@ end
 
 -- Fills the collections of many parents and returns the objects that came.
 local function load_collections(session, property, objects, rules)
-  local columns, numbers = key_columns(property)
+  local columns, numbers, parent = key_columns(property)
   local entity, out = far_entity(property, columns, rules), {}
-  local select, positions = ordered(property, base_select(property, columns, entity)), key_positions(property, columns, entity)
+  local select = ordered(property, base_select(property, columns, parent, entity))
+  local positions = key_positions(property, columns, parent, entity)
   chunks(objects, function(chunk)
-    local gather = core.gather(chunk, mapper_module.relation_number(chunk[1], property))
+    local gather = core.gather(chunk, mapper_module.relation_number(chunk[1], property), numbers)
     run_related(session, select:where(in_keys(columns, keys_of(chunk, numbers))), gather, positions, out)
   end)
   return out
@@ -334,9 +351,9 @@ end
 -- Many-to-one: the targets by their keys, those in the session already left out; each then comes from the identity map.
 local function load_targets(session, property, objects, rules)
   local target, columns, numbers = property.mapper, {}, {}
-  for position, pair in ipairs(property.answer.pairs) do
-    numbers[position] = property.parent:number_of_column(property.near.columns[pair[1]])
-    columns[position] = loading.attribute_of_column(target, property.far.columns[pair[2]])
+  for position, pair in ipairs(property.condition.pairs) do
+    numbers[position] = property.parent:number_of_column(pair[1])
+    columns[position] = loading.attribute_of_column(target, pair[2])
   end
   local keys, seen, hold = {}, {}, {}
   for _, object in ipairs(objects) do
@@ -359,7 +376,7 @@ local function load_targets(session, property, objects, rules)
 end
 
 local function load_selectin(session, property, objects, rules)
-  if property.direction == "manytoone" then
+  if property.direction == "manytoone" and not property.condition.rest and not property.entity then
     return load_targets(session, property, objects, rules)
   elseif property.uselist then
     return load_collections(session, property, objects, rules)
@@ -459,28 +476,16 @@ local function wrap(select, mapper, rules)
   return #orders > 0 and outer:order_by(unpack(orders)) or outer, entity.table
 end
 
--- A relationship's own order, on the alias that is joined.
-local function joined_orders(property, by_key)
-  local list = {}
-  for _, element in ipairs(property:order_elements()) do
-    local ordering = element.visit == "ordering" and element or nil
-    local shown = by_key[(ordering and ordering.element or element).key]
-    list[#list + 1] = ordering and ordering.direction == "DESC" and shown:desc() or shown
-  end
-  return list
-end
-
 local function join_one(state, node, parent_item, parent_table)
   local property = node.property
-  local target = selectable.alias(property.mapper.table)
+  local target = selectable.alias(property:source())
   local secondary = property.secondary and selectable.alias(property.secondary)
-  local entity, by_key = aliased.entity(property.mapper, target)
-  entity = shaping.shaped(entity, node.children.rules)
+  local entity = shaping.shaped(aliased.entity(property.mapper, target), node.children.rules)
   for _, step in ipairs(property:join_steps(target, parent_table, secondary)) do
     state.select = state.select:outerjoin(step.table, step.on)
   end
   state.select = state.select:add_columns(entity)
-  for _, order in ipairs(joined_orders(property, by_key)) do
+  for _, order in ipairs(property:order_elements(target)) do
     state.select = state.select:order_by(order)
   end
   local number = #property.parent.column_keys + property.parent:relationship_number(property)

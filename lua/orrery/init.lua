@@ -16,6 +16,7 @@ local inspector = import "inspector"
 local event = import "event"
 local url = import "url"
 local engine = import "engine"
+local joincondition = import "joincondition"
 local relationship = import "relationship"
 local declarative = import "declarative"
 local aliased = import "aliased"
@@ -61,6 +62,7 @@ export(ddl, "CreateTable", "DropTable", "CreateIndex", "DropIndex", "CreateView"
 export(inspector, "inspector")
 export(engine, "create_engine", "with")
 export(relationship, "relationship", "backref")
+export(joincondition, "foreign", "remote")
 export(declarative, "declarative_base", "Mapped", "mapped_column", "deferred", "assign", "pairs", "to_table", "configure_mappers")
 export(aliased, "aliased")
 export(eager, "selectinload", "joinedload", "immediateload", "lazyload")

@@ -8,6 +8,7 @@ local functions = import "functions"
 local compiler = import "compiler"
 local result = import "result"
 local statement = import "statement"
+local joincondition = import "joincondition"
 local mapper_module = import "mapper"
 local shaping = import "shaping"
 
@@ -142,24 +143,29 @@ local function compiled_for(one, dialect)
   local made = one.by_dialect[dialect]
   if not made then
     made = compiler.compile(one.select, dialect)
-    made.order = {}
+    made.order, made.fixed = {}, {}
     for position, bind in ipairs(made.binds) do
-      made.order[position] = one.numbers[bind.key]
+      local number = one.numbers[bind.key]
+      made.order[position] = number or false
+      made.fixed[position] = not number and bind.type:to_db(bind.value) or nil
     end
     one.by_dialect[dialect] = made
   end
   return made
 end
 
--- The bind values from an object; nil when one of them is NULL: nothing can be equal to it.
-local function values_of(compiled, object)
+-- The bind values from an object; nil when one of them is NULL and nothing can be equal to it.
+local function values_of(compiled, object, with_null)
   local values = {}
   for position, number in ipairs(compiled.order) do
-    local value = core.stored(object, number)
-    if value == nil then
+    local value = compiled.fixed[position]
+    if number then
+      value = core.stored(object, number)
+    end
+    if value == nil and not with_null then
       return nil
     end
-    values[position] = value
+    values[position] = value == nil and core.null or value
   end
   return values
 end
@@ -293,34 +299,20 @@ local function order_by(property, select)
   return select
 end
 
-local function conditions_of(property)
-  local conditions, numbers, answer = {}, {}, property.answer
-  local parent, target, near, far = property.parent, property.mapper, property.near, property.far
-  if property.direction == "manytomany" then
-    local links = property.secondary.columns
-    for _, pair in ipairs(answer.secondary_pairs) do
-      add_condition(conditions, numbers, links[pair[2]], parent:number_of_column(near.columns[pair[1]]))
-    end
-    for _, pair in ipairs(answer.target_pairs) do
-      conditions[#conditions + 1] = links[pair[2]]:eq(attribute_of_column(target, far.columns[pair[1]]))
-    end
-  else
-    for _, pair in ipairs(answer.pairs) do
-      add_condition(conditions, numbers, attribute_of_column(target, far.columns[pair[2]]),
-        parent:number_of_column(near.columns[pair[1]]))
-    end
-  end
-  return conditions, numbers
-end
-
 local function lazy_select(property)
   if not property.lazy_select then
-    local conditions, numbers = conditions_of(property)
-    local select = statement.select(shaping.shaped(property.mapper:entity()))
-    for _, condition in ipairs(conditions) do
+    local numbers, count, parent = {}, 0, property.parent
+    local sources = { target = property:source(), secondary = property.secondary }
+    local select = statement.select(shaping.shaped(property:target_entity()))
+    for _, condition in ipairs(joincondition.of_object(property.condition, sources, function(column)
+      count = count + 1
+      numbers["key_" .. count] = parent:number_of_column(column)
+      return functions.bindparam("key_" .. count, { type_ = column.type })
+    end)) do
       select = select:where(condition)
     end
     property.lazy_select = prepared(order_by(property, select), numbers)
+    property.lazy_select.with_null = joincondition.asks_parent(property.condition)
   end
   return property.lazy_select
 end
@@ -350,7 +342,7 @@ end
 -- An expired object does not know its foreign keys; its primary key it never forgets.
 local function ensure_columns(session, mapper, object, numbers)
   for _, number in ipairs(numbers) do
-    if core.is_missing(object, number) then
+    if number and core.is_missing(object, number) then
       local left = core.deferred(object)
       if left and left[number] then
         return loading.columns(session, mapper, object, numbers)
@@ -360,8 +352,8 @@ local function ensure_columns(session, mapper, object, numbers)
   end
 end
 
-local function fetch(session, object, compiled)
-  local values = values_of(compiled, object)
+local function fetch(session, property, object, compiled)
+  local values = values_of(compiled, object, property.lazy_select.with_null)
   return values and loading.run(session, compiled, values, true) or {}
 end
 
@@ -414,7 +406,7 @@ core.hook("load_relation", function(object, number, flush)
   ensure_columns(session, mapper, object, compiled.order)
   local _, known = core.peek(object, number)
   if not known then -- the flush may have loaded it, or the identity map have it
-    set_loaded(property, object, number, still_there(session, property, object, fetch(session, object, compiled)))
+    set_loaded(property, object, number, still_there(session, property, object, fetch(session, property, object, compiled)))
   end
 end)
 

@@ -9,6 +9,7 @@ local functions = import "functions"
 local selectable = import "selectable"
 local schema = import "schema"
 local statement = import "statement"
+local joincondition = import "joincondition"
 
 local relationship = {}
 local unpack = table.unpack or unpack
@@ -16,9 +17,9 @@ local unpack = table.unpack or unpack
 local DIRECTIONS = { onetomany = 0, manytoone = 1, manytomany = 2 }
 local OPTIONS = {
   uselist = true, secondary = true, back_populates = true, backref = true, cascade = true, order_by = true, lazy = true,
-  foreign_keys = true, remote_side = true, viewonly = true, passive_deletes = true, passive_updates = true, single_parent = true,
-  doc = true,
-  info = true,
+  primaryjoin = true, secondaryjoin = true, foreign_keys = true, remote_side = true, viewonly = true, passive_deletes = true,
+  passive_updates = true, single_parent = true,
+  active_history = true, sync_backref = true, overlaps = true, innerjoin = true, doc = true, info = true,
 }
 local CASCADES = {
   ["save-update"] = true, merge = true, expunge = true, ["refresh-expire"] = true, delete = true, ["delete-orphan"] = true,
@@ -43,9 +44,16 @@ function relationship.is_relationship(value)
   return getmetatable(value) == metatable.__metatable
 end
 
+-- The entity that orm.aliased(Class) stands for, or nil.
+local function aliased_entity(target)
+  local mark = getmetatable(target)
+  local node = type(mark) == "table" and mark.__name == "orrery.aliased" and mark.__clause(target)
+  return node or nil
+end
+
 local function check_target(target, call)
   local kind = type(target)
-  if kind ~= "string" and kind ~= "function" and not core.is_class(target) then
+  if kind ~= "string" and kind ~= "function" and not core.is_class(target) and not aliased_entity(target) then
     errors.raise("ArgumentError", "%s: the target must be a class, its name or a function that returns it, got %s", call,
       target == nil and "nil" or kind)
   end
@@ -106,6 +114,7 @@ local function read_cascade(self)
   return set
 end
 
+-- The mapper that it leads to, and the entity where that is read from something else than its table (orm.aliased).
 local function resolve_target(self)
   local target = self.target
   if type(target) == "function" then
@@ -115,13 +124,33 @@ local function resolve_target(self)
   if type(target) == "string" then
     return self.parent.registry:find(target, self:describe())
   end
-  return relationship.mapper_of(target)
+  local entity = aliased_entity(target)
+  self.aliased = entity and target
+  return entity and entity.mapper or relationship.mapper_of(target), entity
+end
+
+-- A join as the way to the target is read as a subquery, so that its tables and the target's do not mix.
+local function link_subquery(join)
+  local columns = {}
+  for position, column in ipairs(join.columns) do
+    columns[position] = column:label(("%s_%s"):format(column.table.name or "t" .. position, column.name))
+  end
+  return statement.select(unpack(columns)):select_from(join):subquery()
+end
+
+local function check_link(self, node)
+  if not self.options.viewonly then
+    errors.raise("ArgumentError", "%s: its secondary is a %s, whose rows cannot be written; set viewonly = true",
+      self:describe(), node.visit)
+  end
+  self.link_join = node.visit == "join" and node or nil
+  return node.visit == "join" and link_subquery(node) or node
 end
 
 local function resolve_secondary(self)
   local secondary = self.options.secondary
   if type(secondary) == "function" then
-    secondary = secondary()
+    secondary = secondary(self.parent.class, self.aliased or self.mapper.class)
   end
   if type(secondary) == "string" then
     local tables = self.parent.registry.metadata.tables
@@ -132,9 +161,11 @@ local function resolve_secondary(self)
     end
     return found
   elseif secondary ~= nil and not schema.is_table(secondary) then
-    local mark = getmetatable(secondary)
+    local mark, node = getmetatable(secondary), expression.clause(secondary)
     local mapper = type(mark) == "table" and mark.__mapper
-    if not mapper then
+    if node and (node.visit == "join" or node.visit == "subquery" or node.visit == "alias" or node.visit == "cte") then
+      return check_link(self, node)
+    elseif not mapper then
       errors.raise("ArgumentError", "%s: secondary must be a table or its name, got %s", self:describe(), type(secondary))
     end
     return mapper.table
@@ -146,7 +177,7 @@ end
 -- array, or a function that returns these.
 local function late_columns(self, argument, option, list)
   if type(argument) == "function" then
-    return late_columns(self, argument(), option, list)
+    return late_columns(self, argument(self.parent.class, self.aliased or self.mapper.class, self.secondary), option, list)
   elseif type(argument) == "string" then
     list[#list + 1] = relationship.find_column(self, argument, option)
   elseif expression.is_element(argument) then
@@ -180,9 +211,7 @@ function relationship.find_column(self, name, option)
   return attribute
 end
 
-local function base_column(node)
-  return node.origin or node
-end
+local base_column = joincondition.base
 
 local function places(self, option)
   local argument = self.options[option]
@@ -197,18 +226,177 @@ local function places(self, option)
   return list
 end
 
--- ---- the question to the core ----
-
-local function list_wish(self)
-  return self.options.uselist
+local function column_set(self, option)
+  local argument = self.options[option]
+  if argument == nil then
+    return nil
+  end
+  local set = {}
+  for _, node in ipairs(late_columns(self, argument, option, {})) do
+    set[base_column(node)] = true
+  end
+  return set
 end
 
---- Finds target, direction and columns; `answer` is what the core's relate() gives.
+-- "Author.id == Book.author_id and Book.draft == Author.draft": names are looked up, never run as SQL.
+local function named_condition(self, text, option)
+  local clauses, rest = {}, text .. " and "
+  rest = rest:gsub("%s*([%w_]+%.[%w_]+)%s*==?%s*([%w_]+%.[%w_]+)%s+and%s+", function(left, right)
+    clauses[#clauses + 1] = base_column(relationship.find_column(self, left, option))
+      :eq(base_column(relationship.find_column(self, right, option)))
+    return ""
+  end)
+  if rest ~= "" then
+    errors.raise("ArgumentError", "%s: %s = %s is not understood; as a string it is \"Class.column == Other.column\", with "
+      .. "\"and\" between several; for anything else give a function that returns the condition", self:describe(), option,
+      errors.show(text))
+  end
+  return expression.and_(unpack(clauses))
+end
+
+local function late_condition(self, option)
+  local argument = self.options[option]
+  if type(argument) == "function" then
+    argument = argument(self.parent.class, self.aliased or self.mapper.class, self.secondary)
+  end
+  if argument == nil then
+    return nil
+  elseif type(argument) == "string" then
+    return named_condition(self, argument, option)
+  end
+  local node = expression.is_element(argument) and expression.clause(argument)
+  if not node then
+    errors.raise("ArgumentError", "%s: %s must be a condition such as Author.id:eq(Book.author_id), or a function that returns "
+      .. "one, got %s", self:describe(), option, errors.show(argument))
+  end
+  return node
+end
+
+-- ---- the question to the core ----
+
+local function question(self)
+  return {
+    parent = self.near.id, target = self.far.id,
+    secondary = schema.is_table(self.secondary) and self.secondary.id or nil, uselist = self.options.uselist,
+    class = self.parent.name, attribute = self.key, target_class = self.mapper.name,
+  }
+end
+
+-- What follows from the tables' foreign keys alone.
+local function ask_core(self)
+  local asked = question(self)
+  asked.foreign_keys, asked.remote_side = places(self, "foreign_keys"), places(self, "remote_side")
+  return self.near.metadata.handle:relate(asked)
+end
+
+local function columns_of_pairs(list, left, right)
+  local result = {}
+  for position, pair in ipairs(list) do
+    result[position] = { left.columns[pair[1]], right.columns[pair[2]] }
+  end
+  return result
+end
+
+local function condition_of_answer(self, answer)
+  local parent, target, link = self.near, self.far, self.secondary
+  if answer.direction ~= "manytomany" then
+    return { direction = answer.direction, pairs = columns_of_pairs(answer.pairs, parent, target), sides = {}, keyed = true }
+  end
+  return { direction = answer.direction, pairs = columns_of_pairs(answer.secondary_pairs, parent, link),
+    links = columns_of_pairs(answer.target_pairs, target, link), sides = {}, keyed = true }
+end
+
+local function positions_of_pairs(list)
+  local result = {}
+  for position, pair in ipairs(list) do
+    result[position] = { base_column(pair[1]).position, base_column(pair[2]).position }
+  end
+  return result
+end
+
+local function is_list(self, condition)
+  local wish = self.options.uselist
+  if condition.direction == "manytoone" then
+    if wish then
+      errors.raise("ArgumentError", "%s: uselist = true on a many-to-one: by its primaryjoin the foreign key stands on '%s', so "
+        .. "one %s has one %s", self:describe(), self.parent.table.name, self.parent.name, self.mapper.name)
+    end
+    return false
+  elseif wish ~= nil or condition.direction == "manytomany" or #condition.pairs == 0 then
+    return wish ~= false
+  end
+  local positions, table_id = {}, self.mapper.table.id
+  for position, pair in ipairs(condition.pairs) do
+    positions[position] = base_column(pair[2]).position
+  end
+  return not self.mapper.table.metadata.handle:is_unique(table_id, positions)
+end
+
+-- The near and far tables are those that the pairs' columns stand on.
+local function answer_of_condition(self, condition)
+  local pair, link = condition.pairs[1], (condition.links or condition.pairs)[1]
+  if pair and link then
+    self.near, self.far = base_column(pair[1]).table, base_column(link[condition.links and 1 or 2]).table
+  end
+  local answer = question(self)
+  answer.direction, answer.uselist = condition.direction, is_list(self, condition)
+  if condition.links then
+    answer.secondary_pairs, answer.target_pairs = positions_of_pairs(condition.pairs), positions_of_pairs(condition.links)
+  else
+    answer.pairs = positions_of_pairs(condition.pairs)
+  end
+  return answer
+end
+
+-- Columns of a join that is the secondary are read from the subquery in its place; the class's own columns are not meant.
+local function through_link(self, node, mapper)
+  if not node or not self.link_join then
+    return node
+  end
+  local inside = {}
+  for _, column in ipairs(self.link_join.columns) do
+    inside[base_column(column)] = true
+  end
+  return joincondition.map(node, function(column)
+    local own = base_column(column)
+    return inside[own] and own.table ~= mapper.table and joincondition.on(self.secondary, own) or nil
+  end)
+end
+
+local function read_joins(self)
+  local primary, second = late_condition(self, "primaryjoin"), late_condition(self, "secondaryjoin")
+  if second and not self.secondary then
+    errors.raise("ArgumentError", "%s: secondaryjoin is the condition between the target and the secondary table; give secondary "
+      .. "too", self:describe())
+  elseif not primary and not second and not self.entity and (not self.secondary or schema.is_table(self.secondary)) then
+    return nil
+  elseif not primary and self.entity then
+    errors.raise("ArgumentError", "%s: a relationship to an aliased class needs a primaryjoin", self:describe())
+  end
+  return joincondition.read{
+    name = self:describe(), parent = self.parent, target = self.mapper, source = self:source(), secondary = self.secondary,
+    primaryjoin = through_link(self, primary, self.parent), secondaryjoin = through_link(self, second, self.mapper),
+    foreign_keys = column_set(self, "foreign_keys"), remote_side = column_set(self, "remote_side"),
+    viewonly = self.options.viewonly,
+  }
+end
+
+--- What the target's columns are read from: its table, or what stands for it (orm.aliased).
+function Relationship:source()
+  return self.entity and self.entity.table or self.mapper.table
+end
+
+--- The entity whose rows its objects are made of.
+function Relationship:target_entity()
+  return self.entity or self.mapper:entity()
+end
+
+--- Finds target, direction and columns. `answer` is what the core's relate() gives, `condition` a joincondition.
 function Relationship:resolve()
   if self.answer then
     return
   end
-  self.mapper = resolve_target(self)
+  self.mapper, self.entity = resolve_target(self)
   self.cascade = read_cascade(self)
   self.secondary = resolve_secondary(self)
   if self.mapper.registry.metadata ~= self.parent.registry.metadata then
@@ -216,15 +404,9 @@ function Relationship:resolve()
       self.mapper.name)
   end
   self.near, self.far = self.parent.table, self.mapper.table
-  local answer = self.near.metadata.handle:relate{
-    parent = self.near.id,
-    target = self.far.id,
-    secondary = self.secondary and self.secondary.id,
-    foreign_keys = places(self, "foreign_keys"),
-    remote_side = places(self, "remote_side"),
-    uselist = list_wish(self),
-    class = self.parent.name, attribute = self.key, target_class = self.mapper.name,
-  }
+  local condition = read_joins(self)
+  local answer = condition and answer_of_condition(self, condition) or ask_core(self)
+  self.condition = condition or condition_of_answer(self, answer)
   self.direction, self.uselist = answer.direction, answer.uselist
   self:check()
   self.answer = answer
@@ -257,25 +439,63 @@ local function backref_of(self)
   errors.raise("ArgumentError", "%s: backref must be a name or backref(\"name\", {...})", self:describe())
 end
 
+-- For a self-reference: the columns that the other end has on its far side.
+local function opposite_side(self)
+  self:resolve()
+  local columns = {}
+  for position, pair in ipairs(self.condition.pairs) do
+    columns[position] = pair[1]
+  end
+  return columns
+end
+
+-- The columns of a late argument, for the other side: names in it are of this class.
+local function mirrored_columns(self, option)
+  return self.options[option] ~= nil and function()
+    local columns, mirrored = late_columns(self, self.options[option], option, {}), {}
+    for position, column in ipairs(columns) do
+      mirrored[self.options.secondary and #columns + 1 - position or position] = base_column(column)
+    end
+    return mirrored
+  end or nil
+end
+
+-- The condition seen from the other side: what is remote here is near there.
+local function mirrored_join(self, option)
+  return self.options[option] ~= nil and function()
+    local node = late_condition(self, option)
+    return self.options.secondary and node or joincondition.reversed(node)
+  end or nil
+end
+
+-- What a backref takes over from the side that declares it.
+local function mirrored_options(self, target, given)
+  local through = self.options.secondary ~= nil
+  local options = { back_populates = self.key, secondary = self.options.secondary, viewonly = self.options.viewonly,
+    foreign_keys = mirrored_columns(self, "foreign_keys"),
+    primaryjoin = mirrored_join(self, through and "secondaryjoin" or "primaryjoin"),
+    secondaryjoin = mirrored_join(self, through and "primaryjoin" or "secondaryjoin") }
+  for key, value in pairs(given) do
+    options[key] = value
+  end
+  if target == self.parent and not through and options.remote_side == nil then
+    options.remote_side = function() return opposite_side(self) end
+  end
+  return options
+end
+
 --- Declares the other side that a backref asks for; the mapper that gets it, or nil.
 function Relationship:add_backref()
   if not self.options.backref or self.back_populates then
     return
   end
   local name, given = backref_of(self)
-  local target = resolve_target(self)
+  local target = (resolve_target(self))
   if target.configured then
     errors.raise("InvalidRequestError", "%s: backref '%s' comes too late, '%s' is in use already; declare this class before the "
       .. "first object or query, or use back_populates on both sides", self:describe(), name, target.name)
   end
-  local options = { back_populates = self.key, secondary = self.options.secondary,
-    foreign_keys = self.options.foreign_keys, viewonly = self.options.viewonly }
-  for key, value in pairs(given) do
-    options[key] = value
-  end
-  if target == self.parent and not self.options.secondary and options.remote_side == nil then
-    options.remote_side = self:opposite_side()
-  end
+  local options = mirrored_options(self, target, given)
   if target.attributes[name] or target.relationships_by_key[name] then
     errors.raise("ArgumentError", "%s: backref '%s' would replace '%s.%s'; choose another name, or declare both sides with "
       .. "back_populates", self:describe(), name, target.name, name)
@@ -284,16 +504,6 @@ function Relationship:add_backref()
   self.back_populates = name
   target:add_relationship(name, other)
   other.back_populates = self.key
-end
-
---- For a self-reference: the columns that the other end has on its far side.
-function Relationship:opposite_side()
-  self:resolve()
-  local columns = {}
-  for position, pair in ipairs(self.answer.pairs) do
-    columns[position] = self.near.columns[pair[1]]
-  end
-  return columns
 end
 
 --- Finds the relationship that back_populates names, and has the core check that both are one thing.
@@ -330,7 +540,7 @@ end
 
 local function late_elements(self, argument, list)
   if type(argument) == "function" then
-    return late_elements(self, argument(), list)
+    return late_elements(self, argument(self.parent.class, self.aliased or self.mapper.class, self.secondary), list)
   elseif type(argument) == "string" then
     local name = argument:find(".", 1, true) and argument or self.mapper.name .. "." .. argument
     local class_name, key = name:match("^([%w_]+)%.([%w_]+)$")
@@ -353,8 +563,26 @@ local function late_elements(self, argument, list)
 end
 
 --- The expressions by which a collection is ordered.
-function Relationship:order_elements()
-  return self.options.order_by == nil and {} or late_elements(self, self.options.order_by, {})
+---@param source? table an alias in the target's place
+function Relationship:order_elements(source)
+  local elements = self.options.order_by == nil and {} or late_elements(self, self.options.order_by, {})
+  source = source or self:source()
+  if source ~= self.mapper.table then
+    for position, element in ipairs(elements) do
+      elements[position] = self:placed(element, source)
+    end
+  end
+  return elements
+end
+
+--- An expression about the target, read from an alias in its place.
+---@param element table
+---@param source table
+function Relationship:placed(element, source)
+  return joincondition.map(element, function(column)
+    local own = column.table == self:source() or column.table == self.mapper.table
+    return own and joincondition.on(source, column) or nil
+  end)
 end
 
 -- ---- in queries ----
@@ -383,59 +611,43 @@ local function all_of(conditions)
   return expression.and_(unpack(conditions))
 end
 
--- left = right for each pair of positions; each side is a table, or an alias of it.
-local function equalities(pairs_list, left, right)
-  local conditions = {}
-  for _, pair in ipairs(pairs_list) do
-    conditions[#conditions + 1] = left.columns[pair[1]]:eq(right.columns[pair[2]])
-  end
-  return conditions
-end
-
 --- The joins that lead from the class to the target.
 ---@param target? table an alias (or entity) in the target's place
 ---@param parent? table an alias in the place of the class's own table
 ---@param secondary? table an alias in the link table's place
 ---@return table[] steps { table =, on =, entity = }
 function Relationship:join_steps(target, parent, secondary)
-  local entity = target and target.visit == "entity" and target or nil
-  target = entity and entity.table or target or self.far
-  parent, secondary = parent or self.near, secondary or self.secondary
-  local answer = self.answer
-  if self.direction ~= "manytomany" then
-    return { { table = target, on = all_of(equalities(answer.pairs, parent, target)), entity = entity or self.mapper:entity() } }
-  end
-  return {
-    { table = secondary, on = all_of(equalities(answer.secondary_pairs, parent, secondary)) },
-    { table = target, on = all_of(equalities(answer.target_pairs, target, secondary)), entity = entity or self.mapper:entity() },
-  }
+  local entity = target and target.visit == "entity" and target or target == nil and self.entity or nil
+  target = entity and entity.table or target or self.mapper.table
+  parent, secondary = parent or self.parent.table, secondary or self.secondary
+  local first, second = joincondition.between(self.condition, { parent = parent, target = target, secondary = secondary })
+  local last = { table = target, on = all_of(self.secondary and second or first), entity = entity or self.mapper:entity() }
+  return self.secondary and { { table = secondary, on = all_of(first) }, last } or { last }
 end
 
 attribute_metatable.__metatable.__join = function(attribute, target)
   return attribute.property:join_steps(target, attribute.source)
 end
 
--- EXISTS (SELECT 1 FROM target WHERE it belongs to the object AND criterion). A class that is related to itself needs
--- the inner one under another name, which the criterion cannot know: there only the bare question can be asked.
+-- EXISTS (SELECT 1 FROM target WHERE it belongs to the object AND criterion). Of a class that is related to itself the
+-- inner one stands under another name, and the criterion is about that one.
 local function exists(attribute, criterion, call)
   local property = attribute.property
-  local target = property.far
-  if target == (attribute.source or property.near) then
+  local outer, target = attribute.source or property.parent.table, property:source()
+  if criterion ~= nil then
+    criterion = expression.expect(criterion, property:describe() .. ":" .. call .. "()", 1)
+  end
+  if target == outer or target == property.parent.table then
     target = selectable.alias(target)
-    if criterion ~= nil then
-      errors.raise("ArgumentError", "%s:%s(): a criterion on a class that is related to itself is ambiguous; join "
-        .. "orm.aliased(%s) instead", property:describe(), call, property.mapper.name)
-    end
+    criterion = criterion and property:placed(criterion, target)
   end
   local conditions = {}
   for _, step in ipairs(property:join_steps(target, attribute.source)) do
     conditions[#conditions + 1] = step.on
   end
-  if criterion ~= nil then
-    conditions[#conditions + 1] = expression.expect(criterion, property:describe() .. ":" .. call .. "()", 1)
-  end
+  conditions[#conditions + 1] = criterion
   local inner = statement.select(functions.literal_column("1")):where(unpack(conditions))
-  return functions.exists(inner:correlate(attribute.source or property.near))
+  return functions.exists(inner:correlate(outer))
 end
 
 --- Whether the collection has an object (that fits a criterion): User.posts:any(Post.title:eq("x")).
@@ -460,42 +672,50 @@ end
 
 -- ---- for the core ----
 
-local function column_pairs(list, result, mapper, near)
-  for _, pair in ipairs(list) do
-    result[#result + 1] = { mapper:number_of_column(near.columns[pair[1]]), pair[2] }
+local function attribute_number(self, mapper, column)
+  local number = mapper:number_of_column(joincondition.base(column))
+  if not number then
+    errors.raise("ArgumentError", "%s joins by the column '%s', which '%s' does not map", self:describe(),
+      expression.describe(joincondition.base(column)), mapper.name)
   end
-  return result
+  return number
+end
+
+-- This class's columns and the target's; many-to-many: both classes' columns and the link row's.
+local function core_pairs(self, spec)
+  local condition, list = self.condition, {}
+  for position, pair in ipairs(condition.pairs) do
+    list[position] = { attribute_number(self, self.parent, pair[1]),
+      condition.links and joincondition.base(pair[2]).position or attribute_number(self, self.mapper, pair[2]) }
+  end
+  spec.own = #list
+  for _, pair in ipairs(condition.links or {}) do
+    list[#list + 1] = { attribute_number(self, self.mapper, pair[1]), joincondition.base(pair[2]).position }
+  end
+  return list
 end
 
 --- What core.configure wants to know of this relationship.
 function Relationship:spec()
-  local answer = self.answer
+  local condition, options = self.condition, self.options
+  local synced = self.reverse and not options.viewonly and not self.reverse.options.viewonly and self.reverse
   local spec = {
     target = self.mapper.class,
     direction = DIRECTIONS[self.direction],
     list = self.uselist,
     save_update = self.cascade["save-update"],
-    viewonly = self.options.viewonly,
-    load_old = self.direction == "onetomany",
+    viewonly = options.viewonly,
+    load_old = self.direction == "onetomany" or options.active_history,
     orphans = self.cascade["delete-orphan"],
-    sync_keys = self.direction == "onetomany" and self.options.passive_updates == false,
+    sync_keys = self.direction == "onetomany" and options.passive_updates == false,
+    criteria = condition.rest ~= nil or self.entity ~= nil,
     events = self.parent:is_heard(self.key),
-    reverse = self.reverse and self.mapper:relationship_number(self.reverse),
+    reverse = synced and self.mapper:relationship_number(synced) or nil,
     id = self.id,
     second = self.second,
-    group = self.secondary and relationship.group_of(self.secondary),
+    group = schema.is_table(self.secondary) and relationship.group_of(self.secondary) or nil,
   }
-  if self.direction == "manytomany" then
-    spec.pairs = column_pairs(answer.secondary_pairs, {}, self.parent, self.near)
-    spec.own = #spec.pairs
-    column_pairs(answer.target_pairs, spec.pairs, self.mapper, self.far)
-  else
-    spec.pairs = {}
-    for position, pair in ipairs(answer.pairs) do
-      spec.pairs[position] = { self.parent:number_of_column(self.near.columns[pair[1]]),
-        self.mapper:number_of_column(self.far.columns[pair[2]]) }
-    end
-  end
+  spec.pairs = core_pairs(self, spec)
   return spec
 end
 

@@ -126,6 +126,11 @@ end
 ---@param name? string made by the compiler when absent
 function selectable.alias(element, name)
   element = selectable.expect(element, "alias()", 1)
+  if element.visit == "subquery" then
+    return selectable.subquery(element.statement, check_name(name, "alias()"), element.lateral)
+  elseif element.visit == "alias" then
+    element = element.element
+  end
   return setmetatable({ visit = "alias", element = element, name = check_name(name, "alias()") }, metatable)
 end
 

@@ -149,9 +149,8 @@ local function load_by_old_key(session, mapper, object, property)
     return
   end
   local conditions = {}
-  for position, pair in ipairs(property.answer.pairs) do
-    local near = mapper:number_of_column(property.near.columns[pair[1]])
-    local far = property.mapper:number_of_column(property.far.columns[pair[2]])
+  for position, pair in ipairs(property.condition.pairs) do
+    local near, far = mapper:number_of_column(pair[1]), property.mapper:number_of_column(pair[2])
     local old = core.old(object, near)
     conditions[position] = property.mapper:attribute(property.mapper.column_keys[far]):eq(old or core.stored(object, near))
   end
@@ -174,8 +173,8 @@ local function load_for_new_keys(session, handle)
   for _, object in ipairs(concerned(handle, "dirty", carries_keys)) do
     local mapper = mapper_module.of_object(object)
     for _, property in ipairs(mapper.key_carriers or {}) do
-      for _, pair in ipairs(property.answer.pairs) do
-        local number = mapper:number_of_column(property.near.columns[pair[1]])
+      for _, pair in ipairs(property.condition.pairs) do
+        local number = mapper:number_of_column(pair[1])
         if number and core.old(object, number) ~= nil and not core.is_deleting(object) then
           load_by_old_key(session, mapper, object, property)
         end

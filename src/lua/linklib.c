@@ -29,7 +29,8 @@ static int key_of(const orr_end *end) { return orr_user_relation(end->object->cl
 static int target_key(lua_State *L, const orr_end *end, orr_value *out) {
   const orr_relationship *relation = about(end);
   const orr_class *target = relation->target;
-  if (relation->direction != ORR_MANY_TO_ONE || !target->world || relation->pair_count != target->key_count)
+  if (relation->direction != ORR_MANY_TO_ONE || relation->flags & ORR_RELATION_CRITERIA || !target->world ||
+      relation->pair_count != target->key_count)
     return 0;
   for (int k = 0; k < target->key_count; k++) {
     int p = 0;

@@ -413,19 +413,20 @@ static void enter_parent(lua_State *L, orr_gather *gather, int user, const orr_v
   lua_rawseti(L, user, (int)slot);
 }
 
-static bool parent_key(lua_State *L, orr_instance *object, int index, const orr_relationship *relation,
+static bool parent_key(lua_State *L, orr_instance *object, int index, const int *columns, int count,
                        orr_value *out) {
-  for (int p = 0; p < relation->pair_count; p++) {
-    orr_instance_value(L, object, index, relation->pairs[p].near, &out[p]);
-    if (out[p].tag == ORR_NULL)
+  for (int k = 0; k < count; k++) {
+    orr_instance_value(L, object, index, columns[k], &out[k]);
+    if (out[k].tag == ORR_NULL)
       return false;
   }
   return true;
 }
 
 /* Gives each parent of the array at 1 a fresh collection for the relation at 2, an attribute number of the
-   first one's class: those of subclasses have the same relation behind more columns. */
-static void open_collections(lua_State *L, orr_gather *gather, int user) {
+   first one's class: those of subclasses have the same relation behind more columns. `columns` are its key.
+ */
+static void open_collections(lua_State *L, orr_gather *gather, int user, const int *columns) {
   int count = (int)orr_rawlen(L, 1), number = (int)luaL_checkinteger(L, 2) - 1, top = lua_gettop(L);
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
@@ -433,31 +434,44 @@ static void open_collections(lua_State *L, orr_gather *gather, int user) {
     if (i == 1)
       number -= object->class->column_count;
     luaL_argcheck(L, number >= 0 && number < object->class->relation_count, 2, "relationship expected");
-    const orr_relationship *relation = &object->class->relations[number];
     orr_value values[ORR_MAX_KEY];
-    gather->key_count = relation->pair_count;
     orr_collection_new(L, top + 1, number);
     lua_pushvalue(L, -1);
     orr_instance_setuser(L, object, top + 1, orr_user_relation(object->class, number));
-    if (relation->pair_count <= ORR_MAX_KEY && parent_key(L, object, top + 1, relation, values))
+    if (parent_key(L, object, top + 1, columns, gather->key_count, values))
       enter_parent(L, gather, user, values);
     lua_settop(L, top);
   }
 }
 
-/* core.gather(parents, attribute number) -> handle: every parent of the array gets an empty collection, which
-   load_related then fills. */
+/* Reads the attribute numbers of the array at 3. */
+static int read_key_columns(lua_State *L, int *columns) {
+  int count = (int)orr_rawlen(L, 3);
+  luaL_argcheck(L, count >= 1 && count <= ORR_MAX_KEY, 3, "1 to 32 columns expected");
+  for (int k = 0; k < count; k++) {
+    lua_rawgeti(L, 3, k + 1);
+    columns[k] = (int)lua_tointeger(L, -1) - 1;
+    lua_pop(L, 1);
+  }
+  return count;
+}
+
+/* core.gather(parents, attribute number, key columns) -> handle: every parent of the array gets an empty
+   collection, which load_related then fills. */
 static int new_gather(lua_State *L) {
+  int columns[ORR_MAX_KEY];
   luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 2);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  lua_settop(L, 3);
   orr_gather *gather = orr_box_new(L, &gather_kind, sizeof *gather);
   orr_identity_init(&gather->slots, orr_allocator(L));
   gather->open = true;
+  gather->key_count = read_key_columns(L, columns);
   lua_newtable(L);
   lua_pushvalue(L, -1);
-  orr_setuservalue(L, 3);
-  open_collections(L, gather, 4);
-  lua_settop(L, 3);
+  orr_setuservalue(L, 4);
+  open_collections(L, gather, 5, columns);
+  lua_settop(L, 4);
   return 1;
 }
 

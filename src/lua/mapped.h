@@ -69,8 +69,9 @@ enum {
   ORR_RELATION_LOAD_OLD = 8, /* the replaced value must be known: load it before a change */
   ORR_RELATION_SYNC_KEYS =
       16, /* a changed key is written to the children's foreign keys here, not by the database */
-  ORR_RELATION_ORPHANS = 64, /* delete-orphan: what it lets go of is deleted, or not saved */
-  ORR_RELATION_EVENTS = 32   /* somebody listens to changes: see orr_attribute_event() */
+  ORR_RELATION_CRITERIA = 128, /* which objects belong to it is not decided by its pairs alone */
+  ORR_RELATION_ORPHANS = 64,   /* delete-orphan: what it lets go of is deleted, or not saved */
+  ORR_RELATION_EVENTS = 32     /* somebody listens to changes: see orr_attribute_event() */
 };
 
 enum { ORR_MAX_KEY = 32 }; /* columns of a primary key; the mapper refuses more */
