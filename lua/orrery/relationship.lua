@@ -705,7 +705,7 @@ function Relationship:spec()
     list = self.uselist,
     save_update = self.cascade["save-update"],
     viewonly = options.viewonly,
-    load_old = self.direction == "onetomany" or options.active_history,
+    load_old = self.direction == "onetomany" or options.active_history or self.cascade["delete-orphan"],
     orphans = self.cascade["delete-orphan"],
     sync_keys = self.direction == "onetomany" and options.passive_updates == false,
     criteria = condition.rest ~= nil or self.entity ~= nil,

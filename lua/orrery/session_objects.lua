@@ -278,8 +278,8 @@ end
 
 -- ---- moves that go past rows ----
 
---- Makes an object transient that has, or had, a row: it leaves its session, keeps what it has loaded, and is inserted when it
---- is added again. Set its key to nil where it is to be a copy.
+--- Makes an object transient that has, or had, a row: it leaves its session, keeps what it has loaded, and is inserted when
+--- it is added again. Set its key to nil where it is to be a copy.
 ---@param object userdata
 function session_objects.make_transient(object)
   check_object(object, "make_transient()")

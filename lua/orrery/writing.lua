@@ -72,13 +72,12 @@ local function has_cascade(mapper, name)
   return false
 end
 
-local function contains(items, item)
-  for _, one in ipairs(items) do
-    if one == item then
-      return true
-    end
+local function set_of(items)
+  local set = {}
+  for _, item in ipairs(items) do
+    set[item] = true
   end
-  return false
+  return set
 end
 
 -- Items that an object held before and holds no longer.
@@ -86,9 +85,9 @@ local function removed_items(object, property, number)
   local value = core.peek(object, number)
   if property.uselist then
     local before, removed = value and core.collection_old(value) or {}, {}
-    local now = before[1] and value:to_table() or {}
+    local now = set_of(before[1] and value:to_table() or {})
     for _, item in ipairs(before) do
-      if not contains(now, item) then
+      if not now[item] then
         removed[#removed + 1] = item
       end
     end
@@ -99,7 +98,13 @@ local function removed_items(object, property, number)
 end
 
 local function has_parent(property, item)
-  return property.reverse ~= nil and item[property.reverse.key] ~= nil
+  local reverse = property.reverse
+  if not reverse then
+    return false
+  elseif reverse.uselist then
+    return #item[reverse.key] > 0
+  end
+  return item[reverse.key] ~= nil
 end
 
 core.hook("orphaned", function(item, class, number)
@@ -109,27 +114,67 @@ core.hook("orphaned", function(item, class, number)
   end
 end)
 
+local function give_up(session, item)
+  local state = core.state(item)
+  if core.session_of(item) ~= session then
+    return
+  elseif state == "pending" then
+    session:expunge(item)
+  elseif state == "persistent" then
+    session:delete(item)
+  end
+end
+
+local function owned_by_other_side(property)
+  return property.direction == "manytoone" and property.reverse ~= nil and property.reverse.cascade["delete-orphan"] == true
+end
+
+-- Whether the row refers to a parent. That is all there is to know where the parent was never loaded.
+local function had_foreign_key(object, property)
+  local mapper = mapper_module.of_object(object)
+  for _, pair in ipairs(property.answer.pairs) do
+    local number = mapper:number_of_column(property.near.columns[pair[1]])
+    local old, now = core.old(object, number), object[mapper.column_keys[number]]
+    if old == core.null or (old == nil and now == nil) then
+      return false
+    end
+  end
+  return true
+end
+
+-- An object that let go of its parent itself is missed by no list where the parent's is not loaded.
+local function has_let_go(object, property, number)
+  if not owned_by_other_side(property) or core.peek(object, number) ~= nil then
+    return false
+  end
+  local old = core.old(object, number)
+  return old or (old == false and had_foreign_key(object, property))
+end
+
 local function delete_orphans_of(session, object)
   local mapper = mapper_module.of_object(object)
   for position, property in ipairs(mapper.relationships) do
+    local number = #mapper.column_keys + position
     if property.cascade["delete-orphan"] then
-      for _, item in ipairs(removed_items(object, property, #mapper.column_keys + position)) do
-        local state = core.state(item)
-        if not has_parent(property, item) and core.session_of(item) == session then
-          if state == "pending" then
-            session:expunge(item)
-          elseif state == "persistent" then
-            session:delete(item)
-          end
+      for _, item in ipairs(removed_items(object, property, number)) do
+        if not has_parent(property, item) then
+          give_up(session, item)
         end
       end
+    end
+    if has_let_go(object, property, number) then
+      give_up(session, object)
     end
   end
 end
 
+-- Whether objects of the class can make orphans, or be ones.
 local function may_have_orphans(mapper)
   if mapper.has_orphans == nil then
     mapper.has_orphans = has_cascade(mapper, "delete-orphan")
+    for _, property in ipairs(mapper.relationships) do
+      mapper.has_orphans = mapper.has_orphans or owned_by_other_side(property)
+    end
   end
   return mapper.has_orphans
 end
@@ -263,9 +308,9 @@ function writing.is_modified(object)
     end
     local value = core.peek(object, #mapper.column_keys + position)
     if property.uselist and value and core.collection_old(value) then
-      local before, now = core.collection_old(value), value:to_table()
+      local before, now = set_of(core.collection_old(value)), value:to_table()
       for _, item in ipairs(now) do
-        if not contains(before, item) then
+        if not before[item] then
           return true
         end
       end

@@ -1,0 +1,147 @@
+-- delete-orphan: what becomes of objects that their parent lets go of, from whichever side, loaded or not.
+local orm = require "orrery"
+local library = require "spec.support.library"
+local database = require "spec.support.database"
+local statements = require "spec.support.statements"
+local rows = database.rows
+
+local OWNED = { books = { cascade = "all, delete-orphan" } }
+
+describe("a child that lets go of its parent itself", function()
+  it("is deleted, whether the parent's list is loaded or not", function()
+    for _, loaded in ipairs { false, true } do
+      local lib = library.open(OWNED)
+      local book = lib.session:get(lib.Book, 3)
+      if loaded then
+        assert.equal(2, #book.author.books)
+      end
+      book.author = nil
+      lib.session:commit()
+      assert.same({ "1", "2", "4" }, rows(lib.engine, "SELECT id FROM book ORDER BY id"))
+    end
+  end)
+
+  it("and takes another one stays", function()
+    local lib = library.open(OWNED)
+    local book = lib.session:get(lib.Book, 3)
+    book.author = nil
+    book.author = lib.session:get(lib.Author, 1)
+    lib.session:commit()
+    assert.same({ "3|1" }, rows(lib.engine, "SELECT id, author_id FROM book WHERE id = 3"))
+  end)
+
+  it("stays where it never had one", function()
+    local lib = library.open(OWNED)
+    local book = lib.Book { title = "alone" }
+    lib.session:add(book)
+    lib.session:commit()
+    book.author = nil
+    book.title = "still alone"
+    lib.session:commit()
+    assert.same({ "5|still alone" }, rows(lib.engine, "SELECT id, title FROM book WHERE id = 5"))
+  end)
+end)
+
+describe("a one-to-one child", function()
+  local function open()
+    local lib = library.open({ books = { cascade = "all, delete-orphan", uselist = false, order_by = nil } })
+    database.run(lib.session, "DELETE FROM book_tag", "DELETE FROM book WHERE id IN (2, 4)")
+    lib.session:commit()
+    lib.record:take()
+    return lib
+  end
+
+  it("that is replaced is deleted, before the new one comes", function()
+    local lib = open()
+    local author = lib.session:get(lib.Author, 1)
+    author.books = lib.Book { title = "new" }
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "SELECT tag", "INSERT book", "DELETE book" }, lib.record:headlines())
+    assert.same({ "3|2", "4|1" }, rows(lib.session, "SELECT id, author_id FROM book ORDER BY id"))
+  end)
+
+  it("that is taken away is deleted", function()
+    local lib = open()
+    lib.session:get(lib.Author, 1).books = nil
+    lib.session:commit()
+    assert.same({ "3|2" }, rows(lib.engine, "SELECT id, author_id FROM book"))
+  end)
+
+  it("that moves to another parent replaces the one there", function()
+    local lib = open()
+    lib.session:get(lib.Author, 2).books = lib.session:get(lib.Author, 1).books
+    lib.session:commit()
+    assert.same({ "1|2" }, rows(lib.engine, "SELECT id, author_id FROM book"))
+  end)
+end)
+
+-- Person.passport many-to-one, owned: the person is the only one who has it.
+local function people(back)
+  local base = orm.declarative_base()
+  local place = {}
+  place.Person = base:model("Person", { __tablename__ = "person", id = orm.Column(orm.Integer, { primary_key = true }),
+    pass_id = orm.Column(orm.ForeignKey("pass.id")),
+    pass = orm.relationship("Pass", { cascade = "all, delete-orphan", single_parent = true,
+      back_populates = back and "holders" or nil }) })
+  place.Pass = base:model("Pass", { __tablename__ = "pass", id = orm.Column(orm.Integer, { primary_key = true }),
+    code = orm.Column(orm.Text), holders = back and orm.relationship("Person", { back_populates = "pass" }) or nil })
+  place.engine = database.create(base)
+  place.session = orm.Session(place.engine)
+  database.run(place.engine, "INSERT INTO pass VALUES (1, 'a'), (2, 'b')", "INSERT INTO person VALUES (1, 1), (2, 2)")
+  place.record = statements.record(place.engine)
+  return place
+end
+
+for _, back in ipairs { false, true } do
+  describe("a single parent on the many-to-one side" .. (back and ", with the other side declared," or ""), function()
+    it("deletes what it replaces, though it was never loaded", function()
+      local place = people(back)
+      place.session:get(place.Person, 1).pass = place.Pass { code = "new" }
+      place.session:flush()
+      assert.same({ "2|b", "3|new" }, rows(place.session, "SELECT * FROM pass ORDER BY id"))
+      assert.same({ "1|3", "2|2" }, rows(place.session, "SELECT * FROM person ORDER BY id"))
+    end)
+
+    it("deletes what it lets go of, after its own row", function()
+      local place = people(back)
+      local person = place.session:get(place.Person, 1)
+      place.record:take()
+      person.pass = nil
+      assert.equal("SELECT pass", place.record:headlines()[1])
+      place.session:flush()
+      local lines = place.record:headlines()
+      assert.same({ "UPDATE person SET pass_id", "DELETE pass" }, { lines[#lines - 1], lines[#lines] })
+      assert.same({ "2|b" }, rows(place.session, "SELECT * FROM pass"))
+    end)
+
+    it("forgets a new one that never came to be stored", function()
+      local place = people(back)
+      local person, first = place.session:get(place.Person, 1), place.Pass { code = "first" }
+      person.pass = first
+      assert.equal("pending", orm.inspect(first).state)
+      person.pass = place.Pass { code = "second" }
+      assert.equal("transient", orm.inspect(first).state)
+      place.session:commit()
+      assert.same({ "b", "second" }, rows(place.engine, "SELECT code FROM pass ORDER BY id"))
+    end)
+
+    it("takes it along when it is deleted itself", function()
+      local place = people(back)
+      place.session:delete(place.session:get(place.Person, 2))
+      place.session:commit()
+      assert.same({ "1|a" }, rows(place.engine, "SELECT * FROM pass"))
+    end)
+  end)
+end
+
+it("an orphan that another list still holds stays, on the many-to-many side too", function()
+  local lib = library.open { tags = { cascade = "all, delete-orphan", single_parent = true } }
+  local one, two = lib.session:get(lib.Book, 1), lib.session:get(lib.Book, 2)
+  local first, second = one.tags[1], one.tags[2]
+  assert.same({ "t1", "t2" }, { first.name, second.name })
+  one.tags:clear()
+  lib.session:commit()
+  assert.same({ "1|t1" }, rows(lib.engine, "SELECT * FROM tag"))
+  assert.equal(1, #two.tags)
+end)
