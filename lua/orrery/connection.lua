@@ -31,6 +31,18 @@ local function settle(self)
   event.fire(self.engine.dispatch, "checkout", self.dbc, self)
 end
 
+-- A slot of the pool, or none where its settings or a listener fail.
+local function take_slot(self)
+  self.slot = self.pool:checkout(self)
+  self.dbc = self.slot.dbc
+  local ok, err = pcall(settle, self)
+  if not ok then
+    self.closed = true
+    self.pool:checkin(self, self.slot, false)
+    error(err, 0)
+  end
+end
+
 --- A connection of `engine`, which holds a slot of its pool until close().
 ---@param engine table
 ---@return orrery.Connection
@@ -48,14 +60,7 @@ function connection.new(engine)
     autocommit = false,
     readonly = false,
   }, metatable)
-  self.slot = self.pool:checkout(self)
-  self.dbc = self.slot.dbc
-  local ok, err = pcall(settle, self)
-  if not ok then
-    self.closed = true
-    self.pool:checkin(self, self.slot, false)
-    error(err, 0)
-  end
+  take_slot(self)
   return self
 end
 
@@ -639,6 +644,38 @@ end
 function Connection:rollback_to(name)
   check(self, "rollback_to")
   transaction.rollback_to(self, name)
+end
+
+-- ---- leaving the pool ----
+
+local function check_own_slot(self, call)
+  if self.pool.shared then
+    errors.raise("InvalidRequestError", "connection:%s(): this database lives in the one connection that everybody shares, "
+      .. "in memory or given by the host; engine:dispose() ends it", call)
+  end
+end
+
+--- Closes the database connection, for which another takes its place here: for one that is broken. What was not
+--- committed is lost: where something was written, rollback() comes next.
+function Connection:invalidate()
+  check(self, "invalidate")
+  check_own_slot(self, "invalidate")
+  self.dbc:close()
+  transaction.lose(self)
+  self.pool:checkin(self, self.slot, false)
+  local ok, err = pcall(take_slot, self)
+  if not ok then
+    self.closed = true
+    error(err, 0)
+  end
+end
+
+--- Takes the database connection out of the pool for good, so that settings of its own meet nobody else: close() closes
+--- it, and its place in the pool is free at once.
+function Connection:detach()
+  check(self, "detach")
+  check_own_slot(self, "detach")
+  self.pool:detach(self, self.slot)
 end
 
 -- ---- the end ----

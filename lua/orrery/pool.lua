@@ -179,11 +179,21 @@ function Pool:checkin(holder, slot, usable)
   self.holders[holder] = nil
   if self.shared and slot == self.slot then
     return
+  elseif slot.detached then
+    slot.dbc:close()
   elseif slot.generation ~= self.generation or not usable or #self.idle >= self.size then
     slot.dbc:close()
   else
     self.idle[#self.idle + 1] = slot
   end
+end
+
+--- Forgets a slot, whose connection is its holder's alone from here on and closes with it. Its place is free.
+---@param holder table
+---@param slot table
+function Pool:detach(holder, slot)
+  self.holders[holder] = nil
+  slot.detached = true
 end
 
 --- Closes what is idle; what is in use closes when it comes back. New checkouts open new connections.

@@ -89,7 +89,8 @@ end
 
 local function raise_lost(call)
   errors.raise("PendingRollbackError", "%s: the transaction with this connection's changes was rolled back already, by "
-    .. "the database after an error or by another connection to the same memory database; call rollback() first", call)
+    .. "the database after an error, by another connection to the same memory database, or by invalidate(); call rollback() "
+    .. "first", call)
 end
 
 --- Whether this connection's changes were rolled back under it, so that it must roll back before it goes on.
@@ -209,6 +210,14 @@ function transaction.rollback(self)
     end_cursors(self, false)
   end
   leave(self)
+end
+
+--- The database connection was closed: its transaction and cursors have ended with it.
+---@param self table connection
+function transaction.lose(self)
+  self.epoch = self.epoch + 1
+  self.cursors = setmetatable({}, WEAK_KEYS)
+  close_current(self, "rollback")
 end
 
 -- ---- savepoints ----

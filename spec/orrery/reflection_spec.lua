@@ -377,7 +377,7 @@ describe("metadata:reflect", function()
 end)
 
 describe("column_reflect", function()
-  local function database()
+  local function album_database()
     local engine = orm.create_engine("sqlite://")
     engine:begin(function(conn)
       conn:exec_driver_sql("CREATE TABLE album (\"AlbumId\" INTEGER PRIMARY KEY, \"Title\" TEXT DEFAULT 'x', made TEXT)")
@@ -387,7 +387,7 @@ describe("column_reflect", function()
   end
 
   it("tells of every column, and takes its key, type, default and comment", function()
-    local engine, metadata, seen = database(), orm.MetaData(), {}
+    local engine, metadata, seen = album_database(), orm.MetaData(), {}
     orm.event.listen(metadata, "column_reflect", function(inspector, tbl, column)
       seen[#seen + 1] = tbl.fullname .. "." .. column.name
       assert.is_true(inspector:has_table(tbl.name))
@@ -417,7 +417,7 @@ describe("column_reflect", function()
     orm.event.listen(base.metadata, "column_reflect", function(_, _, column)
       column.key = column.name:lower()
     end)
-    local engine = database()
+    local engine = album_database()
     local models = orm.automap(engine, { base = base })
     assert.equal("one", orm.Session(engine):get(models.Album, 1).title)
   end)
