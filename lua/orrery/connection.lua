@@ -26,6 +26,9 @@ local Connection = {}
 
 local metatable = { __index = Connection, __name = "orrery.Connection" }
 
+--- Methods of connections, for files that add some.
+connection.methods = Connection
+
 local function settle(self)
   settings.apply(self)
   event.fire(self.engine.dispatch, "checkout", self.dbc, self)
@@ -267,18 +270,6 @@ end
 
 -- ---- what a script calls ----
 
-local EXECUTE_OPTIONS = { yield_per = true, timeout = true }
-
-local function check_execute_options(options)
-  if options == nil then
-    return NONE
-  end
-  options = errors.check_options(options, EXECUTE_OPTIONS, "execute()")
-  settings.check_seconds(options.timeout, "execute()")
-  settings.check_size(options.yield_per, "execute()")
-  return options
-end
-
 -- What the call says, else the statement, else the connection.
 local function chosen(self, name, options, statement)
   if options[name] ~= nil then
@@ -365,6 +356,15 @@ function Connection:compile(statement, params)
   return compiled, execution.fill(compiled, own, set)
 end
 
+--- Runs what compile() gave.
+---@param compiled table
+---@param values table
+---@return table result
+function Connection:run(compiled, values)
+  check(self, "run")
+  return execute_once(self, compiled, values)
+end
+
 local function run_compiled(self, compiled, own, set, sets, chunk)
   if sets then
     return execute_many(self, compiled, execution.fill_sets(compiled, own, sets))
@@ -372,18 +372,22 @@ local function run_compiled(self, compiled, own, set, sets, chunk)
   return execute_once(self, compiled, execution.fill(compiled, own, set), chunk)
 end
 
--- The same where this execution has a timeout of its own.
-local function run_within(self, seconds, ...)
+--- Calls fn(...) and returns what it returns; meanwhile statements of this connection may run that long.
+---@param seconds number
+---@param fn function
+function Connection:within(seconds, fn, ...)
   local before = self.slot.timeout
+  local function finish(ok, ...)
+    if not self.closed and self.dbc:is_open() then
+      settings.set_timeout(self, before)
+    end
+    if not ok then
+      error((...), 0)
+    end
+    return ...
+  end
   settings.set_timeout(self, seconds)
-  local ok, outcome = pcall(run_compiled, self, ...)
-  if not self.closed and self.dbc:is_open() then
-    settings.set_timeout(self, before)
-  end
-  if not ok then
-    error(outcome, 0)
-  end
-  return outcome
+  return finish(pcall(fn, ...))
 end
 
 local function execute(self, statement, params, options)
@@ -392,7 +396,7 @@ local function execute(self, statement, params, options)
   local chunk = chosen(self, "yield_per", options, statement)
   local seconds = chosen(self, "timeout", options, statement)
   if seconds ~= self.slot.timeout then
-    return run_within(self, seconds, compiled, own, set, sets, chunk)
+    return self:within(seconds, run_compiled, self, compiled, own, set, sets, chunk)
   end
   return run_compiled(self, compiled, own, set, sets, chunk)
 end
@@ -405,7 +409,7 @@ end
 function Connection:execute(statement, params, options)
   check(self, "execute")
   check_statement(statement)
-  options = check_execute_options(options)
+  options = options == nil and NONE or settings.of_call(options)
   local dispatch = self.engine.dispatch
   if dispatch.before_execute then
     event.fire(dispatch, "before_execute", self, statement, params, options)

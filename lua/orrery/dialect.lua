@@ -72,6 +72,7 @@ end
 ---@field identity? boolean whether Identity() may stand at any column
 ---@field defer_foreign_keys? string lets rows refer to nothing until the transaction ends (to drop circles)
 ---@field check_foreign_keys? string ends that
+---@field explain? string a template of a statement, whose rows are id, parent, -, text of the steps of its plan
 local STANDARD = {
   marker = "?",
   max_binds = 32766,
@@ -133,6 +134,7 @@ dialect.sqlite = dialect.new{
   reserved_prefix = "sqlite_",
   defer_foreign_keys = "PRAGMA defer_foreign_keys = ON",
   check_foreign_keys = "PRAGMA defer_foreign_keys = OFF",
+  explain = "EXPLAIN QUERY PLAN %s",
 }
 
 return dialect

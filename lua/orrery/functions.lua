@@ -5,6 +5,7 @@ local errors = import "errors"
 local core = import "core"
 local types = import "types"
 local expression = import "expression"
+local settings = import "settings"
 
 local functions = {}
 local methods, new = expression.methods, expression.new
@@ -270,14 +271,14 @@ end
 local text_methods = { is_text = true }
 local text_metatable
 
-local function make_text(sql, names, by_name, columns, columns_key)
+local function make_text(sql, names, by_name, columns, columns_key, execution)
   local binds = {}
   for position, name in ipairs(names) do
     by_name[name] = by_name[name] or new{ visit = "bind", key = name, type = NullType }
     binds[position] = by_name[name]
   end
   return setmetatable({ visit = "text", text = sql, names = names, binds = binds, by_name = by_name,
-    column_types = columns, columns_key = columns_key, type = NullType }, text_metatable)
+    column_types = columns, columns_key = columns_key, execution = execution, type = NullType }, text_metatable)
 end
 
 local function bind_value(value, name)
@@ -315,7 +316,7 @@ function text_methods:bindparams(values)
     check_name(name, self.names, "text():bindparams()")
     by_name[name] = bind_value(value, name)
   end
-  return make_text(self.text, self.names, by_name, self.column_types, self.columns_key)
+  return make_text(self.text, self.names, by_name, self.column_types, self.columns_key, self.execution)
 end
 
 --- As of every statement: its SQL and what belongs to it.
@@ -331,7 +332,14 @@ function text_methods:columns(columns)
     copy[name] = types.coerce(columns[name], "text():columns(): " .. name)
     key[#key + 1] = ("%d:%s=%s"):format(#name, name, copy[name].key)
   end
-  return make_text(self.text, self.names, self.by_name, copy, table.concat(key, ";"))
+  return make_text(self.text, self.names, self.by_name, copy, table.concat(key, ";"), self.execution)
+end
+
+--- Options of the execution, as of every statement.
+---@param options { timeout: number, yield_per: integer }
+function text_methods:execution_options(options)
+  return make_text(self.text, self.names, self.by_name, self.column_types, self.columns_key,
+    settings.of_statement(self.execution, options))
 end
 
 text_metatable = expression.metatable(text_methods)

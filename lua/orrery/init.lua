@@ -30,6 +30,8 @@ local session = import "session"
 import "query"
 local database = import "database"
 local automap = import "automap"
+local diagram = import "diagram"
+import "plan"
 
 local orm = { _VERSION = "Orrery 0.1.0" }
 
@@ -76,8 +78,9 @@ export(session, "Session", "sessionmaker", "scoped_session", "object_session", "
   "make_transient_to_detached")
 export(database, "database")
 export(automap, "automap")
+export(diagram, "diagram")
 
-orm.make_url = url.parse
+orm.make_url, orm.URL = url.parse, { create = url.create }
 orm.dialects = compiler.dialects
 orm.alias, orm.join = selectable.alias, selectable.join
 

@@ -9,6 +9,7 @@ local loading = import "loading"
 local eager = import "eager"
 local writing = import "writing"
 local session_class = import "session_class"
+local settings = import "settings"
 
 local session_query = {}
 
@@ -82,15 +83,6 @@ local function run_select(self, stmt, params, scalars)
   return result.from_array(out, plan.row_metatable)
 end
 
---- What a legacy query gives: objects where the statement selects one class (then also true), rows otherwise.
----@param self table session
----@param stmt table
-function session_query.objects_or_rows(self, stmt)
-  self:autoflush_now(stmt)
-  local found = run_select(self, stmt, nil, true)
-  return found or self:connection():execute(stmt), found ~= nil and #found:keys() == 1
-end
-
 -- An insert or update whose returning() names a class: its objects hold what the statement has made of their rows.
 local function run_returning(self, stmt, params, scalars)
   if stmt.visit ~= "insert" and stmt.visit ~= "update" then
@@ -112,13 +104,18 @@ local function returns_rows(stmt)
   return type(stmt) == "table" and rawget(stmt, "items") ~= nil
 end
 
---- Runs a statement, flushing first. Selects of classes give rows of objects.
----@param stmt table select, insert, update, delete or text
----@param params? table values of named parameters, or an array of such sets
----@param options? table
----@return table result
-function Session:execute(stmt, params, options)
-  check(self, "execute")
+-- Calls fn(self, stmt, ...) with the timeout that the call or the statement has of its own, which also holds for what is
+-- loaded along.
+local function within(self, options, fn, stmt, ...)
+  local own = type(stmt) == "table" and stmt.execution or {}
+  local seconds = options.timeout or own.timeout
+  if seconds == nil then
+    return fn(self, stmt, ...)
+  end
+  return self:connection():within(seconds, fn, self, stmt, ...)
+end
+
+local function execute(self, stmt, params, options)
   self:autoflush_now(stmt)
   local found = is_select(stmt) and run_select(self, stmt, params, false)
     or returns_rows(stmt) and run_returning(self, stmt, params, false)
@@ -133,18 +130,61 @@ function Session:execute(stmt, params, options)
   return outcome
 end
 
---- The first item of each row: the objects of select(Class). NULL is orm.null.
----@param stmt table
----@param params? table
-function Session:scalars(stmt, params)
-  check(self, "scalars")
+--- Runs a statement, flushing first. Selects of classes give rows of objects.
+---@param stmt table select, insert, update, delete or text
+---@param params? table values of named parameters, or an array of such sets
+---@param options? { timeout: number, yield_per: integer }
+---@return table result
+function Session:execute(stmt, params, options)
+  check(self, "execute")
+  options = settings.of_call(options)
+  return within(self, options, execute, stmt, params, options)
+end
+
+local function scalars(self, stmt, params, options)
   self:autoflush_now(stmt)
   local found = is_select(stmt) and run_select(self, stmt, params, true)
     or returns_rows(stmt) and run_returning(self, stmt, params, true)
   if found then
     return found:scalars()
   end
-  return self:execute(stmt, params):scalars()
+  return self:execute(stmt, params, options):scalars()
+end
+
+--- The first item of each row: the objects of select(Class). NULL is orm.null.
+---@param stmt table
+---@param params? table
+---@param options? { timeout: number, yield_per: integer }
+function Session:scalars(stmt, params, options)
+  check(self, "scalars")
+  options = settings.of_call(options)
+  return within(self, options, scalars, stmt, params, options)
+end
+
+local function objects_or_rows(self, stmt)
+  self:autoflush_now(stmt)
+  local found = run_select(self, stmt, nil, true)
+  return found or self:connection():execute(stmt), found ~= nil and #found:keys() == 1
+end
+
+--- What a legacy query gives: objects where the statement selects one class (then also true), rows otherwise.
+---@param self table session
+---@param stmt table
+function session_query.objects_or_rows(self, stmt)
+  return within(self, {}, objects_or_rows, stmt)
+end
+
+--- How the database means to run a statement, with the joins that its loader options bring: print(session:explain(stmt)).
+---@param stmt table
+---@param params? table
+---@return orrery.Plan
+function Session:explain(stmt, params)
+  check(self, "explain")
+  local joined, links
+  if is_select(stmt) then
+    joined, links = eager.join(stmt)
+  end
+  return self:connection():explain(links and joined or stmt, params)
 end
 
 local UPSERT_OPTIONS = { index_elements = true, update = true }
@@ -211,9 +251,10 @@ end
 --- The first item of the first row, or nil.
 ---@param stmt table
 ---@param params? table
-function Session:scalar(stmt, params)
+---@param options? { timeout: number }
+function Session:scalar(stmt, params, options)
   check(self, "scalar")
-  return self:scalars(stmt, params):first()
+  return self:scalars(stmt, params, options):first()
 end
 
 -- ---- by primary key ----

@@ -1,5 +1,5 @@
---- settings: the execution options of engines and connections: which there are, what they may hold, and how a connection's
--- slot is brought to what they say. Runs nothing but the statements that set an isolation level.
+--- settings: the execution options of engines, connections, statements and single calls: which there are, what they may
+-- hold, and how a connection's slot is brought to what they say. Runs nothing but the statements that set an isolation level.
 local import = ...
 local errors = import "errors"
 
@@ -7,18 +7,50 @@ local settings = {}
 
 local OPTIONS = { isolation_level = true, readonly = true, timeout = true, yield_per = true }
 
---- Refuses what is no number of seconds.
-function settings.check_seconds(value, call)
+local function check_seconds(value, call)
   if value ~= nil and (type(value) ~= "number" or value < 0 or value ~= value) then
     errors.raise("ArgumentError", "%s: timeout is a number of seconds, 0 for no limit; got %s", call, errors.show(value))
   end
 end
 
---- Refuses what is no number of rows.
-function settings.check_size(value, call)
+local function check_size(value, call)
   if value ~= nil and (type(value) ~= "number" or value < 1 or value ~= value) then
     errors.raise("ArgumentError", "%s: yield_per is a number of rows from 1, got %s", call, errors.show(value))
   end
+end
+
+local OF_STATEMENT = { timeout = true, yield_per = true, populate_existing = true }
+local OF_CALL = { timeout = true, yield_per = true }
+
+local function check_values(options, call)
+  check_seconds(options.timeout, call)
+  check_size(options.yield_per, call)
+  return options
+end
+
+--- What a statement says of its own execution, with further options.
+---@param before? table
+---@param options table
+---@return table
+function settings.of_statement(before, options)
+  local call, merged = "execution_options()", {}
+  if type(options) ~= "table" then
+    errors.raise("ArgumentError", "execution_options{ name = value }: a table expected, got %s", type(options))
+  end
+  check_values(errors.check_options(options, OF_STATEMENT, call), call)
+  for _, source in ipairs{ before or {}, options } do
+    for name, value in pairs(source) do
+      merged[name] = value
+    end
+  end
+  return merged
+end
+
+--- Checks the options of one execute().
+---@param options? table
+---@return table options
+function settings.of_call(options)
+  return check_values(errors.check_options(options, OF_CALL, "execute()"), "execute()")
 end
 
 local function check_level(engine, level, call)
@@ -37,8 +69,7 @@ end
 function settings.merge(engine, base, options, call)
   options = errors.check_options(options, OPTIONS, call)
   check_level(engine, options.isolation_level, call)
-  settings.check_seconds(options.timeout, call)
-  settings.check_size(options.yield_per, call)
+  check_values(options, call)
   local merged = {}
   for name in pairs(OPTIONS) do
     merged[name] = options[name]

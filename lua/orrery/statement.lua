@@ -7,6 +7,7 @@ local expression = import "expression"
 local functions = import "functions"
 local joining = import "joining"
 local selectable = import "selectable"
+local settings = import "settings"
 
 local statement = {}
 local PARTS, new = expression.PARTS, expression.new
@@ -118,19 +119,12 @@ function common:options(...)
   return copy
 end
 
---- Options of the execution, such as { yield_per = 100 }; kept for those who execute the statement.
+--- Options of the execution, which go before those of the connection.
+---@param options { timeout: number, yield_per: integer, populate_existing: boolean }
 function common:execution_options(options)
   check_statement(self, "select:execution_options")
-  if type(options) ~= "table" then
-    errors.raise("ArgumentError", "execution_options{ name = value }: a table expected, got %s", type(options))
-  end
-  local copy, merged = copy_of(self), {}
-  for _, source in ipairs({ self.execution or {}, options }) do
-    for name, value in pairs(source) do
-      merged[name] = value
-    end
-  end
-  copy.execution = merged
+  local copy = copy_of(self)
+  copy.execution = settings.of_statement(self.execution, options)
   return copy
 end
 

@@ -31,6 +31,7 @@ local function encode(text)
 end
 
 local function malformed(text)
+  text = text:gsub("[^:@/]*@", "***@")
   errors.raise("ArgumentError",
     "'%s' is not a database URL; it looks like 'sqlite:///file.db' or 'sqlite://' (in memory)", text)
 end
@@ -79,7 +80,7 @@ function url.parse(text)
   local self = setmetatable({ drivername = scheme, query = parse_query(query or "") }, metatable)
   self.database = database ~= "" and database or nil
   if not parse_authority(self, authority) then
-    malformed(text:gsub(":[^:@/]*@", ":***@"))
+    malformed(text)
   end
   return self
 end
@@ -128,6 +129,18 @@ function URL:set(parts)
     end
   end
   return copy
+end
+
+--- A URL of its parts: URL.create{ drivername = "sqlite", database = "shop.db" }.
+---@param parts table drivername, username, password, host, port, database, query (a table of names and values)
+---@return orrery.URL
+function url.create(parts)
+  parts = errors.check_options(parts, PARTS, "URL.create()")
+  if type(parts.drivername) ~= "string" or not parts.drivername:find("^[%w+_.-]+$") then
+    errors.raise("ArgumentError", "URL.create(): drivername must be a name such as \"sqlite\", got %s",
+      errors.show(parts.drivername))
+  end
+  return URL.set(setmetatable({ query = {} }, metatable), parts)
 end
 
 function metatable.__eq(left, right)

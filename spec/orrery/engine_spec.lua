@@ -44,6 +44,15 @@ end
 local INSERT, COUNT = text("INSERT INTO t VALUES (:a)"), text("SELECT count(*) FROM t")
 
 describe("a URL", function()
+  it("is made of its parts", function()
+    local url = orm.URL.create{ drivername = "sqlite", database = "my shop.db", query = { mode = "ro" } }
+    assert.equal("sqlite:///my shop.db?mode=ro", tostring(url))
+    assert.is_true(url == orm.make_url("sqlite:///my shop.db?mode=ro"))
+    assert.equal("my shop.db", orm.create_engine(url).url.database)
+    assert.truthy(raises("ArgumentError", orm.URL.create, { database = "x" }):find("drivername must be a name", 1, true))
+    assert.truthy(raises("ArgumentError", orm.URL.create, { drivernam = "x" }):find("did you mean 'drivername'", 1, true))
+  end)
+
   it("names a memory database or a file", function()
     for _, url in ipairs{ "sqlite://", "sqlite:///:memory:", "sqlite:///relative.db", "sqlite:////place/a.db" } do
       assert.equal(url, tostring(orm.create_engine(url).url))
@@ -68,6 +77,7 @@ describe("a URL", function()
     assert.equal("shop", url.database)
     assert.is_true(url == orm.make_url("postgresql://ann:secret@host/shop"))
     assert.is_false(url == orm.make_url("postgresql://ann:other@host/shop"))
+    assert.falsy(raises("ArgumentError", orm.make_url, "ann:secret@host"):find("secret", 1, true))
     raises("ArgumentError", url.set, url, { databse = "x" })
   end)
 

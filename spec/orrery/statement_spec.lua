@@ -69,8 +69,8 @@ describe("a statement", function()
 
   it("merges execution options, and keeps loader options in order", function()
     local one, two = {}, {}
-    local statement = select(u.id):execution_options{ a = 1 }:execution_options{ b = 2 }:options(one):options(two)
-    assert.same({ a = 1, b = 2 }, statement.execution)
+    local statement = select(u.id):execution_options{ timeout = 1 }:execution_options{ yield_per = 2 }:options(one):options(two)
+    assert.same({ timeout = 1, yield_per = 2 }, statement.execution)
     assert.equal(one, statement.loader_options[1])
     assert.equal(two, statement.loader_options[2])
     raises("ArgumentError", "options(): argument 1 must be a loader option", statement.options, statement, nil)
