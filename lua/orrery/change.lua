@@ -12,11 +12,12 @@ local null = core.null
 local unpack = rawget(table, "unpack") or unpack
 local copy_of = statement.copy_of
 
-PARTS.insert = { nodes = { "target", "source", "conflict" }, lists = { "columns", "rows", "items" } }
+PARTS.insert = { nodes = { "target", "source", "conflict" }, lists = { "columns", "rows", "items", "heads" } }
 PARTS.row = { lists = { "values" } }
-PARTS.conflict = { lists = { "elements", "columns", "values", "wheres" } }
-PARTS.update = { atoms = { "everything" }, nodes = { "target" }, lists = { "columns", "values_", "wheres", "items" } }
-PARTS.delete = { atoms = { "everything" }, nodes = { "target" }, lists = { "wheres", "items" } }
+PARTS.conflict = { atoms = { "constraint" }, lists = { "elements", "columns", "values", "wheres", "index_wheres" } }
+PARTS.update = { atoms = { "everything" }, nodes = { "target" },
+  lists = { "columns", "values_", "wheres", "items", "heads" } }
+PARTS.delete = { atoms = { "everything" }, nodes = { "target" }, lists = { "wheres", "items", "heads" } }
 PARTS.excluded = {}
 
 -- ---- columns and values ----
@@ -199,7 +200,8 @@ function Insert:from_select(names, source)
   return copy
 end
 
-local CONFLICT_OPTIONS = { index_elements = 1, set = 1, where = 1 }
+local TARGET_OPTIONS = { index_elements = 1, index_where = 1, constraint = 1 }
+local CONFLICT_OPTIONS = { index_elements = 1, index_where = 1, constraint = 1, set = 1, where = 1 }
 
 local function elements_of(self, options, call)
   local known, elements = columns_by_key(self.of), {}
@@ -211,39 +213,62 @@ local function elements_of(self, options, call)
   return elements
 end
 
+local function constraint_name(constraint, call)
+  local name = type(constraint) == "table" and rawget(constraint, "name") or constraint
+  if name ~= nil and type(name) ~= "string" then
+    errors.raise("ArgumentError", "%s: constraint is a name or a constraint that has one, got %s", call, errors.show(name))
+  end
+  return name
+end
+
+local function conditions(given, call)
+  return given ~= nil and statement.with_conditions(nil, call, given) or nil
+end
+
+-- The unique key that a conflict is about: its columns, with the condition of a partial index, or a constraint's name.
+local function conflict_on(self, options, call)
+  local elements = elements_of(self, options, call)
+  if options.index_where ~= nil and #elements == 0 then
+    errors.raise("ArgumentError", "%s: index_where is a partial index's condition and needs index_elements", call)
+  end
+  return { visit = "conflict", elements = elements, constraint = constraint_name(options.constraint, call),
+    index_wheres = options.index_where ~= nil
+      and conditions(expression.written(expression.expect_operand(options.index_where, call .. ": index_where", 1)), call)
+      or nil }
+end
+
 local function with_conflict(self, conflict)
   local copy = copy_of(self)
-  conflict.visit, copy.conflict = "conflict", new(conflict)
+  copy.conflict = new(conflict)
   return copy
 end
 
 --- Rows that would break a unique key are left out; of the given columns, or of any key.
----@param options? { index_elements?: string[] }
+---@param options? { index_elements?: string[], index_where?: table, constraint?: string }
 function Insert:on_conflict_do_nothing(options)
   statement.check(self, "insert:on_conflict_do_nothing")
-  options = errors.check_options(options, { index_elements = 1 }, "on_conflict_do_nothing()")
-  return with_conflict(self, { elements = elements_of(self, options, "on_conflict_do_nothing()") })
+  options = errors.check_options(options, TARGET_OPTIONS, "on_conflict_do_nothing()")
+  return with_conflict(self, conflict_on(self, options, "on_conflict_do_nothing()"))
 end
 
 --- Rows that would break a unique key change the row that is there: { index_elements, set, where }. What was to be
 --- inserted is insert.excluded.
----@param options { index_elements: string[], set: table<string, any>, where?: table }
+---@param options { index_elements: string[], index_where?: table, set: table<string, any>, where?: table }
 function Insert:on_conflict_do_update(options)
   statement.check(self, "insert:on_conflict_do_update")
   options = errors.check_options(options, CONFLICT_OPTIONS, "on_conflict_do_update()")
   check_values(options.set, "on_conflict_do_update(): set")
   local entries = order_names(self, options.set, "on_conflict_do_update()")
-  local elements = elements_of(self, options, "on_conflict_do_update()")
-  if #entries == 0 or #elements == 0 then
+  local conflict = conflict_on(self, options, "on_conflict_do_update()")
+  if #entries == 0 or (#conflict.elements == 0 and not conflict.constraint) then
     errors.raise("ArgumentError", "on_conflict_do_update{ index_elements = {...}, set = {...} } needs both")
   end
   for _, entry in ipairs(entries) do
     entry.key = nil
   end
-  local wheres = options.where ~= nil
-    and statement.with_conditions(nil, "on_conflict_do_update(): where", options.where)
-  return with_conflict(self, { elements = elements, columns = pick(entries, "column"), values = value_nodes(entries),
-    wheres = wheres or nil })
+  conflict.columns, conflict.values = pick(entries, "column"), value_nodes(entries)
+  conflict.wheres = conditions(options.where, "on_conflict_do_update(): where")
+  return with_conflict(self, conflict)
 end
 
 local insert_metatable = define("insert", Insert, returning)

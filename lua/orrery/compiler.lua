@@ -13,7 +13,7 @@ local rendering = import "render"
 import "render_select"
 import "render_change"
 
-local compiler = { dialects = { sqlite = dialects.sqlite } }
+local compiler = { dialects = dialects.named }
 local concat = table.concat
 local CHANGES = { insert = true, update = true, delete = true }
 
@@ -40,11 +40,12 @@ local function source_type(source)
   return source.pack and types.Text or source.type or source.node.type
 end
 
-local function binds_of(markers)
+local function binds_of(markers, dialect)
   local binds = {}
   for position, source in ipairs(markers) do
     local node = source.node or {}
-    binds[position] = { key = source.key or node.key, type = source_type(source), callable = source.callable }
+    binds[position] = { key = source.key or node.key, type = source_type(source):for_dialect(dialect),
+      callable = source.callable, name = source.name }
   end
   return binds
 end
@@ -89,13 +90,14 @@ local function order_markers(markers, dialect)
   end
 end
 
-local function compile(node, dialect)
-  local state = rendering.new_state(dialect)
+local function compile(node, dialect, state)
+  state = state or rendering.new_state(dialect)
   local text, kind = statement_text(node, state)
   local sql, markers = with_heads(text, state)
   order_markers(markers, dialect)
   check_size(markers, dialect)
-  local compiled = { sql = sql, kind = kind, binds = binds_of(markers), readonly = kind == "select",
+  local compiled = { sql = sql, kind = kind, binds = binds_of(markers, dialect),
+    readonly = kind == "select" and not state.writes,
     table = CHANGES[kind] and node.target or nil }
   if kind == "text" then
     compiled.columns, compiled.raw, compiled.readonly = text_columns(node), {}, nil
@@ -150,14 +152,38 @@ local compiled_metatable = {
   end,
 }
 
---- Compiles a statement. The binds have the statement's values (none where execution gives them), and params has them
---- as a list.
+local COMPILE_OPTIONS = { dialect = 1, literal_binds = 1 }
+
+--- What stands in compile(...): nothing, a dialect or its name, or { dialect =, literal_binds = }.
+---@param given any
+---@return orrery.Dialect
+---@return boolean as_literals
+function compiler.options(given)
+  if type(given) ~= "table" or given.quote then
+    return dialects.of(given, "compile()"), false
+  end
+  local options = errors.check_options(given, COMPILE_OPTIONS, "compile()")
+  return dialects.of(options.dialect, "compile{ dialect = ... }"), options.literal_binds or false
+end
+
+-- An expression by itself has no columns and no kind.
+local function compile_expression(node, dialect, state)
+  local text = rendering.render(node, state)
+  order_markers(state.markers, dialect)
+  return { sql = text, binds = binds_of(state.markers, dialect), columns = {}, raw = {} }, state.markers
+end
+
+--- Compiles a statement or an expression. The binds have the statement's values (none where execution gives them), and
+--- params has them as a list. With literal_binds the values stand in the SQL, which is for reading only.
 ---@param node table
----@param dialect? orrery.Dialect SQLite's by default
+---@param options? orrery.Dialect|string|{ dialect?: string|orrery.Dialect, literal_binds?: boolean }
 ---@return table compiled { sql, binds, params, columns, raw, kind, readonly, table }
-function compiler.compile(node, dialect)
+function compiler.compile(node, options)
   local found = expression.clause(node) or node
-  local compiled, markers = compile(found, dialect or dialects.sqlite)
+  local dialect, as_literals = compiler.options(options)
+  local whole = found.is_statement or found.visit == "text"
+  local compiled, markers = (whole and compile or compile_expression)(found, dialect,
+    rendering.new_state(dialect, as_literals))
   compiled.params = {}
   for position, source in ipairs(markers) do
     if not source.callable then
@@ -175,9 +201,10 @@ local DEFAULT_SIZE = 500
 
 --- An empty cache of at most `size` compiled statements.
 ---@param size? integer 500 by default; 0 keeps none
+---@param linking? boolean whether new shapes are searched for tables that nothing links
 ---@return table
-function compiler.new_cache(size)
-  return { young = {}, old = {}, count = 0, half = math.ceil((size or DEFAULT_SIZE) / 2) }
+function compiler.new_cache(size, linking)
+  return { young = {}, old = {}, count = 0, half = math.ceil((size or DEFAULT_SIZE) / 2), linking = linking or false }
 end
 
 -- Two generations: when the young one is full it becomes the old one, whose unused entries are dropped with the next
@@ -201,8 +228,10 @@ local function forget_values(markers)
   return markers
 end
 
-local function compile_shape(node, dialect, nodes)
-  local compiled, markers = compile(node, dialect)
+local function compile_shape(node, dialect, nodes, cache)
+  local state = rendering.new_state(dialect)
+  state.linking = cache.linking
+  local compiled, markers = compile(node, dialect, state)
   compiled.direct = locate(markers, nodes)
   compiled.sources = not compiled.direct and forget_values(markers) or nil
   return compiled
@@ -225,7 +254,7 @@ function compiler.cached(node, dialect, cache, params)
   local compiled = cache.young[key]
   local nodes = fingerprint.finish(not (compiled and compiled.direct))
   if not compiled then
-    compiled = cache.old[key] or compile_shape(node, dialect, nodes)
+    compiled = cache.old[key] or compile_shape(node, dialect, nodes, cache)
     keep(cache, key, compiled)
   end
   if compiled.direct then
@@ -329,17 +358,14 @@ function compiler.delete_sql(target, where_columns, count, dialect)
   return ("DELETE FROM %s WHERE %s"):format(compiler.table_name(target, dialect), condition)
 end
 
---- The SQL of one expression, for DDL: values are not bound there, so it may have none.
+--- The SQL of one expression, for DDL: columns stand without their tables, and values are written out.
 ---@param node table
 ---@param dialect orrery.Dialect
 ---@return string
 function compiler.expression_sql(node, dialect)
-  local state = rendering.new_state(dialect)
-  local text = rendering.render(expression.clause(node), state)
-  if #state.markers > 0 then
-    errors.raise("CompileError", "this expression stands in DDL, where values cannot be bound; write it as text(...)")
-  end
-  return text
+  local state = rendering.new_state(dialect, true)
+  state.bare = true
+  return rendering.render(expression.clause(node), state)
 end
 
 -- ---- printing ----

@@ -8,109 +8,19 @@ local expression = import "expression"
 local functions = import "functions"
 local naming = import "naming"
 local schema = import "schema"
+local literal = import "literal"
 local compiler = import "compiler"
 local sqlite_text = import "sqlite_text"
 
 local ddl = {}
 local unpack = rawget(table, "unpack") or unpack
-local PARTS = expression.PARTS
 local concat = table.concat
-local null, kinds = core.null, core.kinds
+local kinds = core.kinds
 
 -- ---- values and expressions, where nothing can be bound ----
 
-local function number_text(value)
-  if value % 1 == 0 and value > -2 ^ 63 and value < 2 ^ 63 then
-    return ("%d"):format(value)
-  end
-  return (("%.17g"):format(value):gsub(",", "."))
-end
-
-local function hex(bytes)
-  return (bytes:gsub(".", function(byte) return ("%02X"):format(byte:byte()) end))
-end
-
---- A value as SQL text.
----@param value any
----@param kind orrery.Type
----@param dialect orrery.Dialect
----@return string
-function ddl.literal(value, kind, dialect)
-  local stored = kind:to_db(value)
-  if stored == null then
-    return "NULL"
-  elseif type(stored) == "boolean" then
-    return dialect.constants[tostring(stored)]
-  elseif type(stored) == "number" then
-    return kind.kind == kinds.BOOLEAN and dialect.constants[tostring(stored ~= 0)] or number_text(stored)
-  elseif kind.kind == kinds.BLOB then
-    return "X'" .. hex(stored) .. "'"
-  elseif stored:find("\0", 1, true) then
-    errors.raise("CompileError", "%s has a NUL byte, which SQL text cannot hold", errors.show(stored))
-  end
-  return "'" .. stored:gsub("'", "''") .. "'"
-end
-
-local inline
-
-local function inline_list(list, dialect)
-  local copies = {}
-  for position, node in ipairs(list) do
-    copies[position] = inline(node, dialect)
-  end
-  return copies
-end
-
-local function constant(text)
-  return expression.new{ visit = "constant", text = text, type = types.NullType }
-end
-
-local INLINE = {
-  bind = function(node, dialect)
-    if node.value == nil then
-      errors.raise("CompileError", "the parameter '%s' stands in DDL and has no value", tostring(node.key))
-    end
-    return constant(ddl.literal(node.value, node.type, dialect))
-  end,
-  list = function(node, dialect)
-    local elements = {}
-    for position, value in ipairs(node.values) do
-      elements[position] = constant(ddl.literal(value, node.type, dialect))
-    end
-    return expression.new{ visit = "members", elements = elements, type = types.NullType }
-  end,
-  column = function(node)
-    return expression.new{ visit = "column", name = node.name, type = node.type }
-  end,
-}
-
--- A copy of an expression without tables in front of columns, and with values written out.
-function inline(node, dialect)
-  local special, parts = INLINE[node.visit], PARTS[node.visit]
-  if special then
-    return special(node, dialect)
-  end
-  local copy = {}
-  for name, value in next, node do
-    copy[name] = value
-  end
-  for _, field in ipairs(parts and parts.nodes or {}) do
-    copy[field] = node[field] and inline(node[field], dialect)
-  end
-  for _, field in ipairs(parts and parts.lists or {}) do
-    copy[field] = node[field] and inline_list(node[field], dialect)
-  end
-  return expression.new(copy)
-end
-
--- Constants are written as they are: that is how literals pass through the compiler.
-local function for_literals(dialect)
-  local constants = setmetatable({}, { __index = function(_, text) return dialect.constants[text] or text end })
-  return setmetatable({ constants = constants }, { __index = dialect })
-end
-
 local function expression_text(node, dialect)
-  return compiler.expression_sql(inline(node, dialect), for_literals(dialect))
+  return compiler.expression_sql(node, dialect)
 end
 
 -- ---- names ----
@@ -133,8 +43,8 @@ end
 local function default_text(value, kind, dialect)
   local node = expression.clause(value)
   if not node then
-    return type(value) == "string" and ddl.literal(value, types.Text, dialect)
-      or ddl.literal(value, type(value) == "boolean" and types.Boolean or kind, dialect)
+    return type(value) == "string" and literal.text(value, types.Text, dialect)
+      or literal.text(value, type(value) == "boolean" and types.Boolean or kind, dialect)
   elseif node.visit == "text" or node.visit == "literal_column" then
     return compiler.expression_sql(node, dialect)
   end
@@ -146,6 +56,13 @@ local function is_counted(column, dialect)
   local tbl = column.table
   return dialect.name == "sqlite" and tbl.options.sqlite_autoincrement and #tbl.primary_key == 1
     and tbl.primary_key[1] == column
+end
+
+-- Whether the database makes the key's numbers.
+local function is_given(column)
+  local key = column.table.primary_key
+  return #key == 1 and key[1] == column and column.autoincrement ~= false and #column.foreign_keys == 0
+    and column.server_default == nil
 end
 
 -- A type as a database was found to have it, word for word where words are all that it is.
@@ -166,7 +83,7 @@ local function type_text(column, dialect)
   if column.table.options.sqlite_strict and dialect.strict_types then
     return kind.as == "string" and kind.kind == kinds.NUMERIC and "TEXT" or dialect.strict_types[kind.kind]
   end
-  return kind:ddl(dialect)
+  return is_given(column) and dialect.serial and dialect.serial[kind.name] or kind:ddl(dialect)
 end
 
 local function computed_text(computed, dialect)
@@ -293,7 +210,7 @@ local function enum_text(column, dialect)
   end
   local values = {}
   for position, value in ipairs(kind.values) do
-    values[position] = ddl.literal(value, types.Text, dialect)
+    values[position] = literal.text(value, types.Text, dialect)
   end
   return with_name(enum_name(column), ("CHECK (%s IN (%s))"):format(dialect.quote(column.name), concat(values, ", ")),
     dialect)
@@ -390,7 +307,7 @@ local metatable = { __index = Statement, __metatable = mark }
 ---@param dialect? orrery.Dialect SQLite's by default
 ---@return string
 function Statement:compile(dialect)
-  return WRITE[self.kind](self.element, dialect or compiler.dialects.sqlite, self.options)
+  return WRITE[self.kind](self.element, (compiler.options(dialect)), self.options)
 end
 
 metatable.__tostring = Statement.compile

@@ -1,15 +1,20 @@
 --- dialect: what databases say differently, as data. The compiler asks for words and templates here and never for a
--- database's name; a new database is one more table.
+-- database's name; a new database is one more table, in a file of its own.
 local import = ...
 local errors = import "errors"
 local core = import "core"
+local types = import "types"
 
-local dialect = {}
+-- `named` has them by name.
+local dialect = { named = {} }
 local kinds = core.kinds
 
 -- ---- identifiers ----
 
-local function words(text)
+--- The words in a text, as keys.
+---@param text string
+---@return table<string, true>
+function dialect.words(text)
   local set = {}
   for word in text:gmatch("%S+") do
     set[word] = true
@@ -18,7 +23,7 @@ local function words(text)
 end
 
 -- Every word that SQLite's parser knows; quoting one that need not be does no harm.
-local SQLITE_RESERVED = words [[
+local SQLITE_RESERVED = dialect.words [[
   abort action add after all alter always analyze and as asc attach autoincrement before begin between by cascade case
   cast check collate column commit conflict constraint create cross current current_date current_time
   current_timestamp database default deferrable deferred delete desc detach distinct do drop each else end escape
@@ -52,14 +57,29 @@ end
 ---@class orrery.Dialect
 ---@field name string
 ---@field quote fun(identifier: string): string the one place where identifiers become SQL
----@field marker string "?", or a format of the number: "$%d"
+---@field marker string "?", or a format of the number, "$%d", or of a name, "%%(%s)s"
 ---@field max_binds integer markers that a statement may have
 ---@field constants table<string, string> true and false
----@field operators table<string, string> templates of two operands by the operator's name
+---@field operators table<string, string> templates of two operands by the operator's name; with $1 and $2 they
+--- may stand in it more than once
 ---@field functions table<string, string> whole text of functions that are called without arguments
 ---@field collations table<string, boolean> names that are not quoted
 ---@field extract table<string, string> templates of an operand by the field, with "$" for it
 ---@field array_in? string a template that reads a bound JSON array as rows
+---@field array_rows? string the same for an array of arrays, with a list of array_item for their columns
+---@field array_item? string a template of a column's position from 0
+---@field hex_of? string a template of an expression: its bytes as hexadecimal digits
+---@field tuple_rows string what stands before the rows that a tuple is looked up in
+---@field bytes_literal string a template of hexadecimal digits
+---@field literals table<string, function> what writes a stored value as SQL, by the type's name
+---@field moment_difference? string a template of two dates with times ($1 - $2) in microseconds
+---@field moment_arithmetic boolean dates can be added and subtracted
+---@field distinct_on boolean DISTINCT ON exists
+---@field conflict_constraint boolean ON CONFLICT names constraints
+---@field lateral boolean LATERAL exists
+---@field delete_using boolean DELETE ... USING exists
+---@field changes_in_with boolean WITH takes insert, update and delete
+---@field serial? table<string, string> types of keys that the database gives, by the type's name
 ---@field json_path string a template of document and path, for the value there
 ---@field json_part string the same for the JSON there
 ---@field offset_limit? string what LIMIT must say where only an offset is asked for
@@ -84,21 +104,45 @@ local STANDARD = {
   extract = {},
   json_path = "json_extract(%s, %s)",
   json_part = "%s -> %s",
+  tuple_rows = "VALUES ",
+  bytes_literal = "X'%s'",
+  literals = {},
+  moment_arithmetic = true,
+  distinct_on = false,
+  conflict_constraint = false,
+  lateral = false,
   row_locks = true,
   update_from = true,
+  delete_using = false,
+  changes_in_with = false,
 }
 
---- A dialect: the fields given, and the standard's words for the rest.
+--- A dialect: the fields given, and the standard's words for the rest. From then on it is known by its name.
 ---@param fields table with name, and reserved: the set of words that must be quoted
 ---@return orrery.Dialect
-function dialect.new(fields)
+function dialect.define(fields)
   for name, value in pairs(STANDARD) do
     if fields[name] == nil then
       fields[name] = value
     end
   end
   fields.quote = fields.quote or make_quote(fields.reserved or SQLITE_RESERVED)
+  dialect.named[fields.name], types.dialects[fields.name] = fields, true
   return fields
+end
+
+--- The dialect that `value` is or names; SQLite's for nil.
+---@param value orrery.Dialect|string|nil
+---@param call string
+---@return orrery.Dialect
+function dialect.of(value, call)
+  if value == nil then
+    return dialect.named.sqlite
+  elseif type(value) == "table" and value.quote then
+    return value
+  end
+  return dialect.named[value] or errors.raise("ArgumentError", "%s: there is no dialect %s%s", call, errors.show(value),
+    errors.hint(value, errors.sorted_keys(dialect.named)))
 end
 
 -- ---- SQLite ----
@@ -107,7 +151,12 @@ local function strftime(format)
   return "CAST(strftime('" .. format .. "', $) AS INTEGER)"
 end
 
-dialect.sqlite = dialect.new{
+-- Seconds of whole numbers, and the digits behind the point, which strftime would round to three.
+local function micro(moment)
+  return "CAST(substr(substr(" .. moment .. ", 21) || '000000', 1, 6) AS INTEGER)"
+end
+
+dialect.sqlite = dialect.define{
   name = "sqlite",
   reserved = SQLITE_RESERVED,
   constants = { ["true"] = "1", ["false"] = "0" },
@@ -116,6 +165,7 @@ dialect.sqlite = dialect.new{
     not_ilike = "lower(%s) NOT LIKE lower(%s)",
     is_distinct_from = "%s IS NOT %s",
     is_not_distinct_from = "%s IS %s",
+    bitwise_xor = "(($1 | $2) - ($1 & $2))",
     div = "%s / (%s + 0.0)", -- its own "/" drops the fraction of integers
   },
   collations = { BINARY = true, NOCASE = true, RTRIM = true },
@@ -123,8 +173,17 @@ dialect.sqlite = dialect.new{
     year = strftime("%Y"), month = strftime("%m"), day = strftime("%d"), hour = strftime("%H"),
     minute = strftime("%M"), second = strftime("%S"), doy = strftime("%j"), dow = strftime("%w"),
     week = strftime("%W"), epoch = strftime("%s"),
+    quarter = "((CAST(strftime('%m', $) AS INTEGER) + 2) / 3)",
+    milliseconds = "CAST(round(strftime('%f', $) * 1000) AS INTEGER)",
+    microseconds = "(CAST(strftime('%S', $) AS INTEGER) * 1000000 + " .. micro("$") .. ")",
   },
   array_in = "SELECT value FROM json_each(%s)",
+  array_rows = "SELECT %s FROM json_each(%s)",
+  array_item = "json_extract(value, '$[%d]')",
+  hex_of = "hex(%s)",
+  moment_arithmetic = false,
+  moment_difference = "((strftime('%s', $1) - strftime('%s', $2)) * 1000000 + " .. micro("$1") .. " - " .. micro("$2")
+    .. ")",
   offset_limit = "-1",
   row_locks = false,
   table_names = "SELECT lower(name) FROM %ssqlite_master WHERE type IN ('table', 'view')",

@@ -49,6 +49,7 @@ local OPTIONS = {
   echo = true, echo_time = true, hide_parameters = true, readonly = true, timeout = true, statement_timeout = true,
   isolation_level = true, execution_options = true, pool_size = true, max_overflow = true, pool_timeout = true,
   pool_recycle = true, pool_pre_ping = true, pool_wait = true, query_cache_size = true,
+  enable_from_linting = true,
 }
 
 local MODES = {
@@ -165,6 +166,7 @@ end
 ---@field pool_recycle? number seconds after which a connection is replaced; -1: never
 ---@field pool_pre_ping? boolean tries each connection before it is handed out
 ---@field query_cache_size? integer statements that are kept compiled
+---@field enable_from_linting? boolean warn of tables in a FROM that nothing links; true by default
 
 local function check_number(options, name, least)
   local value = options[name]
@@ -226,7 +228,7 @@ local function new_engine(name, url, target, options, open)
     echo = options.echo or false,
     hide_parameters = options.hide_parameters or false,
     dispatch = new_dispatch(),
-    cache = compiler.new_cache(options.query_cache_size),
+    cache = compiler.new_cache(options.query_cache_size, options.enable_from_linting ~= false),
   }, metatable)
   self.echo_time = options.echo_time
   self.execution = execution_of(self, options)

@@ -5,6 +5,7 @@ local import = ...
 local errors = import "errors"
 local core = import "core"
 local types = import "types"
+local packing = import "packing"
 
 ---@class orrery.Element
 ---@field visit string which kind of node
@@ -24,16 +25,17 @@ local getmetatable, setmetatable, type, select = getmetatable, setmetatable, typ
 -- be absent, `lists` are arrays of nodes. Everything that walks nodes (the cache's key, the search for tables) reads
 -- this, so a renderer must not look at any other field.
 local PARTS = {
-  bind = { atoms = { "key" } },
+  bind = { atoms = { "key", "expanding" } },
+  written = { atoms = { "value" } },
   null = {},
   constant = { atoms = { "text" } },
   all = {},
   literal_column = { atoms = { "text" } },
   text = { atoms = { "text", "columns_key" }, lists = { "binds" } },
-  binary = { atoms = { "operator", "escape" }, nodes = { "left", "right" } },
+  binary = { atoms = { "operator", "escape", "moments" }, nodes = { "left", "right" } },
   between = { atoms = { "negated" }, nodes = { "element", "low", "high" } },
   membership = { atoms = { "negated" }, nodes = { "element", "members" } },
-  list = { atoms = { "count", "packed" } },
+  list = { atoms = { "count", "packed", "types" } },
   tuple = { lists = { "elements" } },
   members = { atoms = { "rows" }, lists = { "elements" } },
   unary = { atoms = { "operator" }, nodes = { "element" } },
@@ -236,11 +238,15 @@ local function convert(value, other, method)
   return setmetatable({ visit = "bind", value = value, type = other.type }, metatable)
 end
 
+local row_like
+
 -- The right side of `method` on `other`: values are bound with the type of the other side.
 local function operand(value, other, method)
   local kind = type(value)
   if kind == "number" or kind == "string" or kind == "boolean" then
     return setmetatable({ visit = "bind", value = value, type = compared(other.type, value) }, metatable)
+  elseif kind == "table" and other.visit == "tuple" and not getmetatable(value) then
+    return row_like(other, value, method, 1)
   end
   return convert(value, other, method)
 end
@@ -294,6 +300,9 @@ operator("like", "LIKE", 5)
 operator("not_like", "NOT LIKE", 5)
 operator("ilike", "ILIKE", 5)
 operator("not_ilike", "NOT ILIKE", 5)
+operator("match", "MATCH", 5)
+operator("regexp_match", "REGEXP", 5)
+operator("not_regexp_match", "NOT REGEXP", 5)
 operator("is_distinct_from", "IS DISTINCT FROM", 5)
 operator("is_not_distinct_from", "IS NOT DISTINCT FROM", 5)
 operator("add", "+", 7, { associative = true })
@@ -303,19 +312,25 @@ operator("div", "/", 8)
 operator("floordiv", "/", 8)
 operator("mod", "%", 8)
 operator("concat", "||", 6, { loose = true, associative = true })
+operator("bitwise_and", "&", 6, { loose = true })
+operator("bitwise_or", "|", 6, { loose = true })
+operator("bitwise_xor", "^", 6, { loose = true })
+operator("bitwise_lshift", "<<", 6, { loose = true })
+operator("bitwise_rshift", ">>", 6, { loose = true })
+operator("bitwise_not", "~", 9)
 operator("and_", "AND", 3, { associative = true })
 operator("or_", "OR", 2, { associative = true })
 operator("not_", "NOT", 4)
 operator("neg", "-", 9)
 operator("distinct", "DISTINCT", 1)
 for a, b in pairs({ eq = "ne", lt = "ge", le = "gt", is_ = "is_not", like = "not_like", ilike = "not_ilike",
-  is_distinct_from = "is_not_distinct_from" }) do
+  regexp_match = "not_regexp_match", is_distinct_from = "is_not_distinct_from" }) do
   opposites(a, b)
 end
 
-local function binary(record, left, right, result, escape)
+local function binary(record, left, right, result, escape, moments)
   return setmetatable({ visit = "binary", operator = record, left = left, right = right, type = result,
-    escape = escape }, metatable)
+    escape = escape, moments = moments }, metatable)
 end
 
 -- ---- comparisons ----
@@ -416,10 +431,25 @@ local function escaped(value, self, name, before, after)
   return after ~= "" and binary(OPERATORS.concat, right, expression.literal(after), Text) or right
 end
 
-for name, around in pairs({ startswith = { "", "%" }, endswith = { "%", "" }, contains = { "%", "%" } }) do
+local AROUND = { startswith = { "", "%" }, endswith = { "%", "" }, contains = { "%", "%" } }
+
+local function matching(name, record, around)
   methods[name] = function(self, value)
     check_self(self, name)
-    return binary(OPERATORS.like, self, escaped(value, self, name, around[1], around[2]), Boolean, ESCAPE)
+    return binary(record, self, escaped(value, self, name, around[1], around[2]), Boolean, ESCAPE)
+  end
+end
+for name, around in pairs(AROUND) do
+  matching(name, OPERATORS.like, around)
+  matching("i" .. name, OPERATORS.ilike, around)
+end
+
+--- The database's search for words, or for a regular expression, where it has one.
+for _, name in ipairs({ "match", "regexp_match" }) do
+  local record = OPERATORS[name]
+  methods[name] = function(self, pattern)
+    check_self(self, name)
+    return binary(record, self, pattern_of(pattern, self, name), Boolean)
   end
 end
 
@@ -429,6 +459,7 @@ end
 -- databases limit the number of markers (SQLite: 32766), and a statement of its own for every length would be
 -- prepared anew each time, which costs more than reading the array.
 local MAX_MARKERS = 32
+local MANY_MARKERS = 30000
 
 local function check_list(list, self, name)
   local length, count = #list, 0
@@ -445,11 +476,6 @@ local function check_list(list, self, name)
   return length
 end
 
--- NUL and bytes that are no text have no place in JSON.
-local function is_packable(value)
-  return type(value) == "number" or (type(value) == "string" and not value:find("\0", 1, true))
-end
-
 -- One type binds all items. What does not have it must fit the column's own, as in any comparison.
 local function check_item(value, item_type, self, name)
   local kind = type(value)
@@ -462,40 +488,79 @@ local function check_item(value, item_type, self, name)
   end
 end
 
+-- What a list must be bound as: marker by marker, as an array, or, where an array cannot hold its items and it is too
+-- long for markers, as an array of their digits.
+local function packed_as(fits, bytes, count)
+  if fits then
+    return count > MAX_MARKERS
+  end
+  return bytes and count > MANY_MARKERS and "hex" or false
+end
+
 local function value_list(list, length, self, name)
-  local values, packed = {}, length > MAX_MARKERS and self.type.kind ~= kinds.BLOB
+  local values, fits, bytes = {}, self.type.kind ~= kinds.BLOB, true
   local item_type = compared(self.type, list[1])
   for position = 1, length do
     local value = list[position]
     check_item(value, item_type, self, name)
-    packed = packed and is_packable(value)
+    fits = fits and packing.fits(value)
+    bytes = bytes and (type(value) == "string" or value == null)
     values[position] = value
   end
-  return setmetatable({ visit = "list", values = values, count = length, packed = packed, type = item_type }, metatable)
+  return setmetatable({ visit = "list", values = values, count = length, packed = packed_as(fits, bytes, length),
+    type = item_type }, metatable)
 end
 
--- Item `position` of the list that a tuple is looked up in.
-local function row_like(tuple, row, position)
+local function check_row(tuple, row, position)
   local width = #tuple.elements
   if type(row) ~= "table" or #row ~= width then
     errors.raise("ArgumentError", "tuple_():in_(): item %d must be a list of %d values", position, width)
   end
+end
+
+-- A row of values and expressions beside a tuple.
+function row_like(tuple, row, method, position)
+  check_row(tuple, row, position)
   local elements = {}
-  for column = 1, width do
-    elements[column] = operand(row[column], tuple.elements[column], "in_")
+  for column = 1, #tuple.elements do
+    elements[column] = operand(row[column], tuple.elements[column], method)
   end
   return setmetatable({ visit = "tuple", elements = elements, type = NullType }, metatable)
 end
 
--- A list with expressions, or of a tuple: every item is a node of its own.
+-- Rows of values that a tuple is looked up in: the values of all rows, one behind the other.
+local function row_list(list, length, self, name)
+  local elements, values, item_types, fits = self.elements, {}, {}, true
+  local width = #elements
+  for column = 1, width do
+    item_types[column] = compared(elements[column].type, list[1][column])
+    fits = fits and elements[column].type.kind ~= kinds.BLOB
+  end
+  for position = 1, length do
+    for column = 1, width do
+      local value = list[position][column]
+      check_item(value, item_types[column], elements[column], name)
+      fits = fits and packing.fits(value)
+      values[#values + 1] = value
+    end
+  end
+  return setmetatable({ visit = "list", values = values, count = #values, packed = packed_as(fits, false, #values),
+    types = item_types, type = NullType }, metatable)
+end
+
+-- A list with expressions: every item is a node of its own.
 local function node_list(list, length, self, name)
   local elements = {}
   for position = 1, length do
-    elements[position] = self.visit == "tuple" and row_like(self, list[position], position)
+    elements[position] = self.visit == "tuple" and row_like(self, list[position], name, position)
       or operand(list[position], self, name)
   end
   return setmetatable({ visit = "members", elements = elements, rows = self.visit == "tuple", type = NullType },
     metatable)
+end
+
+local function is_plain(value)
+  return value ~= nil and not clause(value)
 end
 
 local function members_of(list, self, name)
@@ -503,20 +568,47 @@ local function members_of(list, self, name)
   if length == 0 then
     return nil
   end
-  local plain = self.visit ~= "tuple"
+  local plain, width = true, self.visit == "tuple" and #self.elements
   for position = 1, length do
-    plain = plain and not clause(list[position])
+    local item = list[position]
+    if width then
+      check_row(self, item, position)
+      for column = 1, width do
+        plain = plain and is_plain(item[column])
+      end
+    else
+      plain = plain and not clause(item)
+    end
   end
-  return (plain and value_list or node_list)(list, length, self, name)
+  return (not plain and node_list or width and row_list or value_list)(list, length, self, name)
+end
+
+-- A parameter in place of a list takes a whole list when the statement is executed.
+local function expanding(node, self)
+  local elements = { self.type }
+  for position, element in ipairs(self.visit == "tuple" and self.elements or {}) do
+    elements[position] = element.type
+  end
+  return setmetatable({ visit = "bind", key = node.key, value = node.value, expanding = true,
+    type = types.list_of(elements) }, metatable)
+end
+
+local function members_node(node, self, name)
+  if node.visit == "bind" and node.key then
+    return expanding(node, self)
+  elseif not node.is_statement then
+    errors.raise("ArgumentError", "%s:%s(): a list or a select expected, got a %s", describe(self), name, node.visit)
+  end
+  return node
 end
 
 -- No row is in an empty list and every row is out of it, those with NULL included.
 local function membership(self, list, name, negated)
   check_self(self, name)
   local members = clause(list)
-  if members and not members.is_statement then
-    errors.raise("ArgumentError", "%s:%s(): a list or a select expected, got a %s", describe(self), name, members.visit)
-  elseif not members and type(list) ~= "table" then
+  if members then
+    members = members_node(members, self, name)
+  elseif type(list) ~= "table" then
     errors.raise("ArgumentError", "%s:%s(): a list or a select expected, got %s", describe(self), name,
       list == nil and "nil" or errors.show(list))
   end
@@ -552,20 +644,42 @@ local function number_type(left, right)
   return (a == kinds.INTEGER or a == kinds.ANY) and b == kinds.INTEGER and Integer or left
 end
 
+local MOMENTS = { [kinds.DATE] = true, [kinds.TIME] = true, [kinds.DATETIME] = true }
+
+local function is_span(node_type)
+  return node_type.definition == types.Interval.definition
+end
+
+-- A number that is added to a date or a length of time is one of seconds.
+local SPANS = { add = true, sub = true, mod = true }
+
 -- A value beside `other`, typed so that the result's type is known.
-local function beside(value, other)
+local function beside(value, other, name)
   if type(value) == "number" then
-    return expression.literal(value)
+    local span = SPANS[name] and (MOMENTS[other.type.kind] or is_span(other.type))
+    return expression.literal(value, span and types.Interval or nil)
   end
   return operand(value, other, "operator")
+end
+
+-- The type of arithmetic with dates and lengths of time; nil where neither stands in it.
+local function time_type(name, left, right)
+  local a, b = MOMENTS[left.kind], MOMENTS[right.kind]
+  if a or b then
+    return name == "sub" and a and b and types.Interval or (a and left or right)
+  elseif name == "div" and is_span(left) and is_span(right) then
+    return Float
+  end
+  return (is_span(left) or is_span(right)) and types.Interval or nil
 end
 
 local function arithmetic_operator(event, name, result_of)
   local record = OPERATORS[name]
   arithmetic[event] = function(left, right)
-    local a = is_element(left) and left or beside(left, right)
-    local b = is_element(right) and right or beside(right, left)
-    return binary(record, a, b, result_of(a.type, b.type))
+    local a = is_element(left) and left or beside(left, right, name)
+    local b = is_element(right) and right or beside(right, left, name)
+    local moments = (MOMENTS[a.type.kind] or MOMENTS[b.type.kind]) and true or nil
+    return binary(record, a, b, time_type(name, a.type, b.type) or result_of(a.type, b.type), nil, moments)
   end
 end
 arithmetic_operator("__add", "add", number_type)
@@ -591,8 +705,27 @@ function arithmetic.__concat(left, right)
   return binary(OPERATORS.concat, a, b, Text)
 end
 
+--- The same as "..".
+function methods:concat(value)
+  check_self(self, "concat")
+  return arithmetic.__concat(self, value)
+end
+
 function arithmetic.__unm(element)
   return setmetatable({ visit = "unary", operator = OPERATORS.neg, element = element, type = element.type }, metatable)
+end
+
+for _, name in ipairs({ "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_lshift", "bitwise_rshift" }) do
+  local record = OPERATORS[name]
+  methods[name] = function(self, value)
+    check_self(self, name)
+    return binary(record, self, operand(value, self, name), self.type)
+  end
+end
+
+function methods:bitwise_not()
+  check_self(self, "bitwise_not")
+  return setmetatable({ visit = "unary", operator = OPERATORS.bitwise_not, element = self, type = self.type }, metatable)
 end
 
 -- Lua makes a boolean of what these return, so they could only mislead.
@@ -678,9 +811,9 @@ end
 local function logical(event, combine)
   arithmetic[event] = function(left, right)
     for _, side in ipairs({ left, right }) do
-      if is_element(side) and side.type ~= Boolean then
+      if is_element(side) and side.type.kind ~= kinds.BOOLEAN then
         errors.raise("ArgumentError", "& | ~ combine conditions, and %s is a value; bits are compared with "
-          .. ":op(\"&\")(...)", describe(side))
+          .. ":bitwise_and(...)", describe(side))
       end
     end
     return combine(left, right)
@@ -775,6 +908,13 @@ function methods:op(text, options)
   end
 end
 
+--- The same for an operator whose result is a condition.
+---@param text string
+---@return fun(value: any): orrery.Element
+function methods:bool_op(text)
+  return methods.op(self, text, { is_comparison = true })
+end
+
 -- SQLite's paths put names in quotes and know no way to escape one.
 local function path_step(step, column)
   if type(step) == "string" and not step:find('"', 1, true) and not step:find("\0", 1, true) then
@@ -800,9 +940,49 @@ function methods:path(...)
   return setmetatable({ visit = "json_path", element = self, steps = path, type = NullType }, metatable)
 end
 
+--- The SQL of an expression by itself: { sql, params }; as a string, the SQL.
+---@param options? { dialect?: string|orrery.Dialect, literal_binds?: boolean }
+function methods:compile(options)
+  return expression.compile(self, options)
+end
+
 metatable = expression.metatable()
 for _, constant in ipairs({ expression.TRUE, expression.FALSE, NULL, expression.all }) do
   setmetatable(constant, metatable)
+end
+
+local written_list
+
+--- A copy of a condition whose values are part of the SQL and not bound: what a partial index's condition is compared
+--- with.
+---@param node table
+---@return table
+function expression.written(node)
+  if node.visit == "bind" then
+    if node.value == nil or type(node.value) == "table" then
+      errors.raise("ArgumentError", "a condition that is written into the SQL has plain values, got %s",
+        node.value == nil and "a parameter" or "a table")
+    end
+    return setmetatable({ visit = "written", value = node.value, type = node.type }, metatable)
+  elseif node.visit == "column" or not PARTS[node.visit] or node.is_statement then
+    return node
+  end
+  local copy = copy_with(node, "visit", node.visit)
+  for _, field in ipairs(PARTS[node.visit].nodes or {}) do
+    copy[field] = node[field] and expression.written(node[field])
+  end
+  for _, field in ipairs(PARTS[node.visit].lists or {}) do
+    copy[field] = node[field] and written_list(node[field])
+  end
+  return copy
+end
+
+function written_list(nodes)
+  local copies = {}
+  for position, node in ipairs(nodes) do
+    copies[position] = expression.written(node)
+  end
+  return copies
 end
 
 --- Makes a node; for the files that add kinds of nodes.

@@ -142,9 +142,23 @@ local function bind(node)
   end
 end
 
+local function list_length(node)
+  if not node.packed or expands then
+    return "L" .. node.count
+  end
+  return node.packed == "hex" and "L#" or "L*"
+end
+
 local function list(node)
-  emit(node.packed and not expands and "L*" or "L" .. node.count)
+  emit(list_length(node))
   emit(node.type.key)
+  local types = node.types
+  if types then
+    for position = 1, #types do
+      emit(types[position].key)
+    end
+    emit(")")
+  end
   count = count + 1
   nodes[count], places[node] = node, count
 end

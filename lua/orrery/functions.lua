@@ -20,13 +20,19 @@ local function of_first(arguments)
   return first and first.type or NullType
 end
 
+-- The average of lengths of time is one.
+local function average(arguments)
+  local first = arguments[1]
+  return first and first.type.definition == types.Interval.definition and first.type or Float
+end
+
 -- What functions give back; those not listed give what the database says.
-local RESULTS = { coalesce = of_first, ifnull = of_first, nullif = of_first, max = of_first, min = of_first,
+local RESULTS = { avg = average, coalesce = of_first, ifnull = of_first, nullif = of_first, max = of_first, min = of_first,
   abs = of_first, sum = of_first, round = of_first, lag = of_first, lead = of_first, first_value = of_first,
   last_value = of_first, nth_value = of_first, any_value = of_first }
 local BY_TYPE = {
   [Integer] = "count length char_length octet_length instr row_number rank dense_rank ntile random unicode sign",
-  [Float] = "avg total percent_rank cume_dist sqrt power exp ln log sin cos tan pi",
+  [Float] = "total percent_rank cume_dist sqrt power exp ln log sin cos tan pi",
   [Text] = "lower upper trim ltrim rtrim substr substring replace concat group_concat string_agg hex quote char "
     .. "printf format typeof strftime",
   [types.DateTime] = "now current_timestamp localtimestamp",
@@ -201,6 +207,17 @@ function functions.type_coerce(value, target)
   return methods.type_coerce(value_or_node(value, "type_coerce()", 1), target)
 end
 
+local exists_methods = {}
+
+-- What an exists() asks can be narrowed as the select can.
+for _, name in ipairs({ "where", "select_from", "correlate", "correlate_except" }) do
+  exists_methods[name] = function(self, ...)
+    return functions.exists(self.statement[name](self.statement, ...))
+  end
+end
+
+local exists_metatable = expression.metatable(exists_methods)
+
 --- Whether a select has a row.
 ---@param statement table
 function functions.exists(statement)
@@ -208,7 +225,7 @@ function functions.exists(statement)
   if not node.is_statement then
     errors.raise("ArgumentError", "exists(): a select expected, got a %s; write select(...):exists()", node.visit)
   end
-  return new{ visit = "exists", statement = node, type = Boolean }
+  return setmetatable({ visit = "exists", statement = node, type = Boolean }, exists_metatable)
 end
 
 --- Several columns that are compared at once: tuple_(A.x, A.y):in_{ { 1, 2 }, { 3, 4 } }.
@@ -220,10 +237,11 @@ function functions.tuple_(...)
   return new{ visit = "tuple", elements = elements, type = NullType }
 end
 
-local FIELDS = { year = 1, month = 1, day = 1, hour = 1, minute = 1, second = 1, doy = 1, dow = 1, epoch = 1, week = 1 }
+local FIELDS = { year = 1, month = 1, day = 1, hour = 1, minute = 1, second = 1, doy = 1, dow = 1, epoch = 1, week = 1,
+  quarter = 1, milliseconds = 1, microseconds = 1 }
 
 --- A part of a date: extract("year", User.born).
----@param field "year"|"month"|"day"|"hour"|"minute"|"second"|"doy"|"dow"|"week"|"epoch"
+---@param field "year"|"quarter"|"month"|"week"|"day"|"hour"|"minute"|"second"|"milliseconds"|"microseconds"|"doy"|"dow"|"epoch"
 function functions.extract(field, element)
   if not FIELDS[field] then
     errors.raise("ArgumentError", "extract(): %s is no part of a date%s", errors.show(field),
@@ -234,16 +252,27 @@ end
 
 functions.literal = expression.literal
 
-local BIND_OPTIONS = { type_ = 1, value = 1 }
+local BIND_OPTIONS = { type_ = 1, value = 1, expanding = 1 }
 
---- A value that is given by name when the statement is executed.
+local function element_type(options)
+  local first = type(options.value) == "table" and options.value[1]
+  return options.type_ and types.coerce(options.type_, "bindparam()")
+    or (first ~= nil and first ~= false) and types.of_value(first) or NullType
+end
+
+--- A value that is given by name when the statement is executed; with expanding, a list of values, for in_() and for
+--- IN in text().
 ---@param key string
----@param options? { type_?: orrery.Type, value?: any }
+---@param options? { type_?: orrery.Type, value?: any, expanding?: boolean }
 function functions.bindparam(key, options)
   if type(key) ~= "string" or not key:find("^[%a_][%w_]*$") then
     errors.raise("ArgumentError", "bindparam(): %s is no name", errors.show(key))
   end
   options = errors.check_options(options, BIND_OPTIONS, "bindparam()")
+  if options.expanding then
+    return new{ visit = "bind", key = key, value = options.value, expanding = true,
+      type = types.list_of{ element_type(options) } }
+  end
   local value_type = options.type_ and types.coerce(options.type_, "bindparam()")
     or options.value ~= nil and types.of_value(options.value) or NullType
   return new{ visit = "bind", key = key, value = options.value, type = value_type }
@@ -287,7 +316,7 @@ local function bind_value(value, name)
     errors.raise("ArgumentError", "text():bindparams(): '%s' must be a value, got a %s", name, node.visit)
   end
   if node then
-    return new{ visit = "bind", key = name, value = node.value, type = node.type }
+    return new{ visit = "bind", key = name, value = node.value, type = node.type, expanding = node.expanding }
   end
   return new{ visit = "bind", key = name, value = value, type = types.of_value(value) }
 end
@@ -302,12 +331,29 @@ local function check_name(given, names, call_name)
     errors.hint(given, names))
 end
 
---- The text with values for some of its markers: text("... :y"):bindparams{ y = 1 }.
----@param values table<string, any>
-function text_methods:bindparams(values)
-  if type(values) ~= "table" or next(values) == nil then
-    errors.raise("ArgumentError", "text():bindparams{ name = value } needs a table of values")
+-- bindparams{ name = value }, or bindparams(bindparam("name", options), ...).
+local function named_values(...)
+  local first, values = ..., {}
+  if not expression.clause(first) then
+    if type(first) ~= "table" or next(first) == nil or select("#", ...) > 1 then
+      errors.raise("ArgumentError", "text():bindparams{ name = value } needs a table of values, or bindparam(...)")
+    end
+    return first
   end
+  for position, node in ipairs(expression.expect_all("text():bindparams()", ...)) do
+    if node.visit ~= "bind" or not node.key then
+      errors.raise("ArgumentError", "text():bindparams(): argument %d must be a bindparam(...), got a %s", position,
+        node.visit)
+    end
+    values[node.key] = node
+  end
+  return values
+end
+
+--- The text with values for some of its markers: text("... :y"):bindparams{ y = 1 }, or with parameters in their place.
+---@param ... table<string, any>|orrery.Element
+function text_methods:bindparams(...)
+  local values = named_values(...)
   local by_name = {}
   for name, node in pairs(self.by_name) do
     by_name[name] = node
@@ -319,28 +365,42 @@ function text_methods:bindparams(values)
   return make_text(self.text, self.names, by_name, self.column_types, self.columns_key, self.execution)
 end
 
---- As of every statement: its SQL and what belongs to it.
-function text_methods:compile(dialect)
-  return expression.compile(self, dialect)
-end
-
---- Types for the text's columns, by name.
----@param columns table<string, orrery.Type>
-function text_methods:columns(columns)
-  local copy, key = {}, {}
-  for _, name in ipairs(errors.sorted_keys(columns)) do
-    copy[name] = types.coerce(columns[name], "text():columns(): " .. name)
-    key[#key + 1] = ("%d:%s=%s"):format(#name, name, copy[name].key)
-  end
-  return make_text(self.text, self.names, self.by_name, copy, table.concat(key, ";"), self.execution)
-end
-
 --- Options of the execution, as of every statement.
 ---@param options { timeout: number, yield_per: integer }
 function text_methods:execution_options(options)
   return make_text(self.text, self.names, self.by_name, self.column_types, self.columns_key,
     settings.of_statement(self.execution, options))
 end
+
+-- Columns that stand for themselves, and a table of types by name.
+local function types_of(columns, ...)
+  for position = 1, select("#", ...) do
+    local value = (select(position, ...))
+    local node = expression.clause(value)
+    if node and node.visit == "column" then
+      columns[node.key or node.name] = node.type
+    elseif not node and type(value) == "table" then
+      for _, name in ipairs(errors.sorted_keys(value)) do
+        columns[name] = types.coerce(value[name], "text():columns(): " .. name)
+      end
+    else
+      errors.raise("ArgumentError", "text():columns(): { name = Type } or columns expected, got %s",
+        node and "a " .. node.visit or errors.show(value))
+    end
+  end
+  return columns
+end
+
+--- Types for the text's columns: by name, or those of columns with the same names.
+---@param ... table<string, orrery.Type>|orrery.Element
+function text_methods:columns(...)
+  local columns, key = types_of({}, ...), {}
+  for position, name in ipairs(errors.sorted_keys(columns)) do
+    key[position] = ("%d:%s=%s"):format(#name, name, columns[name].key)
+  end
+  return make_text(self.text, self.names, self.by_name, columns, table.concat(key, ";"), self.execution)
+end
+functions.text_methods = text_methods
 
 text_metatable = expression.metatable(text_methods)
 
@@ -350,6 +410,13 @@ function functions.text(sql)
   check_sql(sql, "text")
   local _, names = core.split(sql)
   return make_text(sql, names, {})
+end
+
+--- The methods of one column as functions: desc(User.name).
+for _, name in ipairs({ "asc", "desc", "nulls_first", "nulls_last", "distinct", "between", "collate" }) do
+  functions[name] = function(element, ...)
+    return methods[name](expression.expect_operand(element, name .. "()", 1), ...)
+  end
 end
 
 --- The constants of SQL.

@@ -51,13 +51,13 @@ orm.all = expression.all
 
 export(errors, "try", "is_error", "on_warning")
 export(types, "Integer", "SmallInteger", "BigInteger", "Float", "Double", "Numeric", "String", "Text", "Boolean", "Date",
-  "Time", "DateTime", "LargeBinary", "JSON", "Enum", "Uuid", "NullType", "Optional", "TypeDecorator")
+  "Time", "DateTime", "Interval", "LargeBinary", "JSON", "Enum", "Uuid", "NullType", "Optional", "TypeDecorator")
 export(expression, "and_", "or_", "not_", "literal")
-export(functions, "text", "bindparam", "case_", "cast", "exists", "tuple_", "extract", "literal_column", "type_coerce",
-  "true_", "false_")
+export(functions, "text", "bindparam", "case_", "cast", "tuple_", "extract", "literal_column", "type_coerce",
+  "true_", "false_", "asc", "desc", "nulls_first", "nulls_last", "distinct", "between", "collate")
 export(schema, "MetaData", "Table", "Column", "ForeignKey", "ForeignKeyConstraint", "PrimaryKeyConstraint", "UniqueConstraint",
   "CheckConstraint", "Index")
-export(statement, "select", "union", "union_all", "intersect", "intersect_all", "except_", "except_all")
+export(statement, "select", "exists", "union", "union_all", "intersect", "intersect_all", "except_", "except_all")
 export(change, "insert", "update", "delete")
 export(schema, "Computed", "Identity", "conv")
 export(ddl, "CreateTable", "DropTable", "CreateIndex", "DropIndex", "CreateView", "DropView", "DDL")

@@ -5,6 +5,8 @@ local import = ...
 local errors = import "errors"
 local core = import "core"
 local expression = import "expression"
+local packing = import "packing"
+local literal = import "literal"
 
 local rendering = {}
 local OPERATORS = expression.OPERATORS
@@ -16,11 +18,16 @@ local kinds = core.kinds
 --   names: of aliases and subqueries without one, by object; stems: how many names were made
 --   enclosing: tables of the statements around the one in progress; labels: those that the select in progress shows
 --   own: whether what is rendered belongs to a table (a column's default), not to the statement
---   ctes: by their first version; heads: the parts of WITH that are done
+--   ctes: by their first version; heads: the parts of WITH that are done; writes: whether one of them changes rows
+--   literal: whether values are written out; beside: the column that a value is compared with, for the marker's name
+--   bare: whether columns stand without their tables
+--   linking: whether tables that nothing links are warned of
 --- What is known before anything is compiled.
 ---@param dialect orrery.Dialect
-function rendering.new_state(dialect)
-  return { dialect = dialect, markers = {}, numbered = 0, names = {}, stems = {}, ctes = {}, heads = {}, labels = {} }
+---@param as_literals? boolean
+function rendering.new_state(dialect, as_literals)
+  return { dialect = dialect, markers = {}, numbered = 0, names = {}, stems = {}, ctes = {}, heads = {}, labels = {},
+    marker_names = {}, literal = as_literals or false }
 end
 
 local VISIT = {}
@@ -47,59 +54,144 @@ rendering.list = render_list
 
 -- ---- markers ----
 
+-- A marker's name: the parameter's own, or one made of the column that it is compared with.
+local function marker_name(source, state)
+  local node = source.node or {}
+  local key = source.key or node.key
+  if key then
+    return key
+  end
+  local beside = state.beside
+  local stem = beside and (beside.key or beside.name) or "param"
+  local number = (state.marker_names[stem] or 0) + 1
+  state.marker_names[stem] = number
+  return stem .. "_" .. number
+end
+
+local function marker_text(source, state)
+  local format = state.dialect.marker
+  if format == "?" then
+    return format
+  elseif format:find("%d", 1, true) then
+    return format:format(state.numbered)
+  end
+  source.name = marker_name(source, state)
+  return format:format(source.name)
+end
+
 -- `source` says where the value comes from: { node, index in a list, pack } or { callable }.
 local function marker(state, source)
   state.numbered = state.numbered + 1
   source.number, source.own = state.numbered, state.own
   state.markers[#state.markers + 1] = source
-  local text = state.dialect.marker
-  return text == "?" and text or text:format(state.numbered)
+  return marker_text(source, state)
 end
 rendering.marker = marker
 
-function VISIT.bind(node, state)
-  return marker(state, { node = node })
-end
-
--- The text of a list's values as JSON, for the database to read as rows.
-local CONTROL = setmetatable({ ['"'] = '\\"', ["\\"] = "\\\\" }, {
-  __index = function(_, byte)
-    return ("\\u%04x"):format(byte:byte())
-  end,
-})
-
-local function pack_value(value)
-  if type(value) == "string" then
-    return '"' .. value:gsub('[%c"\\]', CONTROL) .. '"'
-  elseif value == core.null then
-    return "null"
-  elseif value % 1 == 0 and value > -2 ^ 63 and value < 2 ^ 63 and not tostring(value):find("%.") then
-    return ("%d"):format(value)
+-- Where values stand in the text, a "%" means itself; between named markers it must be written twice.
+local function own_text(text, state)
+  if state.literal or not state.dialect.marker:find("%s", 1, true) then
+    return text
   end
-  return (("%.17g"):format(value):gsub(",", "."))
+  return (text:gsub("%%", "%%%%"))
+end
+rendering.own_text = own_text
+
+local function literal_text(value, value_type, state)
+  if value == nil then
+    errors.raise("CompileError", "the parameter '%s' has no value that could be written in the SQL", tostring(state.unnamed))
+  end
+  return literal.text(value, value_type, state.dialect)
 end
 
---- A list's values as a JSON array, as they are bound where the dialect can read one.
+local function literal_list(values, types, state)
+  local parts, width = {}, #types
+  for position, value in ipairs(values) do
+    local column = (position - 1) % width + 1
+    local text = literal_text(value, types[column], state)
+    if width > 1 then
+      text = (column == 1 and "(" or "") .. text .. (column == width and ")" or "")
+    end
+    parts[position] = text
+  end
+  return "(" .. (width > 1 and state.dialect.tuple_rows or "") .. concat(parts, ", ") .. ")"
+end
+
+-- The rows of a bound array, in parentheses.
+local function array_text(width, marker_of, state)
+  local dialect = state.dialect
+  if width == 1 then
+    return "(" .. dialect.array_in:format(marker_of) .. ")"
+  end
+  local items = {}
+  for position = 1, width do
+    items[position] = dialect.array_item:format(position - 1)
+  end
+  return "(" .. dialect.array_rows:format(concat(items, ", "), marker_of) .. ")"
+end
+
+-- A parameter that takes a list. Databases that read no arrays get a marker for each item when it is executed, which is
+-- written as SQLAlchemy writes it.
+local function expanding_text(node, state)
+  local elements = node.type.elements
+  if state.literal and node.value ~= nil then
+    return literal_list(packing.values(node.value, #elements), elements, state)
+  elseif state.dialect.array_in then
+    return array_text(#elements, marker(state, { node = node }), state)
+  end
+  marker(state, { node = node })
+  return "(__[POSTCOMPILE_" .. node.key .. "])"
+end
+
+function VISIT.bind(node, state)
+  if node.expanding then
+    return expanding_text(node, state)
+  elseif state.literal then
+    state.unnamed = node.key
+    return literal_text(node.value, node.type, state)
+  end
+  local text = marker(state, { node = node })
+  state.beside = nil
+  return text
+end
+
+function VISIT.written(node, state)
+  return literal.text(node.value, node.type, state.dialect)
+end
+
+--- The one value that a list is bound as where the dialect can read it.
 ---@param node table
 ---@return string
 function rendering.pack_list(node)
-  local parts = {}
-  for position, value in ipairs(node.values) do
-    parts[position] = pack_value(node.type:to_db(value))
+  if node.packed == "hex" then
+    return packing.hex_array(node.values, node.type)
   end
-  return "[" .. concat(parts, ",") .. "]"
+  return packing.array(node.values, node.types or { node.type })
+end
+
+local function list_item(node, position, types, state)
+  local width = #types
+  local column = (position - 1) % width + 1
+  local text = marker(state, { node = node, index = position, type = types[column] })
+  if width == 1 then
+    return text
+  end
+  return (column == 1 and "(" or "") .. text .. (column == width and ")" or "")
 end
 
 function VISIT.list(node, state)
-  local array = node.packed and state.dialect.array_in
-  if array then
-    return "(" .. array:format(marker(state, { node = node, pack = true })) .. ")"
+  local types = node.types or { node.type }
+  local width = #types
+  if state.literal then
+    return literal_list(node.values, types, state)
+  elseif node.packed and state.dialect.array_in then
+    return array_text(width, marker(state, { node = node, pack = true }), state)
   end
   local markers = {}
   for position = 1, node.count do
-    markers[position] = marker(state, { node = node, index = position })
+    markers[position] = list_item(node, position, types, state)
   end
-  return "(" .. concat(markers, ", ") .. ")"
+  return "(" .. (width > 1 and state.dialect.tuple_rows or "") .. concat(markers, ", ") .. ")"
 end
 
 -- ---- names ----
@@ -159,6 +251,9 @@ rendering.table_name = table_name
 
 function VISIT.column(node, state)
   local name = quote(state, node.name)
+  if state.bare then
+    return name
+  end
   return node.table and table_name(node.table, state) .. "." .. name or name
 end
 
@@ -197,7 +292,8 @@ local function needs_parentheses(inner, outer, right)
   return inner.precedence < outer.precedence
 end
 
-local function operand(node, outer, right, state)
+local function operand(node, outer, right, state, beside)
+  state.beside = beside and beside.visit == "column" and beside or nil
   local text = render(node, state)
   return needs_parentheses(outer_operator(node), outer, right) and "(" .. text .. ")" or text
 end
@@ -218,16 +314,41 @@ local function template_of(node, state)
   return own
 end
 
-local function escape_clause(escape)
-  return escape and " ESCAPE '" .. escape:gsub("'", "''") .. "'" or ""
+local function escape_clause(escape, state)
+  return escape and " ESCAPE " .. own_text(literal.quote(escape), state) or ""
+end
+
+local MOMENTS = { [kinds.DATE] = true, [kinds.TIME] = true, [kinds.DATETIME] = true }
+
+-- Dates and times that the database keeps as text: their difference can be computed.
+local function moment_template(node, state)
+  local left, right, template = node.left.type.kind, node.right.type.kind, state.dialect.moment_difference
+  if node.operator.name ~= "sub" or not (template and MOMENTS[left] and MOMENTS[right])
+    or left == kinds.TIME or right == kinds.TIME then
+    errors.raise("CompileError", "%s cannot compute this with dates: it has the difference of two dates, and functions "
+      .. "such as func.datetime(column, \"+90 seconds\")", state.dialect.name)
+  end
+  return template
+end
+
+-- A template that names an operand twice has it written twice, with markers of its own.
+local function filled(template, node, state)
+  return (template:gsub("%$(%d)", function(side)
+    return operand(side == "1" and node.left or node.right, UNARY, true, state)
+  end))
 end
 
 function VISIT.binary(node, state)
   local record, own = node.operator, template_of(node, state)
-  local left = operand(node.left, record, false, state)
-  local right = operand(node.right, record, true, state)
-  local text = own and own:format(left, right) or left .. " " .. record.text .. " " .. right
-  return text .. escape_clause(node.escape)
+  if node.moments and not state.dialect.moment_arithmetic then
+    return filled(moment_template(node, state), node, state)
+  elseif own and own:find("$1", 1, true) then
+    return filled(own, node, state)
+  end
+  local left = operand(node.left, record, false, state, node.right)
+  local right = operand(node.right, record, true, state, node.left)
+  local text = own and own:format(left, right) or left .. " " .. own_text(record.text, state) .. " " .. right
+  return text .. escape_clause(node.escape, state)
 end
 
 function VISIT.junction(node, state)
@@ -244,8 +365,9 @@ end
 -- "--" would begin a comment, so a minus has parentheses behind it wherever that is possible.
 function VISIT.unary(node, state)
   local text = render(node.element, state)
-  if node.operator == UNARY then
-    return simple(node.element) and "-" .. text or "-(" .. text .. ")"
+  if node.operator == UNARY or node.operator == OPERATORS.bitwise_not then
+    local sign = node.operator.text
+    return simple(node.element) and sign .. text or sign .. "(" .. text .. ")"
   elseif node.operator == NEGATION then
     local bare = outer_operator(node.element) == nil
     return bare and "NOT " .. text or "NOT (" .. text .. ")"
@@ -256,14 +378,18 @@ end
 function VISIT.between(node, state)
   local outer = OPERATORS.eq
   local element = operand(node.element, outer, true, state)
-  local low = operand(node.low, outer, true, state)
+  local low = operand(node.low, outer, true, state, node.element)
   return ("%s %sBETWEEN %s AND %s"):format(element, node.negated and "NOT " or "", low,
-    operand(node.high, outer, true, state))
+    operand(node.high, outer, true, state, node.element))
 end
 
 function VISIT.membership(node, state)
   local element = operand(node.element, OPERATORS.eq, true, state)
   local members = node.members
+  if members.packed == "hex" and state.dialect.hex_of and not state.literal then
+    element = state.dialect.hex_of:format(element)
+  end
+  state.beside = node.element.visit == "column" and node.element or nil
   local text = members.is_statement and "(" .. render(members, state) .. ")" or render(members, state)
   return element .. (node.negated and " NOT IN " or " IN ") .. text
 end
@@ -273,7 +399,7 @@ function VISIT.tuple(node, state)
 end
 
 function VISIT.members(node, state)
-  return (node.rows and "(VALUES " or "(") .. render_list(node.elements, state) .. ")"
+  return "(" .. (node.rows and state.dialect.tuple_rows or "") .. render_list(node.elements, state) .. ")"
 end
 
 -- ---- single expressions ----
@@ -290,16 +416,16 @@ function VISIT.all(_, state)
   return state.dialect.constants["true"]
 end
 
-function VISIT.literal_column(node)
-  return node.text
+function VISIT.literal_column(node, state)
+  return own_text(node.text, state)
 end
 
 function VISIT.text(node, state)
   local pieces = core.split(node.text)
-  local parts = { pieces[1] }
+  local parts = { own_text(pieces[1], state) }
   for position, bind in ipairs(node.binds) do
     parts[#parts + 1] = render(bind, state)
-    parts[#parts + 1] = pieces[position + 1]
+    parts[#parts + 1] = own_text(pieces[position + 1], state)
   end
   return concat(parts)
 end
@@ -331,6 +457,7 @@ VISIT["function"] = function(node, state)
     local whole = state.dialect.functions[node.name:lower()]
     return whole or node.name .. (node.name:lower() == "count" and "(*)" or "()")
   end
+  state.beside = node
   return node.name .. "(" .. render_list(node.arguments, state) .. ")"
 end
 

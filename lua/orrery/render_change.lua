@@ -3,6 +3,7 @@ local import = ...
 local errors = import "errors"
 local expression = import "expression"
 local joining = import "joining"
+local linking = import "linking"
 local statement = import "statement"
 local rendering = import "render"
 local selects = import "render_select"
@@ -45,9 +46,10 @@ local function defaulted(node, field)
   return list
 end
 
-local function row_text(row, defaults, state)
+local function row_text(row, columns, defaults, state)
   local parts = {}
   for position, value in ipairs(row.values) do
+    state.beside = columns[position]
     parts[position] = render(value, state)
   end
   for _, column in ipairs(defaults) do
@@ -75,13 +77,14 @@ local function insert_source(node, state)
     return "DEFAULT VALUES"
   end
   return name_list(node.columns, defaults, state) .. " VALUES " .. render_list(rows, state, ", ", function(row)
-    return row_text(row, defaults, state)
+    return row_text(row, node.columns or {}, defaults, state)
   end)
 end
 
 local function assignments(columns, values, state)
   local parts = {}
   for position, column in ipairs(columns) do
+    state.beside = column
     parts[position] = quote(state, column.name) .. " = " .. render(values[position], state)
   end
   return parts
@@ -90,6 +93,14 @@ end
 local function conflict_text(node, state)
   local parts = { "ON CONFLICT" }
   parts[2] = #node.elements > 0 and name_list(node.elements, {}, state) or nil
+  if node.constraint then
+    selects.require_feature("conflict_constraint", "takes the columns of a key, index_elements, and no constraint's name",
+      state)
+    parts[#parts + 1] = "ON CONSTRAINT " .. quote(state, node.constraint)
+  end
+  state.bare = true
+  add_clause(parts, "WHERE", node.index_wheres, state, condition_text)
+  state.bare = nil
   if not node.columns then
     parts[#parts + 1] = "DO NOTHING"
     return concat(parts, " ")
@@ -106,6 +117,7 @@ local function add_returning(parts, node, state)
 end
 
 function VISIT.insert(node, state)
+  selects.add_heads(node, state)
   local parts = { "INSERT INTO " .. table_name(node.target, state), insert_source(node, state) }
   if node.conflict then
     -- without a WHERE the parser would take ON for a join's
@@ -127,10 +139,13 @@ local function require_condition(node)
 end
 
 -- The tables besides the target that conditions and values read.
-local function other_chains(node)
-  local chains, others = joining.chains({ items = node.values_ or {}, wheres = node.wheres }), {}
+local function other_chains(node, state)
+  local chains, others = joining.chains({ roots = { node.target }, items = node.values_ or {}, wheres = node.wheres }), {}
   for _, chain in ipairs(chains) do
     others[#others + 1] = chain.root ~= node.target and chain or nil
+  end
+  if state.linking then
+    linking.check(node.visit:upper(), chains, node.wheres, state.enclosing)
   end
   return others
 end
@@ -152,8 +167,9 @@ local function set_list(node, state)
 end
 
 function VISIT.update(node, state)
+  selects.add_heads(node, state)
   require_condition(node)
-  local others = other_chains(node)
+  local others = other_chains(node, state)
   enclose(node, others, state)
   local parts = { "UPDATE " .. table_name(node.target, state) .. " SET " .. set_list(node, state) }
   add_clause(parts, "FROM", others, state, selects.from_list)
@@ -163,14 +179,16 @@ function VISIT.update(node, state)
 end
 
 VISIT["delete"] = function(node, state)
+  selects.add_heads(node, state)
   require_condition(node)
-  local others = other_chains(node)
-  if #others > 0 then
+  local others = other_chains(node, state)
+  if #others > 0 and not state.dialect.delete_using then
     errors.raise("CompileError", "delete from '%s' reads '%s' too; use in_(select(...)) or exists()", node.target.name,
       joining.describe(others[1].root))
   end
   enclose(node, others, state)
   local parts = { "DELETE FROM " .. table_name(node.target, state) }
+  add_clause(parts, "USING", others, state, selects.from_list)
   add_clause(parts, "WHERE", node.wheres, state, condition_text)
   add_returning(parts, node, state)
   return concat(parts, " ")

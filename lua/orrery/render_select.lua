@@ -4,6 +4,7 @@ local import = ...
 local errors = import "errors"
 local expression = import "expression"
 local joining = import "joining"
+local linking = import "linking"
 local statement = import "statement"
 local rendering = import "render"
 
@@ -57,10 +58,23 @@ local function with_enclosing(enclosing, state, fn, node)
   return text
 end
 
+--- Refuses what a dialect has not: "sqlite has no LATERAL ...".
+function selects.require_feature(name, lack, state)
+  if not state.dialect[name] then
+    errors.raise("CompileError", "%s %s", state.dialect.name, lack)
+  end
+end
+
 function FROM.subquery(selectable, state)
+  if selectable.lateral then
+    selects.require_feature("lateral", "has no LATERAL: a subquery in FROM does not see the tables before it; use "
+      .. "scalar_subquery(), or a window function in an inner select", state)
+  end
   local text = with_enclosing(selectable.lateral and state.enclosing or nil, state, render, selectable.statement)
   return ("%s(%s) AS %s"):format(selectable.lateral and "LATERAL " or "", text, table_name(selectable, state))
 end
+
+local CHANGES = { insert = true, update = true, delete = true }
 
 local function column_list(cte, state)
   local names = {}
@@ -72,6 +86,11 @@ end
 
 -- Compiled once, when first met; its markers come before all others, since WITH does.
 local function add_head(cte, state)
+  if CHANGES[cte.statement.visit] then
+    selects.require_feature("changes_in_with", "takes only selects in WITH; execute the " .. cte.statement.visit
+      .. " by itself, with returning(), and use its rows", state)
+    state.writes = true
+  end
   local markers = state.markers
   state.markers = {}
   local text = with_enclosing(nil, state, render, cte.statement)
@@ -93,6 +112,13 @@ function FROM.cte(cte, state)
   return table_name(cte, state)
 end
 
+--- The parts of WITH that a statement has beside those that it reads.
+function selects.add_heads(node, state)
+  for _, cte in ipairs(node.heads or {}) do
+    FROM.cte(cte, state)
+  end
+end
+
 function FROM.join(join, state)
   local left, right = from_text(join.left, state), from_text(join.right, state)
   right = join.right.visit == "join" and "(" .. right .. ")" or right
@@ -109,15 +135,20 @@ local function chain_text(chain, state)
   return concat(parts, " ")
 end
 
+local function as_set(list)
+  local set = {}
+  for _, item in ipairs(list) do
+    set[item] = true
+  end
+  return set
+end
+
 -- A table that the enclosing statement reads already is meant, where the select reads others of its own.
 local function without_enclosing(chains, node, enclosing)
-  local kept, correlated = {}, nil
-  for _, selectable in ipairs(node.correlated or {}) do
-    correlated = correlated or {}
-    correlated[selectable] = true
-  end
+  local kept, outside = {}, node.correlated and as_set(node.correlated) or enclosing
+  local inside = as_set(node.inner or {})
   for _, chain in ipairs(chains) do
-    local outer = (correlated or enclosing)[chain.root] and #chain.steps == 0
+    local outer = outside[chain.root] and not inside[chain.root] and #chain.steps == 0
     kept[#kept + 1] = not outer and chain or nil
   end
   if #kept == 0 then
@@ -129,7 +160,7 @@ end
 
 local function from_chains(node, state)
   local chains = joining.chains(node)
-  if (state.enclosing and #chains > 1) or node.correlated then
+  if (state.enclosing and #chains > 1) or node.correlated or node.inner then
     return without_enclosing(chains, node, state.enclosing or {})
   end
   return chains
@@ -196,15 +227,32 @@ local function labels_of(entries)
   return labels
 end
 
+local function first_words(node, state)
+  if not node.distinct_on then
+    return node.unique and "SELECT DISTINCT" or "SELECT"
+  end
+  selects.require_feature("distinct_on", "has no DISTINCT ON; number the rows with func.row_number():over{ "
+    .. "partition_by = ... } in a subquery and take the first, or group_by() the columns", state)
+  return "SELECT DISTINCT ON (" .. order_list(node.distinct_on, state) .. ")"
+end
+
+local function lock_text(node, state)
+  if not node.lock or not state.dialect.row_locks then
+    return nil
+  end
+  local of = node.lock_of and " OF " .. render_list(node.lock_of, state, ", ", table_name) or ""
+  return node.lock .. of .. node.lock_wait
+end
+
 local function select_parts(node, state, chains, entries)
-  local parts = { node.unique and "SELECT DISTINCT" or "SELECT", selects.entries_text(entries, state) }
+  local parts = { first_words(node, state), selects.entries_text(entries, state) }
   selects.add_clause(parts, "FROM", chains, state, selects.from_list)
   selects.add_clause(parts, "WHERE", node.wheres, state, selects.condition_text)
   selects.add_clause(parts, "GROUP BY", node.groups, state, order_list)
   selects.add_clause(parts, "HAVING", node.havings, state, selects.condition_text)
   selects.add_clause(parts, "ORDER BY", node.orders, state, order_list)
   add_limits(parts, node, state)
-  parts[#parts + 1] = state.dialect.row_locks and node.lock or nil
+  parts[#parts + 1] = lock_text(node, state)
   return parts
 end
 
@@ -232,6 +280,7 @@ local function result_term(columns)
 end
 
 function VISIT.compound(node, state, named)
+  selects.add_heads(node, state)
   local columns = {}
   for _, entry in ipairs(named and node:exported() or statement.entries(node:result_items())) do
     columns[entry.node] = entry.name
@@ -247,8 +296,12 @@ function VISIT.compound(node, state, named)
 end
 
 function VISIT.select(node, state, named)
+  selects.add_heads(node, state)
   local chains = from_chains(node, state)
   local enclosing, labels = state.enclosing, state.labels
+  if state.linking then
+    linking.check("SELECT", chains, node.wheres, enclosing)
+  end
   local entries = named and node:exported() or statement.entries(node.items)
   state.enclosing, state.labels = selects.tables_in(chains, enclosing), labels_of(entries)
   local text = concat(select_parts(node, state, chains, entries), " ")

@@ -87,7 +87,8 @@ local NAMED = {
   BIGINT = types.BigInteger, BLOB = types.LargeBinary, BOOL = types.Boolean, BOOLEAN = types.Boolean,
   CHAR = types.String, DATE = types.Date, DATETIME = types.DateTime, DATE_CHAR = types.Date,
   DATETIME_CHAR = types.DateTime, DECIMAL = types.Numeric, DOUBLE = types.Double, ["DOUBLE PRECISION"] = types.Double,
-  FLOAT = types.Float, INT = types.Integer, INTEGER = types.Integer, JSON = types.JSON, NUMERIC = types.Numeric,
+  FLOAT = types.Float, INT = types.Integer, INTEGER = types.Integer, INTERVAL = types.Interval,
+  JSON = types.JSON, NUMERIC = types.Numeric,
   NCHAR = types.String, NVARCHAR = types.String, REAL = types.Float, SMALLINT = types.SmallInteger, TEXT = types.Text,
   TIME = types.Time, TIME_CHAR = types.Time, TIMESTAMP = types.DateTime, VARCHAR = types.String, ["_TEXT"] = types.Text,
 }

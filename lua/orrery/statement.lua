@@ -2,6 +2,7 @@
 -- asked for; insert, update and delete are in change.lua, and SQL is the compiler's.
 local import = ...
 local errors = import "errors"
+local core = import "core"
 local types = import "types"
 local expression = import "expression"
 local functions = import "functions"
@@ -15,14 +16,15 @@ local unpack, tointeger = rawget(table, "unpack") or unpack, rawget(math, "toint
 local setmetatable, type, select = setmetatable, type, select
 
 PARTS.select = {
-  atoms = { "unique", "lock" },
+  atoms = { "unique", "lock", "lock_wait" },
   nodes = { "limited", "skipped" },
-  lists = { "items", "roots", "joins", "wheres", "groups", "havings", "orders", "correlated" },
+  lists = { "items", "roots", "joins", "wheres", "groups", "havings", "orders", "correlated", "inner", "distinct_on",
+    "lock_of", "heads" },
 }
 PARTS.compound = {
   atoms = { "operator" },
   nodes = { "limited", "skipped" },
-  lists = { "members", "orders" },
+  lists = { "members", "orders", "heads" },
 }
 PARTS.join_step = { atoms = { "kind" }, nodes = { "target", "on" } }
 
@@ -93,11 +95,38 @@ end
 statement.with_conditions = with_conditions
 
 --- The SQL of a dialect (SQLite by default) with what belongs to it: { sql, params, columns }; as a string, the SQL.
----@param dialect? orrery.Dialect
+--- With literal_binds its values stand in it: to be read, not to be run.
+---@param options? { dialect?: string|orrery.Dialect, literal_binds?: boolean }
 ---@return table
-function common:compile(dialect)
+function common:compile(options)
   check_statement(self, "statement:compile")
-  return expression.compile(self, dialect)
+  return expression.compile(self, options)
+end
+
+-- A copy of a list with more behind it.
+local function extended(list, more)
+  local copy = {}
+  for _, source in ipairs({ list or {}, more }) do
+    for _, item in ipairs(source) do
+      copy[#copy + 1] = item
+    end
+  end
+  return copy
+end
+
+--- Puts common table expressions into WITH that nothing else in the statement names, such as a delete():cte().
+---@param ... table
+function common:add_cte(...)
+  check_statement(self, self.visit .. ":add_cte")
+  local heads = expression.expect_all("add_cte()", ...)
+  for position, head in ipairs(heads) do
+    if head.visit ~= "cte" then
+      errors.raise("ArgumentError", "add_cte(): argument %d must be a cte, got a %s", position, head.visit)
+    end
+  end
+  local copy = copy_of(self)
+  copy.heads = extended(self.heads, heads)
+  return copy
 end
 
 --- Options of the ORM's loading; kept for those who execute the statement.
@@ -241,6 +270,18 @@ function ordered:offset(count)
   return copy
 end
 
+--- Rows `from` + 1 to `to`: slice(10, 20) skips ten and gives ten.
+---@param from integer
+---@param to integer
+function ordered:slice(from, to)
+  check_statement(self, "select:slice")
+  if type(from) ~= "number" or type(to) ~= "number" or to < from then
+    errors.raise("ArgumentError", "slice(from, to): two whole numbers expected, got %s and %s", errors.show(from),
+      errors.show(to))
+  end
+  return self:offset(from):limit(to - from)
+end
+
 -- The column that a name in order_by() or group_by() means: a label, or a mapped name.
 local function find_name(self, name, call)
   local found, names, seen = nil, {}, {}
@@ -267,6 +308,11 @@ local function with_columns(self, field, call, ...)
   if select("#", ...) == 0 then
     errors.raise("ArgumentError", "%s needs a column", call)
   end
+  if select("#", ...) == 1 and (...) == core.null then
+    local copy = copy_of(self)
+    copy[field] = nil
+    return copy
+  end
   for position = 1, select("#", ...) do
     local value = (select(position, ...))
     list[#list + 1] = type(value) == "string" and find_name(self, value, call)
@@ -277,7 +323,7 @@ local function with_columns(self, field, call, ...)
   return copy
 end
 
---- Sorted by columns or expressions, or by names of columns and labels.
+--- Sorted by columns or expressions, or by names of columns and labels; orm.null takes back what was asked before.
 function ordered:order_by(...)
   check_statement(self, "select:order_by")
   return with_columns(self, "orders", "order_by()", ...)
@@ -293,7 +339,7 @@ function ordered:subquery(name)
 end
 ordered.alias = ordered.subquery
 
---- As a table in FROM that sees the tables before it.
+--- As a table in FROM that sees the tables before it, where the database has LATERAL.
 ---@param name? string
 function ordered:lateral(name)
   check_statement(self, "select:lateral")
@@ -305,8 +351,8 @@ local CTE_OPTIONS = { recursive = true }
 --- As a named part in WITH: cte("tree", { recursive = true }) can be extended by union_all.
 ---@param name? string
 ---@param options? { recursive?: boolean }
-function ordered:cte(name, options)
-  check_statement(self, "select:cte")
+function common:cte(name, options)
+  check_statement(self, self.visit .. ":cte")
   return selectable.cte(self, name, errors.check_options(options, CTE_OPTIONS, "cte()").recursive)
 end
 
@@ -323,6 +369,49 @@ end
 --- Whether it has a row.
 function ordered:exists()
   return functions.exists(self)
+end
+
+--- Whether a select has a row: of a select, of columns or a class, or of what where() will name.
+---@param ... any
+function statement.exists(...)
+  local first = select("#", ...) == 1 and expression.expect(..., "exists()", 1)
+  if first and first.is_statement then
+    return functions.exists(first)
+  elseif select("#", ...) == 0 then
+    return functions.exists(statement.select(functions.literal_column("1")))
+  end
+  return functions.exists(statement.select(...))
+end
+
+-- ---- text with columns as a table ----
+
+local function check_typed(text, call)
+  if not text.column_types then
+    errors.raise("ArgumentError", "text():%s(): its columns are not known; write text(...):columns{ name = Type }", call)
+  end
+end
+
+function functions.text_methods:exported()
+  local entries = {}
+  for position, name in ipairs(errors.sorted_keys(self.column_types)) do
+    local node = new{ visit = "column", name = name, key = name, type = self.column_types[name] }
+    entries[position] = { node = node, type = node.type, name = name, key = name }
+  end
+  return entries
+end
+
+--- As a table in FROM; needs columns().
+---@param name? string
+function functions.text_methods:subquery(name)
+  check_typed(self, "subquery")
+  return selectable.subquery(self, name)
+end
+
+--- As a named part in WITH; needs columns().
+---@param name? string
+function functions.text_methods:cte(name)
+  check_typed(self, "cte")
+  return selectable.cte(self, name)
 end
 
 -- ---- unions ----
@@ -440,15 +529,14 @@ function Select:group_by(...)
   return with_columns(self, "groups", "group_by()", ...)
 end
 
---- No row twice.
+--- No row twice; with columns, one row for each value of them (DISTINCT ON), where the database has that.
 function Select:distinct(...)
   check_statement(self, "select:distinct")
-  if select("#", ...) > 0 then
-    errors.raise("ArgumentError", "distinct() takes no columns; write func.count(column:distinct()) or "
-      .. "group_by(column)")
-  end
   local copy = copy_of(self)
   copy.unique = true
+  if select("#", ...) > 0 then
+    copy.distinct_on = with_columns(self, "distinct_on", "distinct()", ...).distinct_on
+  end
   return copy
 end
 
@@ -473,16 +561,33 @@ function Select:with_only_columns(...)
   return copy
 end
 
-local LOCK_OPTIONS = { nowait = true, skip_locked = true, read = true }
+local LOCK_OPTIONS = { nowait = true, skip_locked = true, read = true, key_share = true, of = true }
+
+local function lock_words(options)
+  if options.key_share then
+    return options.read and "FOR KEY SHARE" or "FOR NO KEY UPDATE"
+  end
+  return options.read and "FOR SHARE" or "FOR UPDATE"
+end
+
+-- A class or table, or a list of them.
+local function tables_to_lock(of)
+  local list = {}
+  for position, value in ipairs(expression.clause(of) and { of } or type(of) == "table" and of or { false }) do
+    list[position] = selectable.expect(value, "with_for_update{ of = ... }", position)
+  end
+  return list
+end
 
 --- Locks the rows, where the database can.
----@param options? { nowait?: boolean, skip_locked?: boolean, read?: boolean }
+---@param options? { nowait?: boolean, skip_locked?: boolean, read?: boolean, key_share?: boolean, of?: table }
 function Select:with_for_update(options)
   check_statement(self, "select:with_for_update")
   options = errors.check_options(options, LOCK_OPTIONS, "with_for_update()")
   local copy = copy_of(self)
-  copy.lock = (options.read and "FOR SHARE" or "FOR UPDATE") .. (options.nowait and " NOWAIT" or "")
-    .. (options.skip_locked and " SKIP LOCKED" or "")
+  copy.lock = lock_words(options)
+  copy.lock_wait = (options.nowait and " NOWAIT" or "") .. (options.skip_locked and " SKIP LOCKED" or "")
+  copy.lock_of = options.of ~= nil and tables_to_lock(options.of) or nil
   return copy
 end
 
@@ -522,6 +627,17 @@ function Select:correlate(...)
   return copy
 end
 
+--- All tables of the enclosing statement but these are referred to, and not read.
+function Select:correlate_except(...)
+  check_statement(self, "select:correlate_except")
+  local copy = copy_of(self)
+  copy.inner = {}
+  for position = 1, select("#", ...) do
+    copy.inner[position] = selectable.expect((select(position, ...)), "correlate_except()", position)
+  end
+  return copy
+end
+
 local function relationship_mark(value)
   local mark = getmetatable(value)
   return type(mark) == "table" and mark.__relationship and mark or nil
@@ -530,7 +646,7 @@ end
 local function refuse_self_join(self, target, on)
   local tables = joining.tables_of(on)
   for _, item in ipairs(self.items) do
-    if (item.table or item) == target and not (#tables > 1 or (tables[1] and tables[1] ~= target)) then
+    if (item.table or item) == target and #tables == 1 and tables[1] == target then
       errors.raise("InvalidRequestError", "join(): '%s' cannot be joined with itself under one name; use "
         .. "orm.aliased(...)", joining.describe(target))
     end

@@ -5,6 +5,7 @@ local errors = import "errors"
 local core = import "core"
 local json = import "json"
 local moment = import "moment"
+local packing = import "packing"
 
 ---@class orrery.Type
 ---@field name string "String"
@@ -17,6 +18,8 @@ local moment = import "moment"
 ---@field scale? integer
 ---@field as? string
 ---@field mutable? boolean whether values can change in place
+---@field variants? table<string, orrery.Type> what stands for it in single dialects
+---@field base? orrery.Type what it is in the others
 ---@field bind? fun(self, value): any
 ---@field result? fun(self, stored): any
 local Type = {}
@@ -198,16 +201,88 @@ function Type:from_db(stored)
   return value
 end
 
+-- Values are converted when they are assigned, before any engine is known: as in the database that drivers exist for.
+local RUNNING = "sqlite"
+
+--- What stands for the type in a dialect (SQLite by default): a variant, or the type itself.
+---@param dialect? table
+---@return orrery.Type
+function Type:for_dialect(dialect)
+  if not self.variants then
+    return self
+  end
+  return self.variants[dialect and dialect.name or RUNNING] or self.base
+end
+
 --- The type's name in DDL: the dialect's own where it has one, else SQLite's.
 ---@param dialect? table
 ---@return string
 function Type:ddl(dialect)
-  local own = dialect and dialect.types and dialect.types[self.name]
+  local kind = self:for_dialect(dialect)
+  kind = kind.impl or kind
+  if kind ~= self then
+    return kind:ddl(dialect)
+  end
+  local own = dialect and dialect.types and dialect.types[self.definition.name]
   local name = own or self.definition.ddl
   return type(name) == "function" and name(self, dialect) or name
 end
 
+--- Names of dialects, by name; dialects put themselves here.
+types.dialects = {}
+
+local function check_variant(self, other, count, ...)
+  if other == self or count == 0 then
+    errors.raise("ArgumentError", "with_variant(type, \"postgresql\", ...): another type and names of dialects expected")
+  end
+  for position = 1, count do
+    local name = (select(position, ...))
+    if not types.dialects[name] then
+      errors.raise("ArgumentError", "with_variant(): there is no dialect %s%s", errors.show(name),
+        errors.hint(name, errors.sorted_keys(types.dialects)))
+    elseif self.variants and self.variants[name] then
+      errors.raise("ArgumentError", "with_variant(): %s has a variant for '%s' already", tostring(self), name)
+    end
+  end
+end
+
+local function variants_key(variants)
+  local parts = {}
+  for _, name in ipairs(errors.sorted_keys(variants)) do
+    parts[#parts + 1] = name .. "=" .. variants[name].key
+  end
+  return table.concat(parts, ",")
+end
+
+--- The same type with another one in its place in some dialects: JSON:with_variant(Text, "sqlite").
+---@param other orrery.Type
+---@param ... string names of dialects
+---@return orrery.Type
+function Type:with_variant(other, ...)
+  if not is_type(self) then
+    errors.raise("ArgumentError", "type:with_variant was called with '.'; use ':'")
+  end
+  other = types.coerce(other, "with_variant()")
+  check_variant(self, other, select("#", ...), ...)
+  local variants, copy = {}, {}
+  for name, variant in pairs(self.variants or {}) do
+    variants[name] = variant
+  end
+  for position = 1, select("#", ...) do
+    variants[(select(position, ...))] = other
+  end
+  for field, value in pairs(variants[RUNNING] or self.base or self) do
+    copy[field] = value
+  end
+  copy.variants, copy.base = variants, self.base or self
+  set_key(copy, ("%s,variants %s"):format(copy.base.key, variants_key(variants)))
+  return setmetatable(copy, metatable)
+end
+
 function metatable.__tostring(self)
+  if self.base then
+    return tostring(self.base)
+  end
   local arguments = {}
   for _, name in ipairs(self.definition.parameters) do
     arguments[#arguments + 1] = self[name]
@@ -345,6 +420,54 @@ end
 moment_type("Date", kinds.DATE, "DATE", { "table", "epoch" }, { "as" })
 moment_type("Time", kinds.TIME, "TIME", { "table" }, { "as" })
 moment_type("DateTime", kinds.DATETIME, "DATETIME", { "table", "epoch" }, { "as", "timezone" })
+
+-- ---- lengths of time ----
+
+-- Kept as a whole number of microseconds, so that the database can add and compare them. Up to here a double holds
+-- every one: 285 years.
+local MAX_MICROSECONDS = 2 ^ 53
+local UNITS = { weeks = 604800, days = 86400, hours = 3600, minutes = 60, seconds = 1, milliseconds = 1e-3,
+  microseconds = 1e-6 }
+
+-- Whole units are added as microseconds, which are exact.
+local function microseconds_of(value)
+  if type(value) ~= "table" then
+    return value * 1e6
+  end
+  local sum = 0
+  for _, unit in ipairs(errors.sorted_keys(errors.check_options(value, UNITS, "Interval"))) do
+    if type(value[unit]) ~= "number" then
+      errors.raise("ArgumentError", "Interval: %s must be a number, got %s", unit, errors.show(value[unit]))
+    end
+    sum = sum + value[unit] * (UNITS[unit] * 1e6)
+  end
+  return sum
+end
+
+define("Interval", {
+  kind = kinds.INTEGER,
+  ddl = "INTERVAL",
+  bind = function(_, value)
+    if type(value) ~= "number" and (type(value) ~= "table" or next(value) == nil) then
+      errors.raise("ArgumentError", "a number of seconds, or a table such as { hours = 1, minutes = 30 }, expected, got %s",
+        errors.show(value))
+    end
+    local whole = math.floor(microseconds_of(value) + 0.5)
+    if not (whole > -MAX_MICROSECONDS and whole < MAX_MICROSECONDS) then
+      errors.raise("ArgumentError", "Interval: %s is longer than 285 years, or no number", errors.show(value))
+    end
+    return whole
+  end,
+  result = function(_, stored)
+    if type(stored) == "string" then
+      return moment.to_epoch(stored) or stored -- as a moment after 1970: how SQLAlchemy keeps it in SQLite
+    elseif type(stored) ~= "number" then
+      return stored
+    end
+    local whole = math.floor(stored + 0.5)
+    return whole % 1000000 == 0 and math.floor(whole / 1000000) or whole / 1e6
+  end,
+})
 
 -- ---- JSON ----
 
@@ -494,7 +617,7 @@ function types.TypeDecorator(name, options)
     self[field] = value
   end
   decorators = decorators + 1
-  self.name, self.impl = name, impl
+  self.name, self.impl, self.variants, self.base = name, impl, nil, nil
   set_key(self, ("%s,decorator %d"):format(name, decorators))
   self.bind = wrap_bind(impl, options.process_bind_param)
   self.result = wrap_result(impl, options.process_result_value)
@@ -507,6 +630,33 @@ end
 ---@return { optional: true, type: orrery.Type }
 function types.Optional(inner)
   return { optional = true, type = types.coerce(inner, "Optional()") }
+end
+
+-- ---- lists of values as one value ----
+
+local LIST = { name = "List", kind = kinds.TEXT, ddl = "JSON", parameters = {},
+  bind = function(self, list)
+    return packing.array(packing.values(list, #self.elements), self.elements)
+  end,
+}
+local lists = setmetatable({}, { __mode = "v" })
+
+--- The type of a parameter that takes a whole list of values, or, of several types, of rows.
+---@param elements orrery.Type[]
+---@return orrery.Type
+function types.list_of(elements)
+  local keys = {}
+  for position, element in ipairs(elements) do
+    keys[position] = element.key
+  end
+  local key = "List," .. table.concat(keys, ",")
+  local known = lists[key]
+  if not known then
+    known = make(LIST, { elements = elements })
+    set_key(known, key)
+    lists[key] = known
+  end
+  return known
 end
 
 -- ---- types of values that have no column ----

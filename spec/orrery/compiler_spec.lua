@@ -186,13 +186,23 @@ describe("a list of 40,000 items", function()
     assert.same({ 1 }, rows(u.name, words))
   end)
 
-  it("is refused where the values must be bound one by one", function()
+  it("is found in, with bytes that JSON has no place for", function()
     local bytes = {}
     for number = 1, 40000 do
       bytes[number] = "\0" .. number
     end
-    raises("CompileError", { "40000 values", "sqlite takes 32766" }, function()
-      select(u.id):where(u.name:in_(bytes)):compile()
+    bytes[40001], bytes[40002] = "b", null
+    assert.same({ 39999 }, rows(u.name, bytes))
+  end)
+
+  it("is found in, as rows of a tuple", function()
+    local numbers, words = {}, {}
+    for number = 1, 40000 do
+      numbers[number], words[number] = { number, "a'\"\\\n" .. number }, { number, orm.literal("b") }
+    end
+    assert.same({ 1 }, rows(orm.tuple_(u.id, u.name), numbers))
+    raises("CompileError", { "80000 values", "sqlite takes 32766" }, function()
+      select(u.id):where(orm.tuple_(u.id, u.name):in_(words)):compile()
     end)
   end)
 
