@@ -10,7 +10,6 @@ local naming = import "naming"
 local schema = import "schema"
 local literal = import "literal"
 local compiler = import "compiler"
-local sqlite_text = import "sqlite_text"
 
 local ddl = {}
 local unpack = rawget(table, "unpack") or unpack
@@ -351,22 +350,9 @@ define("DropIndex", is_index, "an Index of a table", "if_exists")
 
 -- ---- views ----
 
--- A select with its values written out, since a view has no parameters: each "?" outside quotes is a marker.
+-- A view has no parameters, so the select's values are written out.
 local function select_text(statement, dialect)
-  local compiled = compiler.compile(statement, dialect)
-  local pieces, from, number = {}, 1, 0
-  for _, token in ipairs(sqlite_text.tokens(compiled.sql)) do
-    if token.kind == "?" then
-      number = number + 1
-      local bind = compiled.binds[number]
-      if bind.value == nil then
-        errors.raise("CompileError", "CreateView(): the parameter '%s' has no value", tostring(bind.key or number))
-      end
-      pieces[#pieces + 1] = compiled.sql:sub(from, token.start - 1) .. ddl.literal(bind.value, bind.type, dialect)
-      from = token.stop + 1
-    end
-  end
-  return concat(pieces) .. compiled.sql:sub(from)
+  return compiler.compile(statement, { dialect = dialect, literal_binds = true }).sql
 end
 
 function WRITE.CreateView(view, dialect)
