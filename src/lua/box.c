@@ -123,6 +123,8 @@ void orr_box_define(lua_State *L, const orr_box_kind *kind, const luaL_Reg *meth
     set_closer(L, kind, "__gc");
     set_closer(L, kind, "__close");
   }
+  lua_pushlightuserdata(L, (void *)kind);
+  lua_rawseti(L, -2, 1); /* what orr_box_test looks at */
   lua_pushstring(L, kind->name);
   lua_setfield(L, -2, "__name");
   lua_pushboolean(L, 0);
@@ -147,8 +149,8 @@ void *orr_box_test(lua_State *L, int index, const orr_box_kind *kind) {
   void *block = lua_touserdata(L, index);
   if (!block || lua_islightuserdata(L, index) || !lua_getmetatable(L, index))
     return NULL;
-  orr_box_metatable(L, kind);
-  bool same = lua_rawequal(L, -1, -2);
+  lua_rawgeti(L, -1, 1);
+  bool same = lua_touserdata(L, -1) == (const void *)kind;
   lua_pop(L, 2);
   return same ? block : NULL;
 }

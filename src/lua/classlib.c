@@ -411,8 +411,8 @@ static void add_accessor(lua_State *L, const char *event, lua_CFunction function
 
 static void complete_meta(lua_State *L) {
   lua_getfield(L, 2, "meta");
-  lua_pushvalue(L, 1);
-  orr_rawsetp(L, -2, &CLASS_OF);
+  lua_pushlightuserdata(L, (void *)&CLASS_OF);
+  lua_rawseti(L, -2, 1); /* what orr_instance_test looks at */
   add_accessor(L, "__index", orr_instance_read);
   add_accessor(L, "__newindex", orr_instance_write);
   lua_pushboolean(L, 0);
@@ -459,6 +459,9 @@ static int configure(lua_State *L) {
   lua_settop(L, 2);
   class->version = integer(L, "version", 0) - 1;
   class->version_hook = flag(L, "version_hook");
+  class->has_defaults = class->version >= 0;
+  for (int c = 0; c < class->column_count; c++)
+    class->has_defaults = class->has_defaults || class->columns[c].flags & ORR_COLUMN_DEFAULT;
   orr_world *world = orr_world_get(L);
   read_hierarchy(L, class);
   class->id = class->parent ? class->parent->id : ++world->last_class;
@@ -484,8 +487,8 @@ static int listen(lua_State *L) {
 orr_instance *orr_instance_test(lua_State *L, int index) {
   if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
     return NULL;
-  orr_rawgetp(L, -1, &CLASS_OF);
-  bool is_instance = !lua_isnil(L, -1);
+  lua_rawgeti(L, -1, 1);
+  bool is_instance = lua_touserdata(L, -1) == (const void *)&CLASS_OF;
   lua_pop(L, 2);
   orr_instance *object = is_instance ? lua_touserdata(L, index) : NULL;
   return object && object->class->world ? object

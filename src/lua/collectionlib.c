@@ -5,14 +5,11 @@
 
 const orr_box_kind orr_collection_kind = {"collection", NULL};
 
-/* Where METHODS were stored: the address is the registry key. */
-static const char METHODS = 0;
-
 orr_collection *orr_collection_new(lua_State *L, int owner, int relation) {
   owner = orr_absindex(L, owner);
   orr_collection *list = orr_box_new(L, &orr_collection_kind, sizeof *list);
   list->relation = relation;
-  lua_newtable(L);
+  lua_createtable(L, 4, 1); /* a table that grows from nothing is made anew for each of the first items */
   lua_pushvalue(L, owner);
   lua_rawseti(L, -2, ORR_COLLECTION_OWNER);
   orr_setuservalue(L, -2);
@@ -32,6 +29,12 @@ static void clear_field(lua_State *L, int index, int key) {
   lua_pop(L, 1);
 }
 
+static void forget_counts(lua_State *L, orr_collection *list, int index) {
+  if (list->counted)
+    clear_field(L, index, ORR_COLLECTION_COUNTS);
+  list->counted = false;
+}
+
 /* ---- items without events ---- */
 
 void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int item) {
@@ -40,9 +43,8 @@ void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int
   lua_pushvalue(L, item);
   lua_rawseti(L, -2, (int)list->count + 1);
   list->count++;
-  lua_pushnil(L);
-  lua_rawseti(L, -2, ORR_COLLECTION_COUNTS);
   lua_pop(L, 1);
+  forget_counts(L, list, index);
 }
 
 /* First position of the item from 1, or 0. */
@@ -77,9 +79,8 @@ static void shift(lua_State *L, orr_collection *list, int index, uint32_t at, in
       lua_rawgeti(L, -1, (int)i + 1);
       lua_rawseti(L, -2, (int)i);
     }
-  lua_pushnil(L);
-  lua_rawseti(L, -2, ORR_COLLECTION_COUNTS);
   lua_pop(L, 1);
+  forget_counts(L, list, index);
 }
 
 static void take_at(lua_State *L, orr_collection *list, int index, uint32_t at) {
@@ -395,7 +396,7 @@ static uint32_t swap_items(lua_State *L, orr_collection *list, int index, int in
   }
   list->count = count;
   lua_pop(L, 1);
-  clear_field(L, index, ORR_COLLECTION_COUNTS);
+  forget_counts(L, list, index);
   return before;
 }
 
@@ -467,6 +468,7 @@ static void push_counts(lua_State *L, orr_collection *list) {
     }
     lua_pushvalue(L, -1);
     lua_rawseti(L, -3, ORR_COLLECTION_COUNTS);
+    list->counted = true;
   }
   lua_remove(L, -2);
 }
@@ -551,6 +553,7 @@ static int write(lua_State *L) {
 
 /* ---- reading ---- */
 
+/* list[position], or a method: those are upvalue 1. */
 static int read(lua_State *L) {
   orr_collection *list = check(L);
   if (lua_type(L, 2) == LUA_TNUMBER) {
@@ -560,9 +563,8 @@ static int read(lua_State *L) {
     push_field(L, 1, (int)at);
     return 1;
   }
-  orr_rawgetp(L, LUA_REGISTRYINDEX, &METHODS);
   lua_pushvalue(L, 2);
-  lua_rawget(L, -2);
+  lua_rawget(L, lua_upvalueindex(1));
   if (lua_isnil(L, -1) && lua_type(L, 2) == LUA_TSTRING) {
     lua_pushfstring(L,
                     "a collection has no '%s'; it has append, remove, insert, extend, clear, contains, "
@@ -637,15 +639,16 @@ void orr_collection_open(lua_State *L) {
       {"append", append},     {"remove", remove_item}, {"insert", insert},    {"extend", extend},
       {"clear", clear},       {"contains", contains},  {"index", find_index}, {"pop", pop},
       {"to_table", to_table}, {"each", each},          {NULL, NULL}};
-  static const luaL_Reg meta[] = {{"__index", read},    {"__newindex", write}, {"__len", length},
-                                  {"__call", next},     {"__pairs", pairs},    {"__ipairs", pairs},
-                                  {"__tostring", text}, {NULL, NULL}};
+  static const luaL_Reg meta[] = {{"__newindex", write}, {"__len", length},   {"__call", next},
+                                  {"__pairs", pairs},    {"__ipairs", pairs}, {"__tostring", text},
+                                  {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"collection_old", old_items}, {"is_collection", is_collection}, {NULL, NULL}};
   orr_box_define(L, &orr_collection_kind, NULL, meta);
-  lua_pop(L, 1);
   lua_newtable(L);
   orr_setfuncs(L, methods);
-  orr_rawsetp(L, LUA_REGISTRYINDEX, &METHODS);
+  lua_pushcclosure(L, read, 1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
   orr_setfuncs(L, functions);
 }

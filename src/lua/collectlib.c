@@ -141,41 +141,58 @@ bool orr_flush_history(lua_State *L, orr_instance *object, int index, int number
 
 typedef void (*visit)(lua_State *L, orr_flush *f, int object, int item, int number);
 
-/* Pushes the set of items 1..count of the table at `items`. */
-static int push_set(lua_State *L, int items, uint32_t count) {
-  lua_createtable(L, 0, (int)count);
-  for (uint32_t i = 1; i <= count; i++) {
-    lua_rawgeti(L, items, (int)i);
-    lua_pushboolean(L, 1);
-    lua_rawset(L, -3);
+/* The items that were met: a short list is searched, a long one has a table of them. */
+enum { SHORT_LIST = 16 };
+typedef struct item_set {
+  const void *few[SHORT_LIST];
+  uint32_t count;
+  int table; /* 0: there is none */
+} item_set;
+
+/* Enters the item on top; false where it was met before. */
+static bool meet(lua_State *L, item_set *set) {
+  const void *item = lua_touserdata(L, -1);
+  if (!set->table) {
+    for (uint32_t i = 0; i < set->count; i++)
+      if (set->few[i] == item)
+        return false;
+    set->few[set->count++] = item;
+    return true;
   }
-  return lua_gettop(L);
+  lua_pushvalue(L, -1);
+  lua_rawget(L, set->table);
+  bool known = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  if (known)
+    return false;
+  lua_pushvalue(L, -1);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, set->table);
+  return true;
 }
 
 /* Visits each item of 1..count that is not in 1..without of the other table; once each. */
 static void visit_list(lua_State *L, orr_flush *f, int object, int number, int items, uint32_t count,
                        int others, uint32_t without, visit what) {
   int top = lua_gettop(L);
-  int set = without || count > 1 ? push_set(L, others, without) : 0;
+  item_set met;
+  met.count = 0;
+  met.table = 0;
+  if (count > SHORT_LIST || without > SHORT_LIST - count) {
+    lua_createtable(L, 0, (int)count);
+    met.table = lua_gettop(L);
+  }
+  int base = lua_gettop(L);
+  for (uint32_t i = 1; i <= without; i++) {
+    lua_rawgeti(L, others, (int)i);
+    meet(L, &met);
+    lua_settop(L, base);
+  }
   for (uint32_t i = 1; i <= count; i++) {
     lua_rawgeti(L, items, (int)i);
-    int item = lua_gettop(L);
-    bool seen = false;
-    if (set) {
-      lua_pushvalue(L, item);
-      lua_rawget(L, set);
-      seen = lua_toboolean(L, -1);
-      lua_pop(L, 1);
-    }
-    if (!seen) {
-      if (set) {
-        lua_pushvalue(L, item);
-        lua_pushboolean(L, 1);
-        lua_rawset(L, set);
-      }
-      what(L, f, object, item, number);
-    }
-    lua_settop(L, set ? set : top);
+    if (meet(L, &met))
+      what(L, f, object, base + 1, number);
+    lua_settop(L, base);
   }
   lua_settop(L, top);
 }
@@ -681,7 +698,7 @@ int orr_flush_collect(lua_State *L) {
   enter_list(L, f, ORR_SESSION_NEW, session->new_count, ORR_UNIT_INSERT);
   enter_list(L, f, ORR_SESSION_DIRTY, session->dirty_count, ORR_UNIT_UPDATE);
   for (uint32_t n = 1; n <= f->count; n++)
-    if (f->entries[n - 1].kind == ORR_UNIT_INSERT)
+    if (f->entries[n - 1].kind == ORR_UNIT_INSERT && f->entries[n - 1].object->class->has_defaults)
       apply_defaults(L, f, n);
   if (session->deleted_count)
     switch_rows(L, f);

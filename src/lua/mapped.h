@@ -124,6 +124,8 @@ struct orr_class {
   bool simple_key;    /* one column of an integer kind */
   int version;        /* the column that counts changes of a row, -1 where there is none */
   bool version_hook;  /* the script makes the versions */
+  bool has_defaults;  /* a new object is given values at the flush: a version, or what columns have as default
+                       */
   uint32_t group;     /* of its table, see orr_world */
 };
 
@@ -298,6 +300,7 @@ typedef struct orr_collection {
   bool kept;    /* COLLECTION_OLD holds the items as they were before the first change */
   bool stray;   /* an item came in from its own side, without a cascade into the session */
   bool given;   /* a script has put something in, or assigned it as a whole */
+  bool counted; /* COLLECTION_COUNTS is there */
 } orr_collection;
 
 /* User value of a collection: its items at 1..count, and: */

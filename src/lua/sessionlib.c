@@ -477,7 +477,8 @@ static void undelete(lua_State *L, orr_session *session, orr_instance *object, i
 }
 
 /* Runs hook(session, object, former state), where anybody listens to sessions. */
-static void tell_attaching(lua_State *L, orr_session *session, int index, const char *name, orr_state before) {
+static void tell_attaching(lua_State *L, orr_session *session, int index, const char *name,
+                           orr_state before) {
   if (!session->world->hears_attaching)
     return;
   orr_push_hook(L, name);
@@ -534,14 +535,18 @@ static int attach_loaded(lua_State *L) {
 
 typedef struct worklist {
   orr_session *session;
-  int table;
+  int table; /* nil until something is enlisted */
   int count;
 } worklist;
 
 static void enlist(lua_State *L, worklist *work, int item) {
-  orr_instance *object = orr_instance_test(L, item);
-  if (!object || orr_instance_session(object) == work->session)
+  const orr_instance *object = lua_touserdata(L, item);
+  if (orr_instance_session(object) == work->session)
     return;
+  if (work->count == 0) {
+    lua_newtable(L);
+    lua_replace(L, work->table);
+  }
   lua_pushvalue(L, item);
   lua_rawseti(L, work->table, ++work->count);
 }
@@ -556,17 +561,19 @@ static void enlist_related(lua_State *L, worklist *work, int index) {
     if (!(class->relations[r].flags & ORR_RELATION_SAVE_UPDATE))
       continue;
     orr_instance_getuser(L, object, index, orr_user_relation(class, r));
-    orr_collection *items = orr_box_test(L, -1, &orr_collection_kind);
     int value = lua_gettop(L);
-    if (!items && lua_isuserdata(L, value))
-      enlist(L, work, value);
-    for (uint32_t i = 1; items && i <= items->count; i++) {
+    orr_collection *items = orr_box_test(L, value, &orr_collection_kind);
+    if (items) {
       orr_getuservalue(L, value);
-      lua_rawgeti(L, -1, (int)i);
-      enlist(L, work, lua_gettop(L));
-      lua_settop(L, value);
+      for (uint32_t i = 1; i <= items->count; i++) {
+        lua_rawgeti(L, value + 1, (int)i);
+        enlist(L, work, value + 2);
+        lua_pop(L, 1);
+      }
+    } else if (lua_isuserdata(L, value)) {
+      enlist(L, work, value);
     }
-    lua_pop(L, 1);
+    lua_settop(L, value - 1);
   }
 }
 
@@ -576,7 +583,7 @@ void orr_session_add(lua_State *L, orr_session *session, int index) {
   index = orr_absindex(L, index);
   luaL_checkstack(L, 30, "session:add");
   attach(L, session, index);
-  lua_newtable(L);
+  lua_pushnil(L);
   worklist work = {session, lua_gettop(L), 0};
   enlist_related(L, &work, index);
   for (int i = 1; i <= work.count; i++) {
