@@ -6,22 +6,31 @@ local expression = import "expression"
 local selectable = import "selectable"
 local joincondition = import "joincondition"
 local mapper_module = import "mapper"
+local adapting = import "adapting"
 
 local aliased = {}
 
---- The columns of a class as another selectable shows them, in the order of its attributes.
----@param mapper table
----@param source table alias or subquery
-local function columns_on(mapper, source)
-  local columns, by_key = {}, {}
-  for position, key in ipairs(mapper.column_keys) do
-    local origin = mapper.attributes[key].origin
-    local shown = joincondition.on(source, origin)
-    local node = expression.new{ visit = "column", name = shown.name, key = key, type = origin.type, table = source,
-      origin = origin, owner = mapper.name, class = mapper.class }
-    columns[position], by_key[key] = node, node
+local function stands_for(source, origin)
+  for _, column in ipairs(source.columns) do
+    if joincondition.base(column) == origin then
+      return column
+    end
   end
-  return columns, by_key
+end
+
+-- An attribute of the class as another selectable shows it. An expression of the class that it does not have moves there.
+local function node_on(mapper, source, key)
+  local whole = mapper:attribute(key)
+  local shown = whole.visit == "column" and joincondition.on(source, whole.origin) or stands_for(source, whole.origin)
+  if shown then
+    return expression.new{ visit = "column", name = shown.name, key = key, type = whole.type, table = source,
+      origin = whole.origin, owner = mapper.name, class = mapper.class }
+  end
+  local element = adapting.moved(whole.element, mapper.table, source, function(column)
+    return joincondition.on(source, column)
+  end)
+  return expression.new{ visit = "label", name = key, key = key, element = element, type = whole.type, origin = whole.origin,
+    owner = mapper.name, class = mapper.class, table = source }
 end
 
 --- An entity node for a class over an alias, or over a subquery that has its columns.
@@ -30,9 +39,15 @@ end
 ---@return table entity
 ---@return table<string, table> columns by attribute
 function aliased.entity(mapper, source)
-  local columns, by_key = columns_on(mapper, source)
+  local whole, columns, by_key = mapper:entity(), {}, {}
+  for _, key in ipairs(mapper.column_keys) do
+    by_key[key] = node_on(mapper, source, key)
+  end
+  for position, column in ipairs(whole.columns) do
+    columns[position] = by_key[column.key]
+  end
   return expression.new{ visit = "entity", class = mapper.class, table = source, columns = columns, mapper = mapper,
-    name = source.name or mapper.name }, by_key
+    name = source.name or mapper.name, numbers = whole.numbers, has_expressions = whole.has_expressions }, by_key
 end
 
 local function index_of(mapper, by_key, source)

@@ -26,8 +26,10 @@ PARTS.excluded = {}
 local function columns_by_key(source)
   local columns = {}
   for position, column in ipairs(source.columns) do
-    local key = column.key or column.name
-    columns[key] = { column = column, key = key, position = position }
+    if column.visit == "column" then
+      local key = column.key or column.name
+      columns[key] = { column = column, key = key, position = position }
+    end
   end
   return columns
 end

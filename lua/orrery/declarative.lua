@@ -6,6 +6,7 @@ local core = import "core"
 local schema = import "schema"
 local registry_module = import "registry"
 local relationship = import "relationship"
+local column_property = import "column_property"
 local mapper_module = import "mapper"
 
 local declarative = {}
@@ -158,6 +159,9 @@ local function add_late(self, key, value)
       value:_attach(self.table, value.name or key)
     end
     self:add_column(key, value)
+  elseif column_property.is_property(value) then
+    column_property.attach(value, self, key)
+    self:add_column(key, value)
   else
     self:add_relationship(key, value)
   end
@@ -173,7 +177,7 @@ local function assign(self, key, value)
     self.instance_meta[key] = value
   elseif key:sub(1, 2) == "__" then
     refuse_name(self.name, key)
-  elseif schema.is_column(value) or relationship.is_relationship(value) then
+  elseif schema.is_column(value) or relationship.is_relationship(value) or column_property.is_property(value) then
     add_late(self, key, value)
   else
     add_method(self, key, value)
@@ -304,7 +308,7 @@ end
 -- ---- class bodies ----
 
 local function order_of(value)
-  return schema.is_column(value) and value.order or relationship.is_relationship(value) and value.order
+  return (schema.is_column(value) or relationship.is_relationship(value) or column_property.is_property(value)) and value.order
 end
 
 -- Sorts a body's entries: declared ones (columns, relationships) in textual order, everything else by name.
@@ -339,6 +343,7 @@ local function read_mixins(name, bodies, entries)
     read_body(name, body, own)
     for _, entry in ipairs(own.declared) do
       local value = schema.is_column(entry.value) and entry.value:copy()
+        or column_property.is_property(entry.value) and column_property.copy(entry.value)
         or relationship.relationship(entry.value.target, entry.value.options)
       entries.declared[#entries.declared + 1] = { key = entry.key, value = value, order = entry.order }
     end
@@ -374,6 +379,9 @@ local function attach_columns(self, entries, tbl)
       if entry.value.table == nil then
         entry.value:_attach(tbl, entry.value.name or entry.key)
       end
+      self:add_column(entry.key, entry.value)
+    elseif column_property.is_property(entry.value) then
+      column_property.attach(entry.value, self, entry.key)
       self:add_column(entry.key, entry.value)
     else
       self:add_relationship(entry.key, entry.value)

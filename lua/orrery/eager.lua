@@ -59,9 +59,10 @@ local function with_rule(self, rule)
   return setmetatable({ visit = "loader_option", steps = self.steps, rules = rules }, metatable)
 end
 
--- load_only(User.name, ...), defer(User.bio), undefer(User.bio), undefer_group("long"): by themselves about the class that
--- is queried, behind a path about the class where it leads.
-for name, kind in pairs({ load_only = "load_only", defer = "defer", undefer = "undefer", undefer_group = "group" }) do
+-- load_only(User.name, ...), defer(User.bio), undefer(User.bio), undefer_group("long"), with_expression(User.score, ...): by
+-- themselves about the class that is queried, behind a path about the class where it leads.
+for name, kind in pairs({ load_only = "load_only", defer = "defer", undefer = "undefer", undefer_group = "group",
+  with_expression = "expression" }) do
   eager[name] = function(...)
     return with_rule({ steps = {}, rules = {} }, shaping.rule(kind, ...))
   end
@@ -453,7 +454,7 @@ local function outer_orders(select, mapper, by_key)
   for _, element in ipairs(select.orders or {}) do
     local ordering = element.visit == "ordering" and element or nil
     local column = ordering and ordering.element or element
-    local shown = column.visit == "column" and column.table == mapper.table and column.origin and by_key[column.key]
+    local shown = column.origin and column == mapper:attribute(column.key) and by_key[column.key]
     if not shown then
       errors.raise("InvalidRequestError", "joinedload() with limit() needs an order by columns of '%s' itself; use "
         .. "selectinload()", mapper.name)

@@ -109,7 +109,7 @@ end
 
 -- A class's entity is the same for every statement; that of an alias is new each time.
 local function entity(node)
-  if node.table.visit == "table" then
+  if node.table.visit == "table" and not node.has_expressions then
     local known = tokens[node]
     if not known or known.columns ~= #node.columns then
       known = { columns = #node.columns, text = shortened(entity_text(node)) }
@@ -121,7 +121,11 @@ local function entity(node)
   walk(node.table)
   emit(#node.columns)
   for _, attribute in ipairs(node.columns) do
-    emit(column_text(attribute, ""))
+    if attribute.visit == "column" then
+      emit(column_text(attribute, ""))
+    else
+      walk(attribute)
+    end
   end
 end
 

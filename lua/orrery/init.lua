@@ -25,6 +25,7 @@ local mapper = import "mapper"
 local inspection = import "inspection"
 local hybrid = import "hybrid"
 local composite = import "composite"
+local column_property = import "column_property"
 local proxy = import "proxy"
 local session = import "session"
 import "query"
@@ -68,9 +69,10 @@ export(joincondition, "foreign", "remote")
 export(declarative, "declarative_base", "Mapped", "mapped_column", "deferred", "assign", "pairs", "to_table", "configure_mappers")
 export(aliased, "aliased")
 export(eager, "selectinload", "joinedload", "immediateload", "lazyload")
-export(eager, "load_only", "defer", "undefer", "undefer_group")
+export(eager, "load_only", "defer", "undefer", "undefer_group", "with_expression")
 export(mapper, "validates")
 export(inspection, "inspect")
+export(column_property, "column_property", "query_expression")
 export(hybrid, "hybrid_property")
 export(composite, "composite", "value_class")
 export(proxy, "association_proxy")

@@ -57,6 +57,7 @@ function add_tables(node, set)
   elseif SELECTABLE[node.visit] then
     add_one(node, set)
   elseif not OPAQUE[node.visit] then
+    add_one(node.visit == "label" and node.table, set) -- an attribute that is an expression belongs to its class
     add_children(node, PARTS[node.visit], set)
   end
 end

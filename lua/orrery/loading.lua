@@ -139,16 +139,23 @@ local function prepared(select, numbers)
   return { select = select, numbers = numbers, by_dialect = {} }
 end
 
+-- `order` has the attribute number for each marker, `constants` the values of those that a mapped expression has.
+local function add_orders(made, numbers)
+  made.order = {}
+  for position, bind in ipairs(made.binds) do
+    made.order[position] = numbers[bind.key] or false
+    if not made.order[position] then
+      made.constants = made.constants or {}
+      made.constants[position] = bind.type:to_db(bind.value)
+    end
+  end
+  return made
+end
+
 local function compiled_for(one, dialect)
   local made = one.by_dialect[dialect]
   if not made then
-    made = compiler.compile(one.select, dialect)
-    made.order, made.fixed = {}, {}
-    for position, bind in ipairs(made.binds) do
-      local number = one.numbers[bind.key]
-      made.order[position] = number or false
-      made.fixed[position] = not number and bind.type:to_db(bind.value) or nil
-    end
+    made = add_orders(compiler.compile(one.select, dialect), one.numbers)
     one.by_dialect[dialect] = made
   end
   return made
@@ -158,7 +165,7 @@ end
 local function values_of(compiled, object, with_null)
   local values = {}
   for position, number in ipairs(compiled.order) do
-    local value = compiled.fixed[position]
+    local value = compiled.constants and compiled.constants[position]
     if number then
       value = core.stored(object, number)
     end
@@ -195,13 +202,30 @@ local function key_select(mapper, entity)
   return mapper.key_selects[entity]
 end
 
+-- The key's values where the statement has their markers.
+local function key_values(mapper, compiled, key)
+  if not compiled.constants then
+    return key
+  end
+  local values, numbers = {}, mapper:key_numbers()
+  for position, number in ipairs(compiled.order) do
+    for part = 1, #numbers do
+      values[position] = numbers[part] == number and key[part] or values[position]
+    end
+    if not number then
+      values[position] = compiled.constants[position]
+    end
+  end
+  return values
+end
+
 --- Loads the object with a key, given in the order of the primary key's columns; nil where there is no row.
 ---@param session table
 ---@param mapper table
 ---@param key any[]
 function loading.by_key(session, mapper, key, populate)
   local compiled = compiled_for(key_select(mapper, shaping.shaped(mapper:entity())), session.engine.dialect)
-  local array = loading.run(session, compiled, key, true, populate)
+  local array = loading.run(session, compiled, key_values(mapper, compiled, key), true, populate)
   return array[1]
 end
 
@@ -272,8 +296,30 @@ local function refuse_if_raising(mapper, key, left)
   end
 end
 
+local function is_by_query(mapper, number)
+  local origin = mapper.attributes[mapper.column_keys[number]].origin
+  return origin.read_only and not origin.expression
+end
+
+-- Of a class with SQL expressions only what is missing is read: the expressions may cost more than the row.
+local function load_missing(session, mapper, object, left)
+  local missing = {}
+  for number in ipairs(mapper:entity().has_expressions and mapper.column_keys or {}) do
+    if core.is_missing(object, number) and not (left and left[number]) then
+      missing[#missing + 1] = number
+    end
+  end
+  if missing[1] then
+    return loading.columns(session, mapper, object, missing)
+  end
+  loading.refresh(session, mapper, object)
+end
+
 core.hook("refresh", function(object, number)
   local mapper = mapper_module.of_object(object)
+  if is_by_query(mapper, number) then
+    return core.forget(object)
+  end
   local key, left = mapper.column_keys[number], core.deferred(object)
   refuse_if_raising(mapper, key, left and left[number])
   loading.refresh(session_for_column(mapper, object, key), mapper, object, nil, left and left[number] and number)
@@ -281,13 +327,16 @@ end)
 
 core.hook("load_column", function(object, number)
   local mapper = mapper_module.of_object(object)
+  if is_by_query(mapper, number) then
+    return
+  end
   local key, left = mapper.column_keys[number], core.deferred(object)
   refuse_if_raising(mapper, key, left and left[number])
   local session = session_for_column(mapper, object, key)
   if left and left[number] then
     return loading.columns(session, mapper, object, shaping.companions(mapper, number, left))
   end
-  loading.refresh(session, mapper, object)
+  load_missing(session, mapper, object, left)
 end)
 
 -- ---- relationships ----
@@ -341,14 +390,18 @@ end
 
 -- An expired object does not know its foreign keys; its primary key it never forgets.
 local function ensure_columns(session, mapper, object, numbers)
+  local missing, left
   for _, number in ipairs(numbers) do
     if number and core.is_missing(object, number) then
-      local left = core.deferred(object)
-      if left and left[number] then
-        return loading.columns(session, mapper, object, numbers)
+      left, missing = left or core.deferred(object) or {}, missing or {}
+      if not left[number] then
+        return loading.refresh(session, mapper, object)
       end
-      return loading.refresh(session, mapper, object)
+      missing[#missing + 1] = number
     end
+  end
+  if missing then
+    loading.columns(session, mapper, object, missing)
   end
 end
 

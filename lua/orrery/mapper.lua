@@ -61,7 +61,21 @@ end
 -- ---- attributes ----
 
 -- The class attribute User.name: an expression that stands for the column and knows its class.
+-- A subquery means the class's table around it, whichever other tables stand there too.
+local function correlated(self, element)
+  local inner = (element.visit == "scalar" or element.visit == "exists") and element.statement
+  if inner and inner.visit == "select" and not inner.correlated and not inner.inner then
+    return expression.new{ visit = element.visit, statement = inner:correlate(self.table), type = element.type }
+  end
+  return element
+end
+
 local function attribute_of(self, key, column)
+  if column.read_only then
+    local element = column.expression and correlated(self, column.expression) or expression.NULL
+    return expression.new{ visit = "label", name = key, key = key, element = element,
+      type = column.type, origin = column, owner = self.name, class = self.class, table = self.table }
+  end
   return expression.new{ visit = "column", name = column.name, key = key, type = column.type, table = column.table,
     origin = column, owner = self.name, class = self.class }
 end
@@ -162,12 +176,16 @@ end
 function Mapper:entity()
   if not self.entity_node then
     self:configure()
-    local columns = {}
-    for position, key in ipairs(self.column_keys) do
-      columns[position] = self:attribute(key)
+    local columns, numbers, expressions = {}, {}, false
+    for number, key in ipairs(self.column_keys) do
+      local origin = self.attributes[key].origin
+      if not origin.read_only or origin.expression then
+        columns[#columns + 1], numbers[#numbers + 1] = self:attribute(key), number
+        expressions = expressions or origin.read_only or false
+      end
     end
     self.entity_node = expression.new{ visit = "entity", class = self.class, table = self.table, columns = columns,
-      mapper = self, name = self.name }
+      mapper = self, name = self.name, numbers = #numbers < #self.column_keys and numbers or nil, has_expressions = expressions }
   end
   return self.entity_node
 end
@@ -338,12 +356,13 @@ local function column_spec(self, key, column)
     autokey = is_autokey(self, column),
     default = column.default ~= nil,
     onupdate = column.onupdate ~= nil,
-    server_default = column.server_default ~= nil or column.computed ~= nil,
+    server_default = not column.read_only and (column.server_default ~= nil or column.computed ~= nil),
     computed = column.computed ~= nil,
     bind = kind.bind ~= nil,
     result = kind.result ~= nil,
     mutable = kind.mutable or false,
     deferred = column.deferred or false,
+    read_only = column.read_only or false,
     events = self:is_heard(key),
   }
 end

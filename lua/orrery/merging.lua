@@ -68,7 +68,7 @@ end
 local function copy_columns(mapper, given, own)
   check_version(mapper, given, own)
   for number, key in ipairs(mapper.column_keys) do
-    if core.is_given(given, number) then
+    if core.is_given(given, number) and not mapper.attributes[key].origin.read_only then
       own[key] = core.peek(given, number)
     end
   end

@@ -5,6 +5,7 @@ local import = ...
 local errors = import "errors"
 local expression = import "expression"
 local mapper_module = import "mapper"
+local adapting = import "adapting"
 
 local shaping = {}
 
@@ -63,6 +64,18 @@ local function read_attributes(rule, arguments, count, call)
   return rule
 end
 
+-- with_expression(User.score, expression)
+local function expression_rule(call, attribute, ...)
+  local rule = { kind = "expression", raise = false }
+  read_attributes(rule, { attribute }, 1, call)
+  local origin = rule.mapper.attributes[attribute.key].origin
+  if not origin.by_query then
+    errors.raise("ArgumentError", "%s: %s.%s is no query_expression()", call, rule.mapper.name, attribute.key)
+  end
+  rule.expression = expression.expect_operand((...), call, 2)
+  return rule
+end
+
 --- What an option about columns says.
 ---@param kind string
 ---@param ... any its arguments
@@ -71,6 +84,9 @@ function shaping.rule(kind, ...)
   local call = (kind == "group" and "undefer_group" or kind) .. "()"
   if kind == "group" then
     return { kind = kind, group = check_group((...), call) }
+  end
+  if kind == "expression" then
+    return expression_rule("with_expression()", ...)
   end
   local arguments, count, options = split(kind, call, ...)
   local rule = { kind = kind, raise = options.raiseload or false }
@@ -177,7 +193,7 @@ local function without(entity, left, out, refused)
     end
   end
   return expression.new{ visit = "entity", class = mapper.class, table = entity.table, columns = columns, mapper = mapper,
-    name = entity.name, numbers = numbers, left = out, refused = refused }
+    name = entity.name, numbers = numbers, left = out, refused = refused, has_expressions = entity.has_expressions }
 end
 
 --- The entity without some of its columns; the same one each time for a class's own entity.
@@ -211,6 +227,43 @@ function shaping.defers(mapper)
   return mapper.defers
 end
 
+-- with_expression(User.score, expression): the attribute as this query has it.
+local function put_expression(copy, rule)
+  local key, mapper = rule.keys[1], copy.mapper
+  local number, place = mapper:number_of(key), #copy.columns + 1
+  for position, one in ipairs(copy.numbers) do
+    place = one == number and position or place
+  end
+  local from = rule.table or mapper.table
+  local element = adapting.moved(rule.expression, from, copy.table)
+  copy.columns[place] = expression.new{ visit = "label", name = key, key = key, element = element, type = element.type,
+    origin = mapper.attributes[key].origin, class = mapper.class }
+  copy.numbers[place], copy.has_expressions = number, true
+end
+
+local function copy_of(entity)
+  local copy = { columns = {}, numbers = {} }
+  for position, column in ipairs(entity.columns) do
+    copy.columns[position] = column
+    copy.numbers[position] = entity.numbers and entity.numbers[position] or position
+  end
+  for name, value in next, entity do
+    copy[name] = copy[name] or value
+  end
+  return expression.new(copy)
+end
+
+local function with_expressions(entity, rules)
+  local copy
+  for _, rule in ipairs(rules) do
+    if rule.kind == "expression" and rule.mapper == entity.mapper then
+      copy = copy or copy_of(entity)
+      put_expression(copy, rule)
+    end
+  end
+  return copy or entity
+end
+
 --- The entity that a query loads: with the columns that the class does not defer, as the rules change that.
 ---@param entity table
 ---@param rules? orrery.ColumnRule[]
@@ -219,7 +272,7 @@ function shaping.shaped(entity, rules)
   if not rules and not shaping.defers(entity.mapper) then
     return entity
   end
-  return shaping.narrowed(entity, shaping.left_out(entity.mapper, rules or {}))
+  return with_expressions(shaping.narrowed(entity, shaping.left_out(entity.mapper, rules or {})), rules or {})
 end
 
 --- The entity that has just the key and the columns of these numbers.

@@ -189,10 +189,15 @@ static void enter_identity(lua_State *L, orr_flush *f, orr_instance *object, int
 /* What was not given is NULL in the database now, unless the database made something of it. */
 static void complete(orr_instance *object) {
   unsigned char *tags = orr_tags(object);
-  for (int c = 0; c < object->class->column_count; c++)
-    if (tags[c] & ORR_UNLOADED &&
-        !(object->class->columns[c].flags & (ORR_COLUMN_SERVER_DEFAULT | ORR_COLUMN_READ_ONLY)))
+  for (int c = 0; c < object->class->column_count; c++) {
+    unsigned flags = object->class->columns[c].flags;
+    if (!(tags[c] & ORR_UNLOADED) || flags & ORR_COLUMN_SERVER_DEFAULT)
+      continue;
+    if (!(flags & ORR_COLUMN_READ_ONLY))
       tags[c] = ORR_NULL;
+    else if (flags & ORR_COLUMN_DEFERRED)
+      tags[c] |= ORR_DEFERRED;
+  }
 }
 
 static void end_insert(lua_State *L, orr_flush *f, orr_instance *object, int index, int user, int weak) {

@@ -1,0 +1,88 @@
+--- adapting: expressions that were written for one table, moved to another that has its columns: an alias, or a subquery.
+-- What is correlated within a subquery moves along.
+local import = ...
+local expression = import "expression"
+local statement = import "statement"
+
+local adapting = {}
+local PARTS = expression.PARTS
+
+local adapted
+
+-- The copy of a node with other fields, of its own kind.
+local function copy_with(node, changes)
+  if node.is_statement then
+    local copy = statement.copy_of(node)
+    for field, value in pairs(changes) do
+      copy[field] = value
+    end
+    return copy
+  end
+  for field, value in next, node do
+    if changes[field] == nil then
+      changes[field] = value
+    end
+  end
+  return expression.new(changes)
+end
+
+local function adapt_list(list, move)
+  local result, changed = {}, false
+  for position, child in ipairs(list) do
+    result[position] = adapted(child, move)
+    changed = changed or result[position] ~= child
+  end
+  return changed and result or list
+end
+
+local function changes_of(node, parts, move)
+  local changes
+  for _, field in ipairs(parts.nodes or {}) do
+    local child = node[field] and adapted(node[field], move)
+    if child ~= node[field] then
+      changes = changes or {}
+      changes[field] = child
+    end
+  end
+  for _, field in ipairs(parts.lists or {}) do
+    local list = node[field] and field ~= "roots" and adapt_list(node[field], move)
+    if list and list ~= node[field] then
+      changes = changes or {}
+      changes[field] = list
+    end
+  end
+  return changes
+end
+
+-- Tables in FROM stay; one that a subquery names as correlated moves.
+local STAY = { entity = true, subquery = true, cte = true, join = true, alias = true, table = true }
+
+function adapted(node, move)
+  if node.visit == "column" then
+    return move.column(node) or node
+  elseif STAY[node.visit] then
+    return node == move.from and move.to or node
+  elseif not PARTS[node.visit] then
+    return node
+  end
+  local changes = changes_of(node, PARTS[node.visit], move)
+  return changes and copy_with(node, changes) or node
+end
+
+--- An expression with the columns of `from` replaced by those of `to`.
+---@param node table
+---@param from table
+---@param to table
+---@param column_of? fun(column: table): table? which column stands for one of `from`; by default the one of the same key
+---@return table
+function adapting.moved(node, from, to, column_of)
+  if from == to then
+    return node
+  end
+  column_of = column_of or function(column) return to.c[(column.origin or column).key or column.name] end
+  return adapted(node, { from = from, to = to, column = function(column)
+    return column.table == from and column_of(column) or nil
+  end })
+end
+
+return adapting
