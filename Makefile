@@ -72,7 +72,13 @@ $(OUT)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(COMPILE)' | cmp -s - $@ || echo '$(COMPILE)' > $@
 
-$(OUT)/lua/orrery.o: build/embedded.h
+# The sources serve where this machine has no interpreter of that version, and in states that are of another make.
+LUA_PROGRAM = $(firstword $(foreach name,$(if $(filter luajit,$(LUA)),luajit,lua$(LUA)),$(shell command -v $(name))))
+$(OUT)/lua/orrery.o: build/embedded.h $(OUT)/lua/precompiled.h
+$(OUT)/lua/orrery.o: INCLUDES += -I$(OUT)/lua
+$(OUT)/lua/precompiled.h: scripts/precompile lua/orrery/ORDER $(CHUNKS)
+	@mkdir -p $(@D)
+	$(Q)if [ -n "$(LUA_PROGRAM)" ]; then $(LUA_PROGRAM) scripts/precompile lua/orrery > $@; else echo '#define ORR_NO_CODE' > $@; fi
 build/embedded.h: scripts/embed lua/orrery/ORDER $(CHUNKS)
 	@mkdir -p $(@D)
 	$(Q)scripts/embed > $@.$$$$ && mv $@.$$$$ $@

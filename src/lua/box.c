@@ -89,6 +89,23 @@ bool orr_pushint64(lua_State *L, int64_t value) {
   return true;
 }
 
+bool orr_gc_pause(lua_State *L) {
+#ifdef LUA_GCISRUNNING
+  bool runs = lua_gc(L, LUA_GCISRUNNING, 0);
+  if (runs)
+    lua_gc(L, LUA_GCSTOP, 0);
+  return runs;
+#else
+  (void)L;
+  return false;
+#endif
+}
+
+void orr_gc_resume(lua_State *L, bool paused) {
+  if (paused)
+    lua_gc(L, LUA_GCRESTART, 0);
+}
+
 void orr_setfuncs(lua_State *L, const luaL_Reg *functions) {
   for (; functions->name; functions++) {
     lua_pushcfunction(L, functions->func);

@@ -52,6 +52,11 @@ bool orr_toint64(lua_State *L, int index, int64_t *out);
 /* Pushes an int64, or returns false (and pushes nothing) where this Lua cannot hold it exactly. */
 bool orr_pushint64(lua_State *L, int64_t value);
 
+/* Stops the collector and returns true where it ran; on a Lua that does not say whether it runs: returns
+ * false. */
+bool orr_gc_pause(lua_State *L);
+void orr_gc_resume(lua_State *L, bool paused);
+
 void orr_setfuncs(lua_State *L, const luaL_Reg *functions); /* into the table on top, no upvalues */
 void orr_traceback(lua_State *L, int level); /* pushes a traceback text, "" where there is none */
 

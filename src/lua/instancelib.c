@@ -36,7 +36,7 @@ void orr_instance_user(lua_State *L, orr_instance *object, int index) {
     return;
   }
   index = orr_absindex(L, index);
-  lua_newtable(L);
+  lua_createtable(L, 0, object->class->relation_count); /* mostly what it comes to hold */
   lua_pushvalue(L, -1);
   orr_setuservalue(L, index);
   object->flags |= ORR_HAS_USER;

@@ -1,6 +1,6 @@
-/* orrery: opens the library in a state. The C parts go into one private table, "core"; the Lua parts are
-   compiled into this library (build/embedded.h) and run in their total order, each seeing only earlier ones.
-   Needs base, string, table, math and coroutine; no file, no package library. */
+/* orrery: opens the library in a state. The C parts go into one private table, "core"; the Lua parts stand in
+   this library, as source and as bytecode, and run in their total order, each seeing only earlier ones. Needs
+   base, string, table, math and coroutine; no file, no package library. */
 #include "../orrery.h"
 
 #include <string.h>
@@ -10,11 +10,18 @@
 
 typedef struct orr_chunk {
   const char *name; /* "errors" */
-  const char *source;
+  const char *text;
   size_t size;
 } orr_chunk;
 
-#include "embedded.h" /* static const orr_chunk CHUNKS[] in the order of lua/orrery/ORDER, made by scripts/embed */
+/* Both in the order of lua/orrery/ORDER: */
+#include "embedded.h"    /* static const orr_chunk CHUNKS[], the sources, made by scripts/embed */
+#include "precompiled.h" /* static const orr_chunk CODE[], bytecode for CODE_OF, made by scripts/precompile */
+
+#ifdef ORR_NO_CODE
+static const orr_chunk *const CODE = CHUNKS;
+static const char CODE_OF[] = "";
+#endif
 
 /* import(name): the value that an earlier file returned. Upvalue: the table of loaded files. */
 static int import(lua_State *L) {
@@ -35,28 +42,67 @@ static void open_core(lua_State *L) {
   orr_session_open(L);
 }
 
-static void run_chunk(lua_State *L, const orr_chunk *chunk, int loaded) {
-  lua_pushfstring(L, "=orrery/%s.lua", chunk->name);
-  if (luaL_loadbuffer(L, chunk->source, chunk->size, lua_tostring(L, -1)) != 0)
+/* Whether this state reads the bytecode: that of LuaJIT is good for one release of it only, and a state
+   without the name of its release may be any. */
+static bool reads_code(lua_State *L) {
+  lua_getglobal(L, "jit");
+  if (lua_istable(L, -1))
+    lua_getfield(L, -1, "version");
+  else
+    lua_getglobal(L, "_VERSION");
+  bool same = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), CODE_OF) == 0;
+  lua_pop(L, 2);
+  return same;
+}
+
+/* Pushes the function of a file. A Lua that was built with other sizes of numbers refuses its bytecode. */
+static void push_chunk(lua_State *L, size_t i, bool from_code) {
+  lua_pushfstring(L, "=orrery/%s.lua", CHUNKS[i].name);
+  const char *name = lua_tostring(L, -1);
+  if (from_code) {
+    int status = luaL_loadbuffer(L, CODE[i].text, CODE[i].size, name);
+    if (status == LUA_ERRMEM)
+      lua_error(L);
+    if (status == 0)
+      return;
+    lua_pop(L, 1);
+  }
+  if (luaL_loadbuffer(L, CHUNKS[i].text, CHUNKS[i].size, name) != 0)
     lua_error(L);
+}
+
+static void run_chunk(lua_State *L, size_t i, bool from_code, int loaded) {
+  push_chunk(L, i, from_code);
   lua_pushvalue(L, loaded);
   lua_pushcclosure(L, import, 1);
   lua_call(L, 1, 1);
-  lua_setfield(L, loaded, chunk->name);
+  lua_setfield(L, loaded, CHUNKS[i].name);
   lua_pop(L, 1);
 }
 
 static const char LOADED = 0; /* registry key: the table of loaded files */
 
-static void load_all(lua_State *L) {
+static int load_all(lua_State *L) {
   lua_newtable(L);
   int loaded = lua_gettop(L);
   open_core(L);
   lua_setfield(L, loaded, "core");
+  bool from_code = reads_code(L);
   for (size_t i = 0; i < sizeof CHUNKS / sizeof *CHUNKS; i++)
-    run_chunk(L, &CHUNKS[i], loaded);
+    run_chunk(L, i, from_code, loaded);
   lua_pushvalue(L, loaded);
   orr_rawsetp(L, LUA_REGISTRYINDEX, &LOADED);
+  return 1;
+}
+
+/* Nothing that is loaded here becomes garbage: the collector would only walk over it again and again. */
+static void load_uncollected(lua_State *L) {
+  bool runs = orr_gc_pause(L);
+  lua_pushcfunction(L, load_all);
+  int status = lua_pcall(L, 0, 1, 0);
+  orr_gc_resume(L, runs);
+  if (status != 0)
+    lua_error(L);
 }
 
 /* Once per state: a second load would make handles of the first one strangers to it. */
@@ -64,7 +110,7 @@ static int open_part(lua_State *L, const char *part) {
   orr_rawgetp(L, LUA_REGISTRYINDEX, &LOADED);
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
-    load_all(L);
+    load_uncollected(L);
   }
   lua_getfield(L, -1, part);
   return 1;
