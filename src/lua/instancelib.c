@@ -899,21 +899,6 @@ static int replace_raw(lua_State *L) {
   return 1;
 }
 
-/* Whether the item at `item` was given another object, or none, in place of the one at `owner` since it was
-   last flushed: its row still says otherwise. */
-static bool has_left(lua_State *L, const orr_relationship *relation, int owner, int item) {
-  orr_instance *object = lua_touserdata(L, item);
-  if (relation->direction != ORR_ONE_TO_MANY || relation->reverse < 0 || !(object->flags & ORR_HAS_OLD))
-    return false;
-  int key = orr_user_relation(object->class, relation->reverse);
-  orr_instance_getuser(L, object, item, -key);
-  bool changed = !lua_isnil(L, -1);
-  orr_instance_getuser(L, object, item, key);
-  bool left = changed && !lua_rawequal(L, -1, owner);
-  lua_pop(L, 2);
-  return left;
-}
-
 /* What was noted while the collection on top was not loaded is part of it now; `stored` is an array of what
    the database has, so that the difference is known at the next flush. */
 static void take_notes_in(lua_State *L, orr_instance *owner, int index, orr_collection *list, int stored) {
@@ -938,13 +923,13 @@ static int set_loaded(lua_State *L) {
     int count = (int)orr_rawlen(L, 3);
     for (int i = 1; i <= count; i++) {
       lua_rawgeti(L, 3, i);
-      if (!has_left(L, &object->class->relations[relation], 1, 6))
+      if (!orr_relationship_has_left(L, &object->class->relations[relation], 1, 6))
         orr_collection_push_item(L, list, 5, 6);
       lua_settop(L, 5);
     }
     if (lua_istable(L, 4))
       take_notes_in(L, object, 1, list, 4);
-  } else if (lua_isnil(L, 3) || has_left(L, &object->class->relations[relation], 1, 3)) {
+  } else if (lua_isnil(L, 3) || orr_relationship_has_left(L, &object->class->relations[relation], 1, 3)) {
     lua_pushboolean(L, 0);
   } else {
     lua_pushvalue(L, 3);

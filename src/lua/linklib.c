@@ -102,15 +102,21 @@ static bool has_row(const orr_instance *object) {
   return state == ORR_PERSISTENT || state == ORR_DETACHED;
 }
 
-static void load(lua_State *L, const orr_end *end, bool flush) {
-  if (from_map(L, end))
-    return;
+/* Has the hook load the value and pushes it. `script`: a script reads it, so that waiting changes are flushed
+   first and the strategy that holds for the relation is followed. */
+static void load(lua_State *L, const orr_end *end, bool script) {
   orr_push_hook(L, "load_relation");
   lua_pushvalue(L, end->index);
   lua_pushinteger(L, end->object->class->column_count + end->relation + 1);
-  lua_pushboolean(L, flush);
+  lua_pushboolean(L, script);
   lua_call(L, 3, 0);
   push_kept(L, end);
+}
+
+/* Whether not even the identity map may answer a script before the hook was asked. */
+static bool asks(const orr_end *end) {
+  return has_row(end->object) && !is_list(end) &&
+         (about(end)->flags & ORR_RELATION_ASKS || end->object->cohort & ORR_COHORT_ASKS);
 }
 
 /* Pushes the value of an end without asking the database; nil where it is not known. Objects without a row
@@ -140,18 +146,18 @@ static void freshen(lua_State *L, const orr_end *end) {
     orr_instance_freshen(L, end->object, end->index, session);
 }
 
-static bool get(lua_State *L, orr_instance *object, int index, int relation, bool with_load, bool flush) {
+static bool get(lua_State *L, orr_instance *object, int index, int relation, bool with_load, bool script) {
   orr_end end = {object, orr_absindex(L, index), relation};
   if (with_load)
     freshen(L, &end);
   push_kept(L, &end);
-  if (lua_isnil(L, -1)) {
+  if (lua_isnil(L, -1) && !(with_load && script && asks(&end))) {
     lua_pop(L, 1);
     push_known(L, &end);
   }
   if (lua_isnil(L, -1) && with_load) {
     lua_pop(L, 1);
-    load(L, &end, flush);
+    load(L, &end, script);
   }
   bool loaded = !lua_isnil(L, -1);
   if (lua_isboolean(L, -1)) {
@@ -169,6 +175,43 @@ bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int rel
  * change. */
 static bool get_former(lua_State *L, const orr_end *end, bool with_load) {
   return get(L, end->object, end->index, end->relation, with_load, false);
+}
+
+bool orr_relationship_has_left(lua_State *L, const orr_relationship *relation, int owner, int item) {
+  orr_instance *object = lua_touserdata(L, item);
+  if (relation->direction != ORR_ONE_TO_MANY || relation->reverse < 0 || !(object->flags & ORR_HAS_OLD))
+    return false;
+  int key = orr_user_relation(object->class, relation->reverse);
+  orr_instance_getuser(L, object, item, -key);
+  bool changed = !lua_isnil(L, -1);
+  orr_instance_getuser(L, object, item, key);
+  bool left = changed && !lua_rawequal(L, -1, owner);
+  lua_pop(L, 2);
+  return left;
+}
+
+static orr_end end_of_argument(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
+  luaL_argcheck(L, relation >= 0 && relation < object->class->relation_count, 2,
+                "number of a relation expected");
+  return end_at(L, 1, relation);
+}
+
+/* core.from_map(object, attribute number) -> whether a many-to-one needs no statement; its value is loaded
+ * then */
+static int take_from_map(lua_State *L) {
+  orr_end end = end_of_argument(L);
+  lua_pushboolean(L, !is_list(&end) && has_row(end.object) && from_map(L, &end));
+  return 1;
+}
+
+/* core.related(object, attribute number) -> the value of a relation, loaded where it must be: for the library
+   itself, whatever loading strategy a script has chosen, and without a flush before */
+static int related(lua_State *L) {
+  orr_end end = end_of_argument(L);
+  get(L, end.object, end.index, end.relation, true, false);
+  return 1;
 }
 
 /* ---- changing one end, without events ---- */
@@ -412,4 +455,9 @@ void orr_relationship_set(lua_State *L, orr_instance *object, int index, int rel
     orr_relationship_accept(L, object, relation, value);
   replace_scalar(L, &end, value);
   lua_pop(L, 1);
+}
+
+void orr_link_open(lua_State *L) {
+  static const luaL_Reg functions[] = {{"from_map", take_from_map}, {"related", related}, {NULL, NULL}};
+  orr_setfuncs(L, functions);
 }

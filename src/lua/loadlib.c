@@ -1,5 +1,7 @@
 /* loadlib: the loop from rows to objects. A plan, made once per compiled statement, says which result columns
-   make which objects; the loop steps the statement, finds or makes each object and never enters Lua. */
+   make which objects; the loop steps the statement, finds or makes each object, puts it where it belongs (the
+   array of the caller, a relation of another object of its row, the collection that its row's key names) and
+   never enters Lua. */
 #include <string.h>
 
 #include "connlib.h"
@@ -184,18 +186,40 @@ static int new_plan(lua_State *L) {
 
 /* ---- one object ---- */
 
+/* What core.load is given, by place on the stack. */
+enum {
+  SESSION = 1,
+  STATEMENT,
+  PLAN,
+  OUT,
+  ROW_META,
+  POPULATED,
+  MOST,
+  COHORTS,
+  LINKS,
+  GATHER,
+  KEYS,
+  ARGUMENTS = KEYS
+};
+
 typedef struct load {
   orr_session *session;
-  orr_value *row;
-  int objects; /* index of the weak table of objects */
-  int metas;   /* index of the first item's instance metatable */
-  int kinds;   /* the same of the plan's first kind */
+  orr_statement *statement;
   const orr_plan *plan;
-  bool populate; /* overwrite what is loaded already, once for each object: */
-  int populated; /* index of the set of those that were */
+  orr_value *row;
+  orr_cohort_number *cohorts; /* of each item's objects */
+  int objects;                /* index of the weak table of objects */
+  int metas;                  /* index of the first item's instance metatable */
+  int kinds;                  /* the same of the plan's first kind */
+  bool populate; /* overwrite what objects hold already, each once: POPULATED is the set of those that were */
   char *key;     /* room for the bytes of a key */
   size_t key_room;
   int key_box;
+  int items;   /* index of the row's first item */
+  int visible; /* items that the caller gets; those behind them belong to relations of others */
+  lua_Integer rows, count;
+  struct joins *joins; /* NULL where no item belongs to another's relation */
+  struct filling *filling;
 } load;
 
 static char *key_bytes(lua_State *L, load *to, size_t size) {
@@ -307,13 +331,13 @@ static bool must_populate(lua_State *L, const load *to) {
   if (!to->populate)
     return false;
   lua_pushvalue(L, -1);
-  lua_rawget(L, to->populated);
+  lua_rawget(L, POPULATED);
   bool done = lua_toboolean(L, -1);
   lua_pop(L, 1);
   if (!done) {
     lua_pushvalue(L, -1);
     lua_pushboolean(L, 1);
-    lua_rawset(L, to->populated);
+    lua_rawset(L, POPULATED);
   }
   return !done;
 }
@@ -365,11 +389,159 @@ static void push_object(lua_State *L, load *to, orr_item *item, int meta) {
   orr_session_seat(L, to->session, object, lua_gettop(L), slot, to->objects);
 }
 
-static void push_item(lua_State *L, load *to, orr_item *item, int meta) {
-  if (item->class)
-    push_object(L, to, item, meta);
-  else
+/* Pushes what item number i of the plan makes of the row. */
+static void push_item(lua_State *L, load *to, int i) {
+  orr_item *item = &to->plan->items[i];
+  if (!item->class) {
     orr_type_push(L, &item->type, &to->row[item->first]);
+    return;
+  }
+  push_object(L, to, item, to->metas + i);
+  orr_instance *object = lua_touserdata(L, -1);
+  if (object && to->cohorts[i])
+    orr_cohort_enter(L, to->session, object, to->cohorts[i]);
+}
+
+/* ---- rows that bring related objects along ---- */
+
+/* One item of the plan whose objects belong to a relation of another item's objects. */
+typedef struct join_link {
+  int parent;   /* item, from 0 */
+  int relation; /* of the parent's class */
+  bool list;
+  const orr_instance *last; /* parent of the row before: its collection is at hand still */
+} join_link;
+
+typedef struct joins {
+  join_link *links; /* of the items behind the visible ones */
+  int count;
+  int fills; /* index of the first table: parent to collection, true, or false for "leave alone" */
+  int held;  /* index of the first collection at hand */
+  int lists;
+  int seen; /* index of the set of objects that were met, where lists multiply the rows of one class; else 0
+             */
+  const void *last; /* first object of the row before */
+} joins;
+
+static void read_link(lua_State *L, const orr_plan *plan, join_link *link) {
+  lua_rawgeti(L, -1, 1);
+  lua_rawgeti(L, -2, 2);
+  link->parent = (int)lua_tointeger(L, -2) - 1;
+  luaL_argcheck(L,
+                link->parent >= 0 && link->parent < (int)plan->item_count && plan->items[link->parent].class,
+                LINKS, "links to objects expected");
+  const orr_class *class = plan->items[link->parent].class;
+  link->relation = (int)lua_tointeger(L, -1) - 1 - class->column_count;
+  link->list = class->relations[link->relation].flags & ORR_RELATION_LIST;
+  link->last = NULL;
+  lua_pop(L, 2);
+}
+
+/* Pushes what a parent that is met for the first time holds from now on: a fresh collection, true for a
+   single object, or false where the relation is loaded already. */
+static void push_fill(lua_State *L, const join_link *link, int parent) {
+  orr_instance *object = lua_touserdata(L, parent);
+  int key = orr_user_relation(object->class, link->relation);
+  orr_instance_getuser(L, object, parent, key);
+  orr_instance_getuser(L, object, parent, orr_user_backlog(object->class, link->relation));
+  bool leave = !lua_isnil(L, -1) ||
+               !lua_isnil(L, -2); /* loaded, or changed from the other side: lazy loading merges */
+  lua_pop(L, 2);
+  if (leave) {
+    lua_pushboolean(L, 0);
+  } else if (link->list) {
+    orr_collection_new(L, parent, link->relation);
+    lua_pushvalue(L, -1);
+    orr_instance_setuser(L, object, parent, key);
+  } else {
+    lua_pushboolean(L, 1);
+  }
+}
+
+/* Puts what the parent at `parent` holds at `held`. */
+static void hold_fill(lua_State *L, joins *joins, int number, int parent) {
+  join_link *link = &joins->links[number];
+  lua_pushvalue(L, parent);
+  lua_rawget(L, joins->fills + number);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    push_fill(L, link, parent);
+    lua_pushvalue(L, parent);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, joins->fills + number);
+  }
+  lua_replace(L, joins->held + number);
+  link->last = lua_touserdata(L, parent);
+}
+
+/* Takes the object at `child` into the relation of its parent that link number `number` names. */
+static void join_object(lua_State *L, const load *to, int number, int child) {
+  joins *joins = to->joins;
+  join_link *link = &joins->links[number];
+  int parent = to->items + link->parent, held = joins->held + number;
+  if (lua_isnil(L, parent))
+    return;
+  if (link->last != lua_touserdata(L, parent))
+    hold_fill(L, joins, number, parent);
+  if (link->list) {
+    orr_collection *list = lua_touserdata(L, held);
+    if (list && !lua_isnil(L, child) && (joins->lists < 2 || !orr_collection_has(L, list, held, child)))
+      orr_collection_push_item(L, list, held, child);
+  } else if (lua_toboolean(L, held)) {
+    orr_instance *object = lua_touserdata(L, parent);
+    if (lua_isnil(L, child))
+      lua_pushboolean(L, 0);
+    else
+      lua_pushvalue(L, child);
+    orr_instance_setuser(L, object, parent, orr_user_relation(object->class, link->relation));
+  }
+}
+
+static void join_row(lua_State *L, const load *to) {
+  for (int i = 0; i < to->joins->count; i++)
+    join_object(L, to, i, to->items + to->visible + i);
+}
+
+/* Pushes a table for each link, then a place for what is held, and reads the links. */
+static void read_joins(lua_State *L, const load *to, joins *joins) {
+  int count = joins->count;
+  luaL_checkstack(L, 3 * count + 30, "joined load");
+  joins->links = lua_newuserdata(L, (size_t)count * sizeof *joins->links);
+  joins->fills = lua_gettop(L) + 1;
+  for (int i = 0; i < count; i++)
+    lua_newtable(L);
+  joins->held = lua_gettop(L) + 1;
+  for (int i = 0; i < count; i++)
+    lua_pushnil(L);
+  for (int i = 0; i < count; i++) {
+    lua_rawgeti(L, LINKS, i + 1);
+    read_link(L, to->plan, &joins->links[i]);
+    joins->lists += joins->links[i].list;
+    lua_pop(L, 1);
+  }
+  if (joins->lists && lua_isnil(L, ROW_META)) {
+    lua_newtable(L);
+    joins->seen = lua_gettop(L);
+  }
+}
+
+/* Whether the row's first object is met for the first time. */
+static bool is_first_meeting(lua_State *L, const load *to) {
+  joins *joins = to->joins;
+  const void *root = lua_touserdata(L, to->items);
+  if (!root || root == joins->last)
+    return false;
+  joins->last = root;
+  lua_pushvalue(L, to->items);
+  lua_rawget(L, joins->seen);
+  bool met = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  if (met)
+    return false;
+  lua_pushvalue(L, to->items);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, joins->seen);
+  return true;
 }
 
 /* ---- collections of many parents at once ---- */
@@ -413,6 +585,7 @@ static void enter_parent(lua_State *L, orr_gather *gather, int user, const orr_v
   lua_rawseti(L, user, (int)slot);
 }
 
+/* The key of a parent's rows, by these columns of it; false where a part of it is NULL: there are none. */
 static bool parent_key(lua_State *L, orr_instance *object, int index, const int *columns, int count,
                        orr_value *out) {
   for (int k = 0; k < count; k++) {
@@ -423,11 +596,21 @@ static bool parent_key(lua_State *L, orr_instance *object, int index, const int 
   return true;
 }
 
+/* Appends the parts of a key to the array at `keys`. */
+static int add_key(lua_State *L, int keys, int used, const orr_value *values, int count) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  for (int k = 0; k < count; k++) {
+    orr_type_push(L, &any, &values[k]);
+    lua_rawseti(L, keys, ++used);
+  }
+  return used;
+}
+
 /* Gives each parent of the array at 1 a fresh collection for the relation at 2, an attribute number of the
-   first one's class: those of subclasses have the same relation behind more columns. `columns` are its key.
- */
-static void open_collections(lua_State *L, orr_gather *gather, int user, const int *columns) {
-  int count = (int)orr_rawlen(L, 1), number = (int)luaL_checkinteger(L, 2) - 1, top = lua_gettop(L);
+   first one's class: those of subclasses have the same relation behind more columns. `columns` are its key;
+   the array at `keys` gets the keys. */
+static void open_collections(lua_State *L, orr_gather *gather, int user, int keys, const int *columns) {
+  int count = (int)orr_rawlen(L, 1), number = (int)luaL_checkinteger(L, 2) - 1, top = lua_gettop(L), used = 0;
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
     orr_instance *object = orr_instance_check(L, top + 1);
@@ -438,8 +621,10 @@ static void open_collections(lua_State *L, orr_gather *gather, int user, const i
     orr_collection_new(L, top + 1, number);
     lua_pushvalue(L, -1);
     orr_instance_setuser(L, object, top + 1, orr_user_relation(object->class, number));
-    if (parent_key(L, object, top + 1, columns, gather->key_count, values))
+    if (parent_key(L, object, top + 1, columns, gather->key_count, values)) {
+      used = add_key(L, keys, used, values, gather->key_count);
       enter_parent(L, gather, user, values);
+    }
     lua_settop(L, top);
   }
 }
@@ -456,8 +641,9 @@ static int read_key_columns(lua_State *L, int *columns) {
   return count;
 }
 
-/* core.gather(parents, attribute number, key columns) -> handle: every parent of the array gets an empty
-   collection, which load_related then fills. */
+/* core.gather(parents, attribute number, key columns) -> handle, keys: every parent of the array gets an
+   empty collection, which core.load then fills. The keys, part by part, are those by which the rows are
+   found. */
 static int new_gather(lua_State *L) {
   int columns[ORR_MAX_KEY];
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -470,27 +656,80 @@ static int new_gather(lua_State *L) {
   lua_newtable(L);
   lua_pushvalue(L, -1);
   orr_setuservalue(L, 4);
-  open_collections(L, gather, 5, columns);
-  lua_settop(L, 4);
-  return 1;
+  lua_newtable(L);
+  open_collections(L, gather, 5, 6, columns);
+  lua_remove(L, 5);
+  return 2;
 }
 
-/* Pushes the collection that a row belongs to, or returns NULL. `keys` are its result columns from 0. */
-static orr_collection *collection_of_row(lua_State *L, const orr_gather *gather, const orr_value *row,
-                                         const int *keys, int user) {
+/* The collections that a statement fills. */
+typedef struct filling {
+  const orr_gather *gather;
+  int collections; /* index of the gather's user value */
+  int keys[ORR_MAX_KEY];
+} filling;
+
+static void read_filling(lua_State *L, const load *to, filling *filling) {
+  filling->gather = orr_box_check(L, GATHER, &gather_kind);
+  luaL_checktype(L, KEYS, LUA_TTABLE);
+  luaL_argcheck(L, filling->gather->open, GATHER, "open gather expected");
+  luaL_argcheck(L, filling->gather->key_count == 0 || (int)orr_rawlen(L, KEYS) == filling->gather->key_count,
+                KEYS, "as many key columns as the key has expected");
+  for (int k = 0; k < filling->gather->key_count; k++) {
+    lua_rawgeti(L, KEYS, k + 1);
+    lua_Integer column = lua_tointeger(L, -1);
+    luaL_argcheck(L, column >= 1 && column <= to->plan->columns, KEYS, "result columns expected");
+    filling->keys[k] = (int)column - 1;
+    lua_pop(L, 1);
+  }
+  orr_getuservalue(L, GATHER);
+  filling->collections = lua_gettop(L);
+}
+
+/* Pushes the collection that the row belongs to, or returns NULL. */
+static orr_collection *collection_of_row(lua_State *L, const load *to) {
+  const filling *filling = to->filling;
   orr_value values[ORR_MAX_KEY];
   orr_key key;
-  for (int k = 0; k < gather->key_count; k++)
-    values[k] = row[keys[k]];
-  size_t size = orr_key_size(values, gather->key_count);
-  orr_key_make(&key, 1, values, gather->key_count, size ? lua_newuserdata(L, size) : NULL);
-  uint32_t slot = orr_identity_find(&gather->slots, &key);
+  for (int k = 0; k < filling->gather->key_count; k++)
+    values[k] = to->row[filling->keys[k]];
+  size_t size = orr_key_size(values, filling->gather->key_count);
+  orr_key_make(&key, 1, values, filling->gather->key_count, size ? lua_newuserdata(L, size) : NULL);
+  uint32_t slot = orr_identity_find(&filling->gather->slots, &key);
   if (size)
     lua_pop(L, 1);
   if (!slot)
     return NULL;
-  lua_rawgeti(L, user, (int)slot);
+  lua_rawgeti(L, filling->collections, (int)slot);
   return lua_touserdata(L, -1);
+}
+
+/* Whether rows may repeat their objects, by the lists joined to them, and the collection on top has this one.
+ */
+static bool is_repeated(lua_State *L, const load *to, orr_collection *list, int item) {
+  return to->joins && to->joins->lists && orr_collection_has(L, list, lua_gettop(L), item);
+}
+
+/* Whether the item at `item` no longer belongs to the owner of the collection on top, though its row says so.
+ */
+static bool has_left(lua_State *L, int item) {
+  int top = lua_gettop(L);
+  const orr_collection *list = lua_touserdata(L, top);
+  if (!(((orr_instance *)lua_touserdata(L, item))->flags & ORR_HAS_OLD))
+    return false;
+  orr_getuservalue(L, top);
+  lua_rawgeti(L, -1, ORR_COLLECTION_OWNER);
+  const orr_instance *owner = lua_touserdata(L, -1);
+  bool left = orr_relationship_has_left(L, &owner->class->relations[list->relation], top + 2, item);
+  lua_settop(L, top);
+  return left;
+}
+
+/* Puts the row's first object into the collection that its key names. */
+static void fill_collection(lua_State *L, const load *to) {
+  orr_collection *list = lua_isnil(L, to->items) ? NULL : collection_of_row(L, to);
+  if (list && !is_repeated(L, to, list, to->items) && !has_left(L, to->items))
+    orr_collection_push_item(L, list, lua_gettop(L), to->items);
 }
 
 /* ---- the loop ---- */
@@ -506,9 +745,9 @@ static void push_meta(lua_State *L, const orr_class *class) {
 }
 
 /* Pushes the metatable of each item's instances (nil for values), then of each kind's. */
-static void push_metas(lua_State *L, load *to, const orr_plan *plan) {
-  luaL_checkstack(L, (int)(plan->item_count + plan->kind_count) + 20, "columns");
-  to->plan = plan;
+static void push_metas(lua_State *L, load *to) {
+  const orr_plan *plan = to->plan;
+  luaL_checkstack(L, (int)(2 * plan->item_count + plan->kind_count) + 30, "columns");
   to->metas = lua_gettop(L) + 1;
   for (size_t i = 0; i < plan->item_count; i++)
     push_meta(L, plan->items[i].class);
@@ -517,46 +756,22 @@ static void push_metas(lua_State *L, load *to, const orr_plan *plan) {
     push_meta(L, plan->kinds[i].class);
 }
 
-/* What every load needs, on the stack: the session is at 1. */
-static load begin_load(lua_State *L, const orr_plan *plan, bool populate) {
-  load to = {lua_touserdata(L, 1), NULL, 0, 0, 0, NULL, populate, 0, NULL, 0, 0};
-  to.row = lua_newuserdata(L, (size_t)plan->columns * sizeof *to.row);
-  lua_pushnil(L);
-  to.key_box = lua_gettop(L);
-  orr_getuservalue(L, 1);
-  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
-  to.objects = lua_gettop(L);
-  lua_newtable(L);
-  to.populated = lua_gettop(L);
-  push_metas(L, &to, plan);
-  return to;
-}
-
-/* One row of several items: a table with the row metatable at `row_meta`. */
-static void push_row(lua_State *L, load *to, const orr_plan *plan, int row_meta) {
-  lua_createtable(L, (int)plan->item_count, 0);
-  for (size_t i = 0; i < plan->item_count; i++) {
-    push_item(L, to, &plan->items[i], to->metas + (int)i);
-    lua_rawseti(L, -2, (int)i + 1);
-  }
-  lua_pushvalue(L, row_meta);
-  lua_setmetatable(L, -2);
-}
-
 static int fail(lua_State *L, orr_statement *statement, const orr_error *error) {
   orr_statement_error(L, statement, error);
   return lua_error(L);
 }
 
 /* Steps once and reads the row; false at the end. */
-static bool next_row(lua_State *L, orr_statement *statement, orr_value *row, int columns) {
+static bool next_row(lua_State *L, load *to) {
   orr_error error;
   orr_error_clear(&error);
+  orr_statement *statement = to->statement;
   int code = statement->driver->step(statement->handle, &error);
-  if (code == ORR_STEP_ROW && statement->driver->row(statement->handle, row, columns) != 0)
+  if (code == ORR_STEP_ROW && statement->driver->row(statement->handle, to->row, to->plan->columns) != 0)
     code = orr_error_set(&error, "OperationalError", "out of memory");
   if (code < 0)
     fail(L, statement, &error);
+  to->rows += code == ORR_STEP_ROW;
   return code == ORR_STEP_ROW;
 }
 
@@ -576,14 +791,12 @@ static void pause_collector(lua_State *L, orr_session *session) {
 #endif
 }
 
-/* Calls the loop below its `arguments` with the statement held, whatever happens in it; the results are on
- * the stack. */
-static void run_held(lua_State *L, lua_CFunction loop, int arguments, int results, orr_session *session,
-                     orr_statement *statement) {
+/* Calls the loop with the arguments on the stack and the statement held, whatever happens in it. */
+static void run_held(lua_State *L, lua_CFunction loop, orr_session *session, orr_statement *statement) {
   lua_pushcfunction(L, loop);
   lua_insert(L, 1);
   orr_statement_hold(statement, true);
-  int status = lua_pcall(L, arguments, results, 0);
+  int status = lua_pcall(L, ARGUMENTS, 2, 0);
   orr_statement_hold(statement, false);
   if (session->paused)
     lua_gc(L, LUA_GCRESTART, 0);
@@ -594,285 +807,133 @@ static void run_held(lua_State *L, lua_CFunction loop, int arguments, int result
   lua_error(L);
 }
 
-/* (session, statement, plan, out, row metatable or nil, populate, most or nil) -> count, done */
-static int run(lua_State *L) {
-  orr_session *session = lua_touserdata(L, 1);
-  orr_statement *statement = lua_touserdata(L, 2);
-  const orr_plan *plan = lua_touserdata(L, 3);
-  lua_Integer most = luaL_optinteger(L, 7, -1), count = 0;
-  load to = begin_load(L, plan, lua_toboolean(L, 6));
-  bool more = true, single = lua_isnil(L, 5);
-  while (count != most && (more = next_row(L, statement, to.row, plan->columns))) {
-    if (count == ROWS_BEFORE_PAUSE)
-      pause_collector(L, session);
-    if (single)
-      push_item(L, &to, plan->items, to.metas);
-    else
-      push_row(L, &to, plan, 5);
-    if (lua_isnil(L, -1)) {
-      lua_pop(L, 1);
-      lua_pushlightuserdata(L, NULL);
-    }
-    lua_rawseti(L, 4, (int)++count);
+/* Reads the cohort numbers of the items; all 0 where none are given. */
+static orr_cohort_number *read_cohorts(lua_State *L, const orr_plan *plan) {
+  orr_cohort_number *cohorts = lua_newuserdata(L, plan->item_count * sizeof *cohorts);
+  memset(cohorts, 0, plan->item_count * sizeof *cohorts);
+  for (size_t i = 0; lua_istable(L, COHORTS) && i < plan->item_count; i++) {
+    lua_rawgeti(L, COHORTS, (int)i + 1);
+    cohorts[i] = (orr_cohort_number)lua_tointeger(L, -1);
+    lua_pop(L, 1);
   }
-  lua_pushinteger(L, count);
+  return cohorts;
+}
+
+/* What every load needs, on the stack. */
+static void begin_load(lua_State *L, load *to) {
+  memset(to, 0, sizeof *to);
+  to->session = lua_touserdata(L, SESSION);
+  to->statement = lua_touserdata(L, STATEMENT);
+  to->plan = lua_touserdata(L, PLAN);
+  to->populate = lua_istable(L, POPULATED);
+  to->row = lua_newuserdata(L, (size_t)to->plan->columns * sizeof *to->row);
+  to->cohorts = read_cohorts(L, to->plan);
+  lua_pushnil(L);
+  to->key_box = lua_gettop(L);
+  orr_getuservalue(L, SESSION);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  to->objects = lua_gettop(L);
+  push_metas(L, to);
+  to->visible = (int)to->plan->item_count;
+}
+
+/* Pushes what the caller gets for the row: a table with the row metatable, or the one visible item. */
+static void push_row(lua_State *L, const load *to) {
+  if (lua_isnil(L, ROW_META)) {
+    lua_pushvalue(L, to->items);
+    return;
+  }
+  lua_createtable(L, to->visible, 0);
+  for (int i = 0; i < to->visible; i++) {
+    lua_pushvalue(L, to->items + i);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_pushvalue(L, ROW_META);
+  lua_setmetatable(L, -2);
+}
+
+static void hand_out(lua_State *L, load *to) {
+  if (to->joins && to->joins->seen && !is_first_meeting(L, to))
+    return;
+  push_row(L, to);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushlightuserdata(L, NULL);
+  }
+  lua_rawseti(L, OUT, (int)++to->count);
+}
+
+/* Reads rows until there is none, or `most` were read; whether there may be more. */
+static bool read_rows(lua_State *L, load *to, lua_Integer most) {
+  int items = (int)to->plan->item_count;
+  to->items = lua_gettop(L) + 1;
+  while (to->rows != most) {
+    if (!next_row(L, to))
+      return false;
+    if (to->rows == ROWS_BEFORE_PAUSE)
+      pause_collector(L, to->session);
+    for (int i = 0; i < items; i++)
+      push_item(L, to, i);
+    if (to->joins)
+      join_row(L, to);
+    if (to->filling)
+      fill_collection(L, to);
+    hand_out(L, to);
+    lua_settop(L, to->items - 1);
+  }
+  return true;
+}
+
+static int run(lua_State *L) {
+  load to;
+  joins joins;
+  filling filling;
+  begin_load(L, &to);
+  memset(&joins, 0, sizeof joins);
+  joins.count = lua_istable(L, LINKS) ? (int)orr_rawlen(L, LINKS) : 0;
+  if (joins.count) {
+    to.visible -= joins.count;
+    to.joins = &joins;
+    read_joins(L, &to, &joins);
+  }
+  if (!lua_isnil(L, GATHER)) {
+    to.filling = &filling;
+    read_filling(L, &to, &filling);
+  }
+  bool more = read_rows(L, &to, luaL_optinteger(L, MOST, -1));
+  lua_pushinteger(L, to.count);
   lua_pushboolean(L, !more);
   return 2;
 }
 
-/* core.load(session, statement, plan, out [, row metatable [, populate [, most]]]) -> count, done: fills
-   `out` from 1. Without a row metatable the plan has one item, and each row becomes that; NULL becomes
-   core.null. At most `most` rows are read; a statement that is done, or failed, is reset. */
+/* core.load(session, statement, plan, out [, row metatable, populated, most, cohorts, links, gather, key
+   columns])
+   -> count, done: fills `out` from 1. Without a row metatable each row becomes its one visible item; NULL
+   becomes core.null. `populated`: a set of objects; those outside it are overwritten and come in. At most
+   `most` rows are read; a statement that is done, or failed, is reset. cohorts[i] is that of item i's
+   objects. links[i] = { item, attribute number }: the last items of the plan, from the i-th of them on,
+   belong to that relation of that item's objects; where collections are among them, one visible object comes
+   into `out` once. With a gather, the first item's objects join the collection that the row's key columns
+   name. */
 static int load_rows(lua_State *L) {
-  lua_settop(L, 7);
-  orr_session *session = orr_session_check(L, 1);
-  orr_statement *statement = orr_statement_check(L, 2);
-  orr_plan *plan = orr_box_check(L, 3, &plan_kind);
-  luaL_checktype(L, 4, LUA_TTABLE);
-  luaL_argcheck(L, plan->items && plan->columns <= statement->columns, 3, "plan of this statement expected");
-  run_held(L, run, 7, 2, session, statement);
+  lua_settop(L, ARGUMENTS);
+  orr_session *session = orr_session_check(L, SESSION);
+  orr_statement *statement = orr_statement_check(L, STATEMENT);
+  orr_plan *plan = orr_box_check(L, PLAN, &plan_kind);
+  luaL_checktype(L, OUT, LUA_TTABLE);
+  luaL_argcheck(L, plan->items && plan->columns <= statement->columns, PLAN,
+                "plan of this statement expected");
+  luaL_argcheck(L, !lua_istable(L, LINKS) || orr_rawlen(L, LINKS) < plan->item_count, LINKS,
+                "fewer links than items expected");
+  run_held(L, run, session, statement);
   if (lua_toboolean(L, 2))
     orr_statement_reset(statement);
   return 2;
 }
 
-/* (session, statement, plan, gather, key columns, out): each row's object, the plan's first item, joins the
-   collection that the row's key columns name. */
-static int run_related(lua_State *L) {
-  orr_session *session = lua_touserdata(L, 1);
-  orr_statement *statement = lua_touserdata(L, 2);
-  const orr_plan *plan = lua_touserdata(L, 3);
-  const orr_gather *gather = lua_touserdata(L, 4);
-  int keys[ORR_MAX_KEY], count = 0;
-  for (int k = 0; k < gather->key_count; k++) {
-    lua_rawgeti(L, 5, k + 1);
-    keys[k] = (int)lua_tointeger(L, -1) - 1;
-    lua_pop(L, 1);
-  }
-  load to = begin_load(L, plan, false);
-  orr_getuservalue(L, 4);
-  int collections = lua_gettop(L);
-  int top = lua_gettop(L);
-  while (next_row(L, statement, to.row, plan->columns)) {
-    if (count == ROWS_BEFORE_PAUSE)
-      pause_collector(L, session);
-    push_item(L, &to, plan->items, to.metas);
-    orr_collection *list = collection_of_row(L, gather, to.row, keys, collections);
-    if (list && !lua_isnil(L, top + 1))
-      orr_collection_push_item(L, list, top + 2, top + 1);
-    lua_pushvalue(L, top + 1);
-    lua_rawseti(L, 6, ++count);
-    lua_settop(L, top);
-  }
-  lua_pushinteger(L, count);
-  return 1;
-}
-
-/* core.load_related(session, statement, plan, gather, key columns, out) -> count: fills the collections of
-   core.gather(); `out` gets the objects too. */
-static int load_related(lua_State *L) {
-  lua_settop(L, 6);
-  orr_session *session = orr_session_check(L, 1);
-  orr_statement *statement = orr_statement_check(L, 2);
-  orr_plan *plan = orr_box_check(L, 3, &plan_kind);
-  orr_gather *gather = orr_box_check(L, 4, &gather_kind);
-  luaL_checktype(L, 5, LUA_TTABLE);
-  luaL_checktype(L, 6, LUA_TTABLE);
-  luaL_argcheck(L, plan->items && plan->items[0].class && plan->columns <= statement->columns, 3,
-                "plan of this statement expected");
-  luaL_argcheck(L, gather->open && (int)orr_rawlen(L, 5) == gather->key_count, 5,
-                "as many key columns as the key has expected");
-  for (int k = 1; k <= gather->key_count; k++) {
-    lua_rawgeti(L, 5, k);
-    lua_Integer column = lua_tointeger(L, -1);
-    luaL_argcheck(L, column >= 1 && column <= plan->columns, 5, "result columns expected");
-    lua_pop(L, 1);
-  }
-  run_held(L, run_related, 6, 1, session, statement);
-  orr_statement_reset(statement);
-  return 1;
-}
-
-/* ---- rows that bring related objects along ---- */
-
-/* One item of the plan whose objects belong to a relation of another item's objects. */
-typedef struct join_link {
-  int parent;   /* item, from 0 */
-  int relation; /* of the parent's class */
-  bool list;
-  const orr_instance *last; /* parent of the row before: its collection is at hand still */
-} join_link;
-
-typedef struct join_load {
-  load to;
-  const orr_plan *plan;
-  join_link *links; /* of items 1, 2, ...; items[0] is what the query selects */
-  int row;          /* index of the row's first object */
-  int fills;        /* index of the first table: parent to collection, true, or false for "leave alone" */
-  int held;         /* index of the first collection at hand */
-  int lists;
-  const void *last; /* first object of the row before */
-} join_load;
-
-static void read_link(lua_State *L, const orr_plan *plan, join_link *link) {
-  lua_rawgeti(L, -1, 1);
-  lua_rawgeti(L, -2, 2);
-  link->parent = (int)lua_tointeger(L, -2) - 1;
-  const orr_class *class = plan->items[link->parent].class;
-  link->relation = (int)lua_tointeger(L, -1) - 1 - class->column_count;
-  link->list = class->relations[link->relation].flags & ORR_RELATION_LIST;
-  link->last = NULL;
-  lua_pop(L, 2);
-}
-
-/* Pushes what a parent that is met for the first time holds from now on: a fresh collection, true for a
-   single object, or false where the relation is loaded already. */
-static void push_fill(lua_State *L, const join_link *link, int parent) {
-  orr_instance *object = lua_touserdata(L, parent);
-  int key = orr_user_relation(object->class, link->relation);
-  orr_instance_getuser(L, object, parent, key);
-  orr_instance_getuser(L, object, parent, orr_user_backlog(object->class, link->relation));
-  bool leave = !lua_isnil(L, -1) ||
-               !lua_isnil(L, -2); /* loaded, or changed from the other side: lazy loading merges */
-  lua_pop(L, 2);
-  if (leave) {
-    lua_pushboolean(L, 0);
-  } else if (link->list) {
-    orr_collection_new(L, parent, link->relation);
-    lua_pushvalue(L, -1);
-    orr_instance_setuser(L, object, parent, key);
-  } else {
-    lua_pushboolean(L, 1);
-  }
-}
-
-/* Puts what the parent at `parent` holds at `held`. */
-static void hold_fill(lua_State *L, join_load *join, int number, int parent) {
-  join_link *link = &join->links[number];
-  lua_pushvalue(L, parent);
-  lua_rawget(L, join->fills + number);
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    push_fill(L, link, parent);
-    lua_pushvalue(L, parent);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, join->fills + number);
-  }
-  lua_replace(L, join->held + number);
-  link->last = lua_touserdata(L, parent);
-}
-
-/* Takes the row's object of item number + 1 into the relation of its parent. */
-static void join_object(lua_State *L, join_load *join, int number) {
-  join_link *link = &join->links[number];
-  int parent = join->row + link->parent, child = join->row + number + 1, held = join->held + number;
-  if (lua_isnil(L, parent))
-    return;
-  if (link->last != lua_touserdata(L, parent))
-    hold_fill(L, join, number, parent);
-  if (link->list) {
-    orr_collection *list = lua_touserdata(L, held);
-    if (list && !lua_isnil(L, child) && (join->lists < 2 || !orr_collection_has(L, list, held, child)))
-      orr_collection_push_item(L, list, held, child);
-  } else if (lua_toboolean(L, held)) {
-    orr_instance *object = lua_touserdata(L, parent);
-    if (lua_isnil(L, child))
-      lua_pushboolean(L, 0);
-    else
-      lua_pushvalue(L, child);
-    orr_instance_setuser(L, object, parent, orr_user_relation(object->class, link->relation));
-  }
-}
-
-/* Pushes a table for each link, then a place for what is held, and reads the links at 5. */
-static void prepare_join(lua_State *L, join_load *join) {
-  int count = (int)join->plan->item_count - 1;
-  luaL_checkstack(L, 3 * count + 30, "joined load");
-  join->fills = lua_gettop(L) + 1;
-  for (int i = 0; i < count; i++)
-    lua_newtable(L);
-  join->held = lua_gettop(L) + 1;
-  for (int i = 0; i < count; i++)
-    lua_pushnil(L);
-  for (int i = 0; i < count; i++) {
-    lua_rawgeti(L, 5, i + 1);
-    read_link(L, join->plan, &join->links[i]);
-    join->lists += join->links[i].list;
-    lua_pop(L, 1);
-  }
-}
-
-/* Puts the row's first object into the array at 4, at `place`, where it was not met before: then 1, else 0.
- */
-static int take_root(lua_State *L, join_load *join, int seen, int place) {
-  const void *root = lua_touserdata(L, join->row);
-  if (!root || root == join->last)
-    return 0;
-  join->last = root;
-  lua_pushvalue(L, join->row);
-  lua_rawget(L, seen);
-  bool met = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  if (met)
-    return 0;
-  lua_pushvalue(L, join->row);
-  lua_rawseti(L, 4, place);
-  lua_pushvalue(L, join->row);
-  lua_pushboolean(L, 1);
-  lua_rawset(L, seen);
-  return 1;
-}
-
-/* (session, statement, plan, out, links, populate) */
-static int run_joined(lua_State *L) {
-  orr_statement *statement = lua_touserdata(L, 2);
-  const orr_plan *plan = lua_touserdata(L, 3);
-  join_load join;
-  memset(&join, 0, sizeof join);
-  join.plan = plan;
-  join.to = begin_load(L, plan, lua_toboolean(L, 6));
-  join.links = lua_newuserdata(L, plan->item_count * sizeof *join.links);
-  prepare_join(L, &join);
-  lua_newtable(L);
-  int seen = lua_gettop(L), items = (int)plan->item_count, count = 0;
-  join.row = seen + 1;
-  while (next_row(L, statement, join.to.row, plan->columns)) {
-    if (count == ROWS_BEFORE_PAUSE)
-      pause_collector(L, join.to.session);
-    for (int i = 0; i < items; i++)
-      push_item(L, &join.to, &plan->items[i], join.to.metas + i);
-    count += take_root(L, &join, seen, count + 1);
-    for (int i = 0; i + 1 < items; i++)
-      join_object(L, &join, i);
-    lua_settop(L, seen);
-  }
-  lua_pushinteger(L, count);
-  return 1;
-}
-
-/* core.load_joined(session, statement, plan, out, links, populate) -> count. The plan's first item is what is
-   selected: each of its objects comes into `out` once. links[i] = { item, attribute number }: the objects of
-   item i + 1 belong to that relation of that item's objects. */
-static int load_joined(lua_State *L) {
-  lua_settop(L, 6);
-  orr_session *session = orr_session_check(L, 1);
-  orr_statement *statement = orr_statement_check(L, 2);
-  orr_plan *plan = orr_box_check(L, 3, &plan_kind);
-  luaL_checktype(L, 4, LUA_TTABLE);
-  luaL_checktype(L, 5, LUA_TTABLE);
-  luaL_argcheck(L, plan->items && plan->columns <= statement->columns, 3, "plan of this statement expected");
-  luaL_argcheck(L, orr_rawlen(L, 5) + 1 == plan->item_count, 5, "a link for each further item expected");
-  for (size_t i = 0; i < plan->item_count; i++)
-    luaL_argcheck(L, plan->items[i].class != NULL, 3, "a plan of objects expected");
-  run_held(L, run_joined, 6, 1, session, statement);
-  orr_statement_reset(statement);
-  return 1;
-}
-
 void orr_load_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"plan", new_plan},           {"load", load_rows},
-                                       {"gather", new_gather},       {"load_related", load_related},
-                                       {"load_joined", load_joined}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"plan", new_plan}, {"load", load_rows}, {"gather", new_gather}, {NULL, NULL}};
   orr_box_define(L, &plan_kind, NULL, NULL);
   lua_pop(L, 1);
   orr_box_define(L, &gather_kind, NULL, NULL);

@@ -12,6 +12,7 @@
 #ifndef ORR_MAPPED_H
 #define ORR_MAPPED_H
 
+#include "../core/cohort.h"
 #include "../core/history.h"
 #include "../core/identity.h"
 #include "../core/relation.h"
@@ -71,6 +72,7 @@ enum {
       16, /* a changed key is written to the children's foreign keys here, not by the database */
   ORR_RELATION_CRITERIA = 128, /* which objects belong to it is not decided by its pairs alone */
   ORR_RELATION_ORPHANS = 64,   /* delete-orphan: what it lets go of is deleted, or not saved */
+  ORR_RELATION_ASKS = 256,     /* its loading strategy may refuse what the identity map has */
   ORR_RELATION_EVENTS = 32     /* somebody listens to changes: see orr_attribute_event() */
 };
 
@@ -198,6 +200,7 @@ typedef union orr_cell {
 
 typedef struct orr_instance {
   orr_class *class;
+  orr_cohort_number cohort; /* of its session: the result that it came with, 0: nothing is remembered of it */
   uint32_t session; /* number, 0: none */
   uint32_t slot;    /* persistent: identity slot; pending: place in the list of new objects */
   uint32_t epoch;   /* of the session when it was loaded: less than the session's own means expired */
@@ -291,6 +294,9 @@ void orr_relationship_set(lua_State *L, orr_instance *object, int index, int rel
 /* Events of a collection: the item at `item` came in (left) relation `relation` of the object at `owner`. */
 void orr_relationship_added(lua_State *L, orr_instance *owner, int owner_index, int relation, int item);
 void orr_relationship_removed(lua_State *L, orr_instance *owner, int owner_index, int relation, int item);
+/* Whether the item at `item` was given another object, or none, in place of the one at `owner` since it was last
+   flushed: its row still says otherwise. */
+bool orr_relationship_has_left(lua_State *L, const orr_relationship *relation, int owner, int item);
 /* Raises unless the value at `item` is an object that the relation takes. */
 void orr_relationship_accept(lua_State *L, orr_instance *owner, int relation, int item);
 
@@ -333,6 +339,7 @@ struct orr_session {
   uint32_t epoch;
   orr_identity map;
   orr_history history;
+  orr_cohorts cohorts;
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
   bool paused; /* a running load has stopped the collector */
@@ -346,6 +353,7 @@ struct orr_session {
 #define ORR_SESSION_WATCHED 5
 #define ORR_SESSION_INSERTED 6 /* weak: became persistent in this transaction */
 #define ORR_SESSION_REMOVED 7  /* deleted rows' objects of this transaction */
+#define ORR_SESSION_COHORTS 9  /* [cohort number] = what the script's options say about its objects */
 #define ORR_SESSION_REKEYED                                                                                  \
   8 /* { object, former key part, ... } of each key that was changed in this transaction */
 
@@ -377,7 +385,14 @@ void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object,
 /* Takes the object out of the identity map, where it is what stands there. */
 void orr_session_leave(lua_State *L, orr_session *session, const orr_instance *object, int objects);
 
+/* ---- cohorts (cohortlib.c) ---- */
+
+/* Puts a persistent object into a cohort (0: into none) when a result brings it along. */
+void orr_cohort_enter(lua_State *L, orr_session *session, orr_instance *object, orr_cohort_number number);
+
 /* each file's part of "core" */
+void orr_cohort_open(lua_State *L);
+void orr_link_open(lua_State *L);
 void orr_instance_open(lua_State *L);
 void orr_load_open(lua_State *L);
 void orr_flush_open(lua_State *L);

@@ -22,10 +22,11 @@ static void leave_world(orr_session *session) {
 static void close_session(void *block) {
   orr_session *session = block;
   leave_world(session);
-  if (session->world) {
-    orr_identity_clear(&session->map);
-    orr_history_clear(&session->history);
-  }
+  if (!session->world)
+    return;
+  orr_identity_clear(&session->map);
+  orr_history_clear(&session->history);
+  orr_cohorts_clear(&session->cohorts);
 }
 
 const orr_box_kind orr_session_kind = {"session", close_session};
@@ -122,9 +123,11 @@ static int new_session(lua_State *L) {
   orr_session *session = orr_box_new(L, &orr_session_kind, sizeof *session);
   orr_identity_init(&session->map, orr_allocator(L));
   orr_history_init(&session->history, orr_allocator(L));
+  orr_cohorts_init(&session->cohorts, orr_allocator(L));
   session->world = orr_world_get(L);
   lua_newtable(L);
   fresh_table(L, 3, ORR_SESSION_OBJECTS, "v");
+  fresh_table(L, 3, ORR_SESSION_COHORTS, NULL);
   fresh_lists(L, session, 3);
   lua_pushvalue(L, 1);
   lua_setfield(L, 3, "owner");
@@ -430,6 +433,7 @@ static void attach_new(lua_State *L, orr_session *session, orr_instance *object,
   list_push(L, session, index, ORR_SESSION_NEW, &session->new_count);
   object->slot = session->new_count;
   object->session = session->number;
+  object->cohort = 0;
   object->state = ORR_PENDING;
 }
 
@@ -453,6 +457,7 @@ static void attach_stored(lua_State *L, orr_session *session, orr_instance *obje
   lua_settop(L, objects_index);
   object->flags &= (uint16_t)~IN_LISTS;
   object->old = 0; /* of a session that is gone */
+  object->cohort = 0;
   orr_session_enter(L, session, object, index, &key, objects_index);
   object->epoch = session->epoch;
   if (object->flags & ORR_HAS_OLD)
@@ -714,7 +719,9 @@ static int close(lua_State *L) {
   }
   orr_identity_clear(&session->map);
   orr_history_clear(&session->history);
+  orr_cohorts_clear(&session->cohorts);
   fresh_table(L, user, ORR_SESSION_OBJECTS, "v");
+  fresh_table(L, user, ORR_SESSION_COHORTS, NULL);
   fresh_lists(L, session, user);
   leave_world(session);
   return 0;
@@ -939,5 +946,7 @@ void orr_session_open(lua_State *L) {
   orr_rawsetp(L, LUA_REGISTRYINDEX, &USERS);
   orr_setfuncs(L, functions);
   orr_load_open(L);
+  orr_cohort_open(L);
+  orr_link_open(L);
   orr_flush_open(L);
 }
