@@ -49,7 +49,7 @@ local OPTIONS = {
   echo = true, echo_time = true, hide_parameters = true, readonly = true, timeout = true, statement_timeout = true,
   isolation_level = true, execution_options = true, pool_size = true, max_overflow = true, pool_timeout = true,
   pool_recycle = true, pool_pre_ping = true, pool_wait = true, query_cache_size = true,
-  enable_from_linting = true,
+  enable_from_linting = true, lazy = true,
 }
 
 local MODES = {
@@ -159,6 +159,7 @@ end
 ---@field statement_timeout? number seconds that a statement may run
 ---@field isolation_level? string "SERIALIZABLE", "READ UNCOMMITTED" or "AUTOCOMMIT"
 ---@field execution_options? table what connection:execution_options() takes
+---@field lazy? string how relationships load that say nothing: "select", "batch", "raise" or "raise_on_sql"
 ---@field pool_size? integer connections that are kept; 5, 0: without bound
 ---@field max_overflow? integer connections beyond these; 10, -1: without bound
 ---@field pool_timeout? number seconds to wait for a connection, where pool_wait can; 30
@@ -227,6 +228,7 @@ local function new_engine(name, url, target, options, open)
     readonly = target.readonly or false,
     echo = options.echo or false,
     hide_parameters = options.hide_parameters or false,
+    lazy = engine.late_strategy(options.lazy, "create_engine()"),
     dispatch = new_dispatch(),
     cache = compiler.new_cache(options.query_cache_size, options.enable_from_linting ~= false),
   }, metatable)

@@ -1,17 +1,19 @@
---- loader_option: what a script says about loading relationships: options such as selectinload(User.posts), each a path of
--- steps, and the trees that the options of a statement make, one for each class that it selects. What a step means is its
--- strategy's matter (strategies.lua); how joins and statements follow from a tree is joined.lua's and related.lua's.
+--- loader_option: what a script says about loading: options such as selectinload(User.posts) and load_only(User.name), each
+-- a path of steps, and the trees that the options of a statement make, one for each class that it selects. What a step
+-- means is its strategy's matter (strategies.lua), or for columns shaping.lua's.
 local import = ...
 local errors = import "errors"
 local core = import "core"
 local relationship = import "relationship"
+local shaping = import "shaping"
 
 local loader_option = {}
 
 -- ---- options ----
 
 ---@class orrery.LoaderOption
----@field paths table[] arrays of steps { property =, strategy =, arguments = }; property "*" stands for all that have none
+---@field paths table[] arrays of steps { name =, property =, strategy =, arguments = }, where the property "*" stands for all
+--- that have none, or { name =, rule = }, about columns of the class to which the steps before it lead
 ---@field steps table[] the path that the next method goes on from
 local Option = {}
 local MARK = { __name = "orrery.loader_option" }
@@ -45,14 +47,25 @@ local function related(mapper, other)
   return mapper == other
 end
 
-local function check_step(last, step, name)
+-- The class that a step is about; nil for "*".
+local function class_of(step)
+  if step.rule then
+    return step.rule.mapper
+  end
+  return step.property ~= "*" and step.property.parent or nil
+end
+
+local function check_step(last, step)
   if not last then
     return
   elseif last.property == "*" then
-    errors.raise("ArgumentError", "%s(): \"*\" ends a path; name the relationship that the path goes through", name)
-  elseif step.property ~= "*" and not related(last.property.mapper, step.property.parent) then
-    errors.raise("ArgumentError", "%s(): %s does not belong to '%s', where %s leads", name, step.property:describe(),
-      last.property.mapper.name, last.property:describe())
+    errors.raise("ArgumentError", "%s(): \"*\" ends a path; name the relationship that the path goes through", step.name)
+  end
+  local mapper, target = class_of(step), last.property.mapper
+  if mapper and not related(target, mapper) then
+    errors.raise("ArgumentError", "%s(): %s is not the class where %s leads; that is '%s'", step.name,
+      step.rule and "'" .. mapper.name .. "'" or ("'%s', of %s,"):format(mapper.name, step.property:describe()),
+      last.property:describe(), target.name)
   end
 end
 
@@ -60,8 +73,9 @@ local function step_of(attribute, strategy, arguments)
   local name = strategy.option
   local property = attribute == "*" and "*" or property_of(attribute, name)
   arguments = errors.check_options(arguments, strategy.arguments or {}, name .. "()")
-  return { property = property, source = property ~= "*" and attribute.source or nil, strategy = strategy,
-    arguments = arguments }
+  local chosen = strategy.choose and strategy.choose(arguments)
+  return { name = name, property = property, source = property ~= "*" and attribute.source or nil,
+    strategy = chosen and relationship.strategies[chosen] or strategy, arguments = arguments }
 end
 
 local function appended(list, item)
@@ -77,15 +91,33 @@ local function new_option(paths, steps)
   return setmetatable({ visit = "loader_option", paths = paths, steps = steps }, metatable)
 end
 
+-- The paths with a longer one in the place of that which it goes on from.
+local function with_path(self, longer)
+  local paths, replaced = {}, false
+  for position, path in ipairs(self.paths) do
+    paths[position] = path == self.steps and longer or path
+    replaced = replaced or path == self.steps
+  end
+  if not replaced then
+    paths[#paths + 1] = longer
+  end
+  return paths
+end
+
 -- The option goes on by a step: its path becomes longer.
 local function extended(self, step)
-  check_step(self.steps[#self.steps], step, step.strategy.option)
-  local steps, paths = appended(self.steps, step), {}
-  for position, path in ipairs(self.paths) do
-    paths[position] = path == self.steps and steps or path
-  end
-  return new_option(paths, steps)
+  check_step(self.steps[#self.steps], step)
+  local longer = appended(self.steps, step)
+  return new_option(with_path(self, longer), longer)
 end
+
+-- A rule about columns stands at the end of the path, which can go on without it.
+local function ruled(self, step)
+  check_step(self.steps[#self.steps], step)
+  return new_option(appended(self.paths, appended(self.steps, step)), self.steps)
+end
+
+local NOWHERE = { paths = {}, steps = {} }
 
 --- Makes the function and the method of a strategy's option: selectinload(User.posts), and behind it
 --- :selectinload(Post.comments).
@@ -98,8 +130,22 @@ function loader_option.define(strategy)
     return extended(self, step_of(attribute, strategy, arguments))
   end
   return function(attribute, arguments)
-    local steps = { step_of(attribute, strategy, arguments) }
-    return new_option({ steps }, steps)
+    return extended(NOWHERE, step_of(attribute, strategy, arguments))
+  end
+end
+
+--- Makes the function and the method of an option about columns: load_only(User.name, ...), by itself about the class that
+--- is queried, behind a path about the class to which it leads.
+---@param name string
+---@param kind string of shaping.rule()
+---@return fun(...: any): orrery.LoaderOption
+function loader_option.define_rule(name, kind)
+  Option[name] = function(self, ...)
+    errors.check_self(self, loader_option.is_option(self), "option:" .. name)
+    return ruled(self, { name = name, rule = shaping.rule(kind, ...) })
+  end
+  return function(...)
+    return ruled(NOWHERE, { name = name, rule = shaping.rule(kind, ...) })
   end
 end
 
@@ -115,7 +161,7 @@ function Option:options(...)
     for _, path in ipairs(option.paths) do
       local longer = self.steps
       for _, step in ipairs(path) do
-        check_step(longer[#longer], step, step.strategy.option)
+        check_step(longer[#longer], step)
         longer = appended(longer, step)
       end
       paths[#paths + 1] = longer
@@ -124,11 +170,18 @@ function Option:options(...)
   return new_option(paths, self.steps)
 end
 
+local function show_step(step)
+  if step.rule then
+    local about = step.rule.mapper
+    return ("%s(%s)"):format(step.name, about and about.name .. "." .. table.concat(step.rule.keys or {}, ", ") or "")
+  end
+  return ("%s(%s)"):format(step.name, step.property == "*" and "\"*\"" or step.property:describe())
+end
+
 local function show_path(path)
   local parts = {}
   for position, step in ipairs(path) do
-    local what = step.property == "*" and "\"*\"" or step.property:describe()
-    parts[position] = ("%s(%s)"):format(step.strategy.option, what)
+    parts[position] = show_step(step)
   end
   return table.concat(parts, ":")
 end
@@ -147,6 +200,7 @@ end
 ---@field nodes table<orrery.Relationship, table> what options say
 ---@field level? table strategy of "*" for this place
 ---@field everywhere? table strategy of "*" for the whole statement
+---@field rules? orrery.ColumnRule[] about its columns
 local Tree = {}
 Tree.__index = Tree
 
@@ -232,7 +286,11 @@ end
 local function add_path(tree, path)
   for _, step in ipairs(path) do
     local property = step.property
-    if property == "*" then
+    if step.rule then
+      tree.rules = tree.rules or {}
+      table.insert(tree.rules, step.rule)
+      return
+    elseif property == "*" then
       tree.level = step.strategy
       return
     end
@@ -262,6 +320,11 @@ function Tree:with(kind)
   return list
 end
 
+--- Whether queries bring something along, or remember the objects for later loads.
+function Tree:is_eager()
+  return #self:with("joins") > 0 or #self:with("behind") > 0 or #self:with("siblings") > 0
+end
+
 -- What has to be remembered with the objects of a place, so that later loads follow it.
 local function find_habits(tree)
   local habits = { options = next(tree.nodes) ~= nil or tree.level ~= nil or tree.everywhere ~= nil }
@@ -289,7 +352,7 @@ function Tree:cohort(session)
 end
 
 --- The strategy that a read of an object's relationship follows, and its node.
----@param session table
+---@param session table|nil
 ---@param object userdata
 ---@param mapper orrery.Mapper of the object
 ---@param property orrery.Relationship
@@ -298,17 +361,25 @@ end
 function loader_option.for_read(session, object, mapper, property)
   local tree = core.tree_of(object) or loader_option.default_tree(mapper)
   local node = tree:node(property)
-  local strategy = node.undecided and session.lazy or node.strategy
+  local strategy = node.undecided and session and session.lazy or node.strategy
   return strategy.read and strategy or relationship.strategies.select, node
 end
 
 -- ---- the trees of a statement ----
 
-local function fits(step, entity)
-  if step.source then
+local function rule_fits(rule, entity)
+  return rule.mapper == nil or rule.table == entity.table
+end
+
+local UNDER_ANOTHER_NAME = { alias = true, subquery = true }
+
+local function step_fits(step, entity)
+  if step.rule then
+    return rule_fits(step.rule, entity)
+  elseif step.source then
     return entity.table == step.source
   end
-  return not entity.aliased and related(entity.mapper, step.property.parent)
+  return not UNDER_ANOTHER_NAME[entity.table.visit] and related(entity.mapper, step.property.parent)
 end
 
 local function raise_misfit(path, items)
@@ -318,21 +389,14 @@ local function raise_misfit(path, items)
   end
   errors.raise("ArgumentError", "options(): %s begins at '%s', and this statement selects %s; begin at a class that it "
     .. "selects (of an alias: at the alias), and put what lies behind it on the path", show_path(path),
-    path[1].property.parent.name, #names > 0 and table.concat(names, ", ") or "no class")
-end
-
--- "*" at the beginning of a path is for all classes of the statement, on every level.
-local function set_everywhere(trees, strategy)
-  for _, tree in pairs(trees) do
-    tree.everywhere = strategy
-  end
+    class_of(path[1]) and class_of(path[1]).name or "a class", #names > 0 and table.concat(names, ", ") or "no class")
 end
 
 local function apply_path(trees, items, path)
-  local found = path[1].property == "*"
-  for position, tree in pairs(trees) do
-    if path[1].property ~= "*" and fits(path[1], items[position]) then
-      add_path(tree, path)
+  local found = false
+  for position, item in ipairs(items) do
+    if trees[position] and step_fits(path[1], item) then
+      add_path(trees[position], path)
       found = true
     end
   end
@@ -341,25 +405,28 @@ local function apply_path(trees, items, path)
   end
 end
 
+-- The paths of options, and apart from them what "*" at the beginning says: it is for all classes of the statement, on
+-- every level.
 local function paths_of(options)
   local paths, everywhere = {}, nil
   for position, option in ipairs(options) do
     check_option(option, ("options(), argument %d"):format(position))
     for _, path in ipairs(option.paths) do
-      paths[#paths + 1] = path
-      everywhere = path[1].property == "*" and path[1].strategy or everywhere
+      if path[1].property == "*" then
+        everywhere = path[1].strategy
+      else
+        paths[#paths + 1] = path
+      end
     end
   end
   return paths, everywhere
 end
 
 local function optional_trees(items, options)
-  local trees, paths, everywhere = {}, paths_of(options)
+  local paths, everywhere = paths_of(options)
+  local trees = {}
   for position, item in ipairs(items) do
-    trees[position] = item.visit == "entity" and new_tree(item.mapper) or nil
-  end
-  if everywhere then
-    set_everywhere(trees, everywhere)
+    trees[position] = item.visit == "entity" and new_tree(item.mapper, nil, everywhere) or false
   end
   for _, path in ipairs(paths) do
     apply_path(trees, items, path)
@@ -369,15 +436,15 @@ end
 
 local WEAK_KEYS = { __mode = "k" }
 
---- The trees of what a statement selects, by position; nil for what is no class.
+--- The trees of what a statement selects, by position; false for what is no class.
 ---@param items table[]
 ---@param options? orrery.LoaderOption[]
----@return table<integer, orrery.LoadTree>
+---@return (orrery.LoadTree|false)[]
 function loader_option.trees(items, options)
   if not options or #options == 0 then
     local trees = {}
     for position, item in ipairs(items) do
-      trees[position] = item.visit == "entity" and loader_option.default_tree(item.mapper) or nil
+      trees[position] = item.visit == "entity" and loader_option.default_tree(item.mapper) or false
     end
     return trees
   end

@@ -8,7 +8,6 @@ local functions = import "functions"
 local compiler = import "compiler"
 local result = import "result"
 local statement = import "statement"
-local joincondition = import "joincondition"
 local mapper_module = import "mapper"
 local shaping = import "shaping"
 
@@ -49,24 +48,28 @@ local function finishers_of(raw)
   return list
 end
 
---- How the rows of a compiled statement become objects; kept with it.
----@param compiled table
----@return table plan { core, single, names, row_metatable, finishers }
-function loading.plan_of(compiled)
-  local plan = compiled.load_plan
-  if plan then
-    return plan
-  end
+local function new_plan(compiled, visible)
   local items, names, nodes = {}, {}, {}
   for position, item in ipairs(compiled.raw) do
     items[position] = item.entity and entity_item(item) or value_item(item)
-    names[position] = item.entity and item.entity.name or item.name
-    nodes[position] = item.entity or compiled.columns[item.column].node or false
+    if position <= visible then
+      names[position] = item.entity and item.entity.name or item.name
+      nodes[position] = item.entity and (item.entity.origin or item.entity) or compiled.columns[item.column].node or false
+    end
   end
-  plan = { core = core.plan(items, #compiled.columns), names = names, finishers = finishers_of(compiled.raw),
-    single = #items == 1 and compiled.raw[1].entity ~= nil, row_metatable = result.row_metatable(names, nodes) }
-  compiled.load_plan = plan
-  return plan
+  return { core = core.plan(items, #compiled.columns), names = names, finishers = finishers_of(compiled.raw),
+    single = visible == 1 and compiled.raw[1].entity ~= nil, row_metatable = result.row_metatable(names, nodes) }
+end
+
+--- How the rows of a compiled statement become objects; kept with it.
+---@param compiled table
+---@param joined? integer how many of its last items belong to relationships of the others
+---@return table plan { core, single, names, row_metatable, finishers }
+function loading.plan_of(compiled, joined)
+  local plans, visible = compiled.load_plans or {}, #compiled.raw - (joined or 0)
+  compiled.load_plans = plans
+  plans[visible] = plans[visible] or new_plan(compiled, visible)
+  return plans[visible]
 end
 
 --- Whether a compiled select makes objects.
@@ -91,45 +94,45 @@ local function finish_rows(rows, finishers)
   end
 end
 
---- Runs a compiled select and returns its rows as an array, read to the end.
+--- What a load may be told beside its statement.
+---@class orrery.LoadOrder
+---@field rows? boolean rows, not the objects of the first item
+---@field populated? table the set of objects that the load has overwritten already: others are
+---@field cohorts? integer[] numbers by item, of orrery.LoadTree:cohort()
+---@field links? table[] { item, attribute number }: where the objects of each of the last items belong
+---@field gather? userdata of core.gather: the collections that the objects come into
+---@field key_columns? integer[] result columns that hold the keys of these collections
+
+local NOTHING = {}
+
+-- Runs the core's loop; an error of the database ends as the connection says.
+local function step_through(session, connection, stmt, compiled, bound, plan, out, order, most)
+  local ok, count, done = pcall(core.load, session[1], stmt, plan.core, out, order.rows and plan.row_metatable or nil,
+    order.populated, most, order.cohorts, order.links, order.gather, order.key_columns)
+  if not ok then
+    connection:failed(count, compiled, bound)
+  end
+  if plan.finishers and order.rows then
+    finish_rows(out, plan.finishers)
+  end
+  return count, done
+end
+loading.step_through = step_through
+
+--- Runs a compiled select and returns its rows, or its first items' objects, as an array, read to the end.
 ---@param session table
 ---@param compiled table
 ---@param values table bind values in marker order
----@param scalars boolean objects instead of rows, where the statement selects one class
----@param populate? boolean overwrite what objects hold already
+---@param order? orrery.LoadOrder
 ---@return table array
 ---@return integer count
-function loading.run(session, compiled, values, scalars, populate)
-  local plan, connection, out = loading.plan_of(compiled), session:connection(), {}
+function loading.run(session, compiled, values, order)
+  order = order or NOTHING
+  local plan, connection, out = loading.plan_of(compiled, order.links and #order.links), session:connection(), {}
   local stmt, bound = connection:start(compiled, values)
-  local row_metatable = not (scalars and plan.single) and plan.row_metatable or nil
-  local ok, count = pcall(core.load, session[1], stmt, plan.core, out, row_metatable, populate)
-  if not ok then
-    connection:failed(count, compiled, bound)
-  end
+  local count = step_through(session, connection, stmt, compiled, bound, plan, out, order)
   connection:finish(stmt, compiled, bound, count)
-  if plan.finishers then
-    finish_rows(out, plan.finishers)
-  end
   return out, count
-end
-
---- The same for a select that eager.join() has rewritten: the objects of its first item, each once.
----@param session table
----@param compiled table
----@param values table
----@param links table
----@param populate? boolean
----@return userdata[]
-function loading.run_joined(session, compiled, values, links, populate)
-  local plan, connection, out = loading.plan_of(compiled), session:connection(), {}
-  local stmt, bound = connection:start(compiled, values)
-  local ok, count = pcall(core.load_joined, session[1], stmt, plan.core, out, links, populate)
-  if not ok then
-    connection:failed(count, compiled, bound)
-  end
-  connection:finish(stmt, compiled, bound, count)
-  return out
 end
 
 -- ---- statements that are made once per class or relationship ----
@@ -223,10 +226,9 @@ end
 ---@param session table
 ---@param mapper table
 ---@param key any[]
-function loading.by_key(session, mapper, key, populate)
+function loading.by_key(session, mapper, key)
   local compiled = compiled_for(key_select(mapper, shaping.shaped(mapper:entity())), session.engine.dialect)
-  local array = loading.run(session, compiled, key_values(mapper, compiled, key), true, populate)
-  return array[1]
+  return loading.run(session, compiled, key_values(mapper, compiled, key))[1]
 end
 
 local function detached_error(mapper, object, what, advice)
@@ -245,7 +247,7 @@ end
 
 local function read_again(session, mapper, object, entity, populate)
   local compiled = compiled_for(key_select(mapper, entity), session.engine.dialect)
-  local array = loading.run(session, compiled, values_of(compiled, object) or {}, true, populate)
+  local array = loading.run(session, compiled, values_of(compiled, object) or {}, { populated = populate and {} or nil })
   if array[1] ~= object then
     errors.raise("ObjectDeletedError", "%s: the row of this object is gone from the database; it was deleted elsewhere",
       mapper.name)
@@ -339,57 +341,14 @@ core.hook("load_column", function(object, number)
   load_missing(session, mapper, object, left)
 end)
 
--- ---- relationships ----
+-- ---- what other files load with ----
 
-local function order_by(property, select)
-  for _, element in ipairs(property:order_elements()) do
-    select = select:order_by(element)
-  end
-  return select
-end
-
-local function lazy_select(property)
-  if not property.lazy_select then
-    local numbers, count, parent = {}, 0, property.parent
-    local sources = { target = property:source(), secondary = property.secondary }
-    local select = statement.select(shaping.shaped(property:target_entity()))
-    for _, condition in ipairs(joincondition.of_object(property.condition, sources, function(column)
-      count = count + 1
-      numbers["key_" .. count] = parent:number_of_column(column)
-      return functions.bindparam("key_" .. count, { type_ = column.type })
-    end)) do
-      select = select:where(condition)
-    end
-    property.lazy_select = prepared(order_by(property, select), numbers)
-    property.lazy_select.with_null = joincondition.asks_parent(property.condition)
-  end
-  return property.lazy_select
-end
-
--- What the other side did to this collection before it was loaded.
-local function merge_backlog(items, backlog)
-  if not backlog then
-    return items
-  end
-  local last, merged, there = {}, {}, {}
-  for _, change in ipairs(backlog) do
-    last[change[1]] = change[2]
-  end
-  for _, item in ipairs(items) do
-    if last[item] ~= false then
-      merged[#merged + 1], there[item] = item, true
-    end
-  end
-  for _, change in ipairs(backlog) do
-    if last[change[1]] and not there[change[1]] then
-      merged[#merged + 1], there[change[1]] = change[1], true
-    end
-  end
-  return merged
-end
-
--- An expired object does not know its foreign keys; its primary key it never forgets.
-local function ensure_columns(session, mapper, object, numbers)
+--- An expired object does not know its foreign keys; its primary key it never forgets.
+---@param session table
+---@param mapper table
+---@param object userdata
+---@param numbers integer[] of columns that are wanted
+function loading.ensure_columns(session, mapper, object, numbers)
   local missing, left
   for _, number in ipairs(numbers) do
     if number and core.is_missing(object, number) then
@@ -405,67 +364,8 @@ local function ensure_columns(session, mapper, object, numbers)
   end
 end
 
-local function fetch(session, property, object, compiled)
-  local values = values_of(compiled, object, property.lazy_select.with_null)
-  return values and loading.run(session, compiled, values, true) or {}
-end
-
-local function set_loaded(property, object, number, items)
-  if property.uselist then
-    local backlog = core.backlog(object, number)
-    core.set_loaded(object, number, merge_backlog(items, backlog), backlog and items)
-    return
-  end
-  if #items > 1 then
-    errors.warn("%s holds one object, and %d rows refer to this one; the first is taken", property:describe(), #items)
-  end
-  core.set_loaded(object, number, items[1])
-end
-
--- Rows as the database has them, without those whose own side was changed meanwhile and not flushed.
-local function still_there(session, property, object, items)
-  local reverse = property.reverse
-  if not reverse or property.direction ~= "onetomany" or core.is_settled(session[1]) then
-    return items
-  end
-  local list = {}
-  for _, item in ipairs(items) do
-    local number = mapper_module.relation_number(item, reverse)
-    if core.old(item, number) == nil or core.peek(item, number) == object then
-      list[#list + 1] = item
-    end
-  end
-  return list
-end
-
-core.hook("load_relation", function(object, number, flush)
-  local mapper = mapper_module.of_object(object)
-  local property = mapper.relationships[number - #mapper.column_keys]
-  if property.lazy == "noload" then
-    return set_loaded(property, object, number, {})
-  elseif property.lazy == "raise" then
-    errors.raise("InvalidRequestError", "%s is not loaded, and lazy = \"raise\" forbids to load it now; ask for it with the "
-      .. "query", property:describe())
-  end
-  local session = core.session_of(object)
-  if not session then
-    detached_error(mapper, object, property.key, ("load it with the query, :options(orm.selectinload(%s)), read it while the "
-      .. "session is open, or add the object to a session again"):format(property:describe()))
-  end
-  if flush then
-    session:autoflush_now()
-  end
-  local compiled = compiled_for(lazy_select(property), session.engine.dialect)
-  ensure_columns(session, mapper, object, compiled.order)
-  local _, known = core.peek(object, number)
-  if not known then -- the flush may have loaded it, or the identity map have it
-    set_loaded(property, object, number, still_there(session, property, object, fetch(session, property, object, compiled)))
-  end
-end)
-
--- ---- what other files load with ----
-
-loading.ensure_columns = ensure_columns
-loading.set_loaded, loading.attribute_of_column = set_loaded, attribute_of_column
+loading.detached_error, loading.attribute_of_column = detached_error, attribute_of_column
+loading.prepared, loading.compiled_for = prepared, compiled_for
+loading.values_of, loading.add_condition = values_of, add_condition
 
 return loading

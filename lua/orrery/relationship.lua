@@ -19,14 +19,15 @@ local OPTIONS = {
   uselist = true, secondary = true, back_populates = true, backref = true, cascade = true, order_by = true, lazy = true,
   primaryjoin = true, secondaryjoin = true, foreign_keys = true, remote_side = true, viewonly = true, passive_deletes = true,
   passive_updates = true, single_parent = true,
-  active_history = true, sync_backref = true, overlaps = true, innerjoin = true, doc = true, info = true,
+  active_history = true, sync_backref = true, overlaps = true, innerjoin = true, join_depth = true, doc = true, info = true,
 }
 local CASCADES = {
   ["save-update"] = true, merge = true, expunge = true, ["refresh-expire"] = true, delete = true, ["delete-orphan"] = true,
 }
 local ALL = { "save-update", "merge", "refresh-expire", "expunge", "delete" }
-local LAZY = { select = true, raise = true, noload = true, immediate = true, selectin = true,
-  joined = true }
+
+--- The loading strategies by the words of `lazy`; eager.lua fills them in.
+relationship.strategies = {}
 
 ---@class orrery.Relationship
 ---@field key string
@@ -415,9 +416,9 @@ end
 --- Checks options that depend on the direction.
 function Relationship:check()
   local lazy = self.options.lazy or "select"
-  if not LAZY[lazy] then
+  if not relationship.strategies[lazy] then
     errors.raise("ArgumentError", "%s: lazy = %s is not known%s", self:describe(), errors.show(lazy),
-      errors.hint(lazy, errors.sorted_keys(LAZY)))
+      errors.hint(tostring(lazy), errors.sorted_keys(relationship.strategies)))
   end
   self.lazy = lazy
   if self.cascade["delete-orphan"] and self.direction ~= "onetomany" and not self.options.single_parent then
@@ -710,6 +711,7 @@ function Relationship:spec()
     sync_keys = self.direction == "onetomany" and options.passive_updates == false,
     criteria = condition.rest ~= nil or self.entity ~= nil,
     events = self.parent:is_heard(self.key),
+    asks = relationship.strategies[self.lazy].asks,
     reverse = synced and self.mapper:relationship_number(synced) or nil,
     id = self.id,
     second = self.second,

@@ -5,6 +5,7 @@ local errors = import "errors"
 local core = import "core"
 local event = import "event"
 local mapper_module = import "mapper"
+local eager = import "eager"
 local session_class = import "session_class"
 local session_objects = import "session_objects"
 import "session_transaction"
@@ -12,7 +13,8 @@ local session_query = import "session_query"
 
 local session = {}
 
-local OPTIONS = { autoflush = true, expire_on_commit = true, join_transaction_mode = true, bind = true, info = true }
+local OPTIONS = { autoflush = true, expire_on_commit = true, join_transaction_mode = true, bind = true, info = true,
+  lazy = true }
 local JOIN_MODES = { conditional_savepoint = true, create_savepoint = true, rollback_only = true, control_fully = true }
 
 local function is_engine(target)
@@ -68,6 +70,7 @@ local function new_session(target, options, common)
   local self = { engine = engine, bound = bound, joined = false, nested = {}, expressions = {},
     join_mode = check_mode(options.join_transaction_mode or "conditional_savepoint", "Session()"),
     autoflush = options.autoflush ~= false, expire_on_commit = options.expire_on_commit ~= false,
+    lazy = eager.late_strategy(options.lazy, "Session()") or engine.lazy,
     info = copy(options.info), dispatch = session_class.new_dispatch(common), conn = false, flushing = false, quiet = 0 }
   -- A field of its own: found without __index, since identity map hits are what sessions are asked for most.
   self.get = session_query.getter
@@ -76,8 +79,8 @@ end
 
 --- A session on an engine, or on a connection that the script has. Begins its transaction with the first statement.
 ---@param target orrery.Engine|orrery.Connection may also stand among the options, as `bind`
----@param options? { autoflush: boolean, expire_on_commit: boolean, join_transaction_mode: string, info: table } true, true,
---- "conditional_savepoint" and an empty table by default
+---@param options? { autoflush: boolean, expire_on_commit: boolean, join_transaction_mode: string, info: table, lazy: string }
+--- true, true, "conditional_savepoint", an empty table, and what the engine says by default
 ---@return orrery.Session
 function session.Session(target, options)
   target, options = split_arguments(target, options, "Session()")

@@ -4,14 +4,19 @@ local errors = import "errors"
 local core = import "core"
 local change = import "change"
 local result = import "result"
+local statement = import "statement"
 local mapper_module = import "mapper"
 local loading = import "loading"
+local loader_option = import "loader_option"
+local joined = import "joined"
+local related = import "related"
 local eager = import "eager"
 local writing = import "writing"
 local session_class = import "session_class"
 local settings = import "settings"
 
 local session_query = {}
+local unpack = table.unpack or unpack
 
 ---@class orrery.Session
 local Session = session_class.Session
@@ -48,39 +53,31 @@ local function is_select(stmt)
   return type(stmt) == "table" and (stmt.visit == "select" or stmt.visit == "compound")
 end
 
--- Rows, or objects, of a select that brings relationships along by joins.
-local function run_joined(self, select, links, lists, stmt, params, scalars)
-  local compiled, values = self:connection():compile(select, params)
-  local out = loading.run_joined(self, compiled, values, links, (stmt.execution or {}).populate_existing)
-  local mapper = stmt.items[1].mapper
-  eager.load_behind(self, mapper, out, stmt.loader_options)
-  local names = { mapper.name }
-  local row_metatable = not scalars and result.row_metatable(names)
-  for position, object in ipairs(row_metatable and out or {}) do
-    out[position] = setmetatable({ object }, row_metatable)
+local function has_entity(items)
+  for _, item in ipairs(items) do
+    if item.visit == "entity" then
+      return true
+    end
   end
-  local made = result.from_array(out, row_metatable or names, scalars)
-  return lists and result.must_be_unique(made) or made
+  return false
 end
 
+-- Rows, or objects where `scalars` and the statement selects one class; nil where it selects none.
 local function run_select(self, stmt, params, scalars)
-  local joined, links, lists = eager.join(stmt)
-  if links then
-    return run_joined(self, joined, links, lists, stmt, params, scalars)
-  end
-  local connection = self:connection()
-  local compiled, values = connection:compile(joined, params)
-  if not loading.has_entities(compiled) then
+  local items = stmt:result_items()
+  if not has_entity(items) then
     return nil
   end
-  local plan = loading.plan_of(compiled)
-  local options = stmt.execution or {}
-  local out = loading.run(self, compiled, values, scalars, options.populate_existing)
-  eager.load(self, compiled, out, scalars and plan.single, stmt.loader_options)
-  if scalars and plan.single then
-    return result.from_array(out, plan.names, true)
-  end
-  return result.from_array(out, plan.row_metatable)
+  local expanded = joined.expand(stmt, loader_option.trees(items, stmt.loader_options))
+  local compiled, values = self:connection():compile(expanded.select, params)
+  local plan = loading.plan_of(compiled, expanded.links and #expanded.links)
+  local work = eager.new_work(self, (stmt.execution or {}).populate_existing and {} or nil)
+  local rows = not (scalars and plan.single)
+  local out = loading.run(self, compiled, values, { rows = rows, populated = work.populated, links = expanded.links,
+    cohorts = related.cohorts(self, expanded.trees) })
+  eager.load_behind(work, expanded.trees, out, rows, #items, expanded.links ~= nil)
+  local made = result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
+  return expanded.lists and result.must_be_unique(made) or made
 end
 
 -- An insert or update whose returning() names a class: its objects hold what the statement has made of their rows.
@@ -96,7 +93,7 @@ local function run_returning(self, stmt, params, scalars)
     return nil
   end
   local plan = loading.plan_of(compiled)
-  local out = loading.run(self, compiled, values, scalars, true)
+  local out = loading.run(self, compiled, values, { rows = not (scalars and plan.single), populated = {} })
   return result.from_array(out, scalars and plan.single and plan.names or plan.row_metatable, scalars and plan.single)
 end
 
@@ -180,11 +177,10 @@ end
 ---@return orrery.Plan
 function Session:explain(stmt, params)
   check(self, "explain")
-  local joined, links
   if is_select(stmt) then
-    joined, links = eager.join(stmt)
+    stmt = joined.expand(stmt, loader_option.trees(stmt:result_items(), stmt.loader_options)).select
   end
-  return self:connection():explain(links and joined or stmt, params)
+  return self:connection():explain(stmt, params)
 end
 
 local UPSERT_OPTIONS = { index_elements = true, update = true }
@@ -290,10 +286,10 @@ local function key_array(mapper, key)
   return values
 end
 
-local GET_OPTIONS = { populate_existing = true }
+local GET_OPTIONS = { populate_existing = true, options = true }
 
 local function find(self, mapper, values)
-  local object, expired = core.find(self[1], mapper.class, (table.unpack or unpack)(values))
+  local object, expired = core.find(self[1], mapper.class, unpack(values))
   if not object then
     return nil
   elseif core.is_deleting(object) then
@@ -310,6 +306,26 @@ local function find(self, mapper, values)
   return object
 end
 
+-- With what its class, or an option, wants loaded along.
+local function find_by_query(self, mapper, values, options)
+  local stmt = statement.select(mapper.class):options(unpack(options.options or {}))
+  for position, column in ipairs(mapper.table.primary_key) do
+    stmt = stmt:where(loading.attribute_of_column(mapper, column):eq(values[position]))
+  end
+  if options.populate_existing then
+    stmt = stmt:execution_options{ populate_existing = true }
+  end
+  return run_select(self, stmt, nil, true):unique():first()
+end
+
+local function find_row(self, mapper, values, options)
+  local tree = loader_option.default_tree(mapper)
+  if next(options) or self.lazy or tree:is_eager() then
+    return find_by_query(self, mapper, values, options)
+  end
+  return loading.by_key(self, mapper, values)
+end
+
 local function get_slow(self, class, key, options)
   check(self, "get")
   local mapper = mapper_module.of(class, "session:get()")
@@ -322,14 +338,14 @@ local function get_slow(self, class, key, options)
       return object
     end
   end
-  return loading.by_key(self, mapper, values, options.populate_existing)
+  return find_row(self, mapper, values, options)
 end
 session_query.getter = core.getter(get_slow)
 
 --- The object with a primary key, from the session or the database; nil where there is none.
 ---@param class userdata
 ---@param key any the value, or an array (or table by name) for a composite key
----@param options? { populate_existing: boolean }
+---@param options? { populate_existing: boolean, options: orrery.LoaderOption[] }
 function Session.get(self, class, key, options)
   return session_query.getter(self, class, key, options)
 end

@@ -201,7 +201,7 @@ local function load_by_old_key(session, mapper, object, property)
   end
   local select = statement.select(property.mapper.class):where(expression.and_((table.unpack or unpack)(conditions)))
   local compiled, values = session:connection():compile(select)
-  local items = loading.run(session, compiled, values, true)
+  local items = loading.run(session, compiled, values)
   if property.uselist then
     core.set_loaded(object, number, items)
   else

@@ -1,0 +1,191 @@
+--- joined: selects that bring related objects along in their own rows, by joins. Rewrites the select; the objects are put in
+-- their places by the core's loop (loadlib.c).
+local import = ...
+local errors = import "errors"
+local selectable = import "selectable"
+local statement = import "statement"
+local aliased = import "aliased"
+local shaping = import "shaping"
+local loader_option = import "loader_option"
+
+local joined = {}
+local unpack = table.unpack or unpack
+
+-- ---- what is joined ----
+
+-- Whether a collection is among what a tree joins: it multiplies the rows.
+local function joins_lists(tree)
+  for _, node in ipairs(tree:with("joins")) do
+    if node.property.uselist or joins_lists(loader_option.below(node)) then
+      return true
+    end
+  end
+  return false
+end
+
+-- A row without the object at the near end has none at the far end either: an inner join behind an outer one would lose it.
+local function is_inner(node, outer)
+  local innerjoin = node.arguments.innerjoin
+  if innerjoin == nil then
+    innerjoin = node.property.options.innerjoin
+  end
+  return innerjoin and not outer or false
+end
+
+local function join_one(state, node, parent_item, parent_table, outer)
+  local property = node.property
+  local target = selectable.alias(property:source())
+  local secondary = property.secondary and selectable.alias(property.secondary)
+  local below, inner = loader_option.below(node), is_inner(node, outer)
+  for _, step in ipairs(property:join_steps(target, parent_table, secondary)) do
+    state.select = state.select[inner and "join" or "outerjoin"](state.select, step.table, step.on)
+  end
+  state.select = state.select:add_columns(shaping.shaped(aliased.entity(property.mapper, target), below.rules))
+  for _, order in ipairs(property:order_elements(target)) do
+    state.select = state.select:order_by(order)
+  end
+  state.links[#state.links + 1] = { parent_item, #property.parent.column_keys + property.parent:relationship_number(property) }
+  state.trees[#state.trees + 1] = below
+  return #state.trees, target, below, not inner
+end
+
+local function join_tree(state, tree, item, source, outer)
+  for _, node in ipairs(tree:with("joins")) do
+    local next_item, target, below, next_outer = join_one(state, node, item, source, outer)
+    join_tree(state, below, next_item, target, next_outer)
+  end
+end
+
+-- ---- under a limit ----
+
+-- Whether joining would multiply the rows that a limit, or a grouping, counts.
+local function must_wrap(select)
+  return select.limited or select.skipped or select.is_distinct or select.groups
+end
+
+-- What stands in an outer select for an item of the inner one.
+local function shown_item(item, source, shown)
+  if item.visit ~= "entity" then
+    local column = source.columns[shown.count + 1]
+    shown[item], shown.count = column, shown.count + 1
+    return column
+  end
+  local entity, by_key = aliased.entity(item.mapper, source)
+  for _, column in ipairs(item.columns) do
+    shown[column] = by_key[column.key]
+  end
+  shown.count = shown.count + #item.columns
+  return entity
+end
+
+-- The same order on the subquery's columns.
+local function outer_orders(select, shown)
+  local list = {}
+  for _, element in ipairs(select.orders or {}) do
+    local ordering = element.visit == "ordering" and element or nil
+    local column = shown[ordering and ordering.element or element]
+    if not column then
+      errors.raise("InvalidRequestError", "joinedload() of a collection with limit(), distinct() or group_by() needs an order by "
+        .. "what is selected, not by %s; use selectinload()", tostring(ordering and ordering.element or element))
+    end
+    if ordering then
+      column = ordering.direction == "DESC" and column:desc() or column:asc()
+    end
+    list[#list + 1] = column
+  end
+  return list
+end
+
+-- The select as a subquery, of which an outer one shows the same items.
+local function wrap(select)
+  local source, items, shown = select:subquery(), {}, { count = 0 }
+  for position, item in ipairs(select.items) do
+    items[position] = shown_item(item, source, shown)
+  end
+  local orders = outer_orders(select, shown)
+  local outer = statement.select(unpack(items))
+  return #orders > 0 and outer:order_by(unpack(orders)) or outer
+end
+
+-- ---- the whole ----
+
+-- Whether a table stands in a select twice: around the select as a subquery, its columns could not be told apart.
+local function has_twins(select)
+  local seen = {}
+  for _, item in ipairs(select.items) do
+    if item.visit == "entity" and seen[item.mapper] then
+      return true
+    end
+    seen[item.mapper or item] = true
+  end
+  return false
+end
+
+-- Whether anything can be joined, and whether collections are; a union, say, has no place for joins.
+local function find_joins(select, trees)
+  local any, lists = false, false
+  for _, tree in ipairs(select.visit == "select" and trees or {}) do
+    if tree and #tree:with("joins") > 0 then
+      any, lists = true, lists or joins_lists(tree)
+    end
+  end
+  any = any and not (lists and must_wrap(select) and has_twins(select))
+  return any, any and lists
+end
+
+-- Classes with the columns that options, and they themselves, want loaded.
+local function with_shapes(select, trees)
+  local items
+  for position, item in ipairs(select.visit == "select" and select.items or {}) do
+    local tree = trees[position]
+    local shaped = tree and shaping.shaped(item, tree.rules) or item
+    if shaped ~= item then
+      items = items or { unpack(select.items) }
+      items[position] = shaped
+    end
+  end
+  if not items then
+    return select
+  end
+  local copy = statement.copy_of(select)
+  copy.items = items
+  return copy
+end
+
+---@class orrery.Expanded a select that brings along what trees want joined
+---@field select table
+---@field trees (orrery.LoadTree|false)[] of its items, the joined ones behind the others
+---@field links? table[] for core.load; nil where nothing is joined
+---@field lists? boolean whether collections are joined
+
+--- Rewrites a select whose options, or whose classes' defaults, want some columns only, or joins.
+---@param select table
+---@param trees (orrery.LoadTree|false)[] of its items
+---@param shaped? boolean its classes have the columns that are wanted already
+---@return orrery.Expanded
+function joined.expand(select, trees, shaped)
+  local any, lists = find_joins(select, trees)
+  if lists and must_wrap(select) then
+    select = wrap(select)
+  end
+  if not shaped then
+    select = with_shapes(select, trees)
+  end
+  if not any then
+    return { select = select, trees = trees }
+  end
+  local state = { select = select, links = {}, trees = {} }
+  local items = state.select.items
+  for position = 1, #items do
+    state.trees[position] = trees[position] or false
+  end
+  for position, tree in ipairs(trees) do
+    if tree then
+      join_tree(state, tree, position, items[position].table, false)
+    end
+  end
+  state.lists = lists
+  return state
+end
+
+return joined

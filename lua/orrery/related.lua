@@ -1,0 +1,381 @@
+--- related: the objects of a relationship, by statements of their own: for one object when it is read, for many by their
+-- keys. When which of them runs is decided in strategies.lua.
+local import = ...
+local errors = import "errors"
+local core = import "core"
+local compiler = import "compiler"
+local functions = import "functions"
+local selectable = import "selectable"
+local statement = import "statement"
+local joincondition = import "joincondition"
+local mapper_module = import "mapper"
+local shaping = import "shaping"
+local loading = import "loading"
+local loader_option = import "loader_option"
+local joined = import "joined"
+
+local related = {}
+local unpack = table.unpack or unpack
+
+local KEYS = 500 -- in one statement: more only make it longer
+related.KEYS = KEYS
+
+---@class orrery.LoadWork what loads that belong together share
+---@field session orrery.Session
+---@field populated? table the set of objects that were overwritten
+---@field visited table<orrery.Relationship, table<userdata, boolean>> objects that recursive loading has come by
+
+-- ---- what was loaded goes where it belongs ----
+
+-- What the other side did to this collection before it was loaded.
+local function merge_backlog(items, backlog)
+  if not backlog then
+    return items
+  end
+  local last, merged, there = {}, {}, {}
+  for _, change in ipairs(backlog) do
+    last[change[1]] = change[2]
+  end
+  for _, item in ipairs(items) do
+    if last[item] ~= false then
+      merged[#merged + 1], there[item] = item, true
+    end
+  end
+  for _, change in ipairs(backlog) do
+    if last[change[1]] and not there[change[1]] then
+      merged[#merged + 1], there[change[1]] = change[1], true
+    end
+  end
+  return merged
+end
+
+--- Gives an object what a relationship of it has, as loaded.
+---@param property orrery.Relationship
+---@param object userdata
+---@param number integer of the attribute
+---@param items userdata[]
+function related.set_loaded(property, object, number, items)
+  if property.uselist then
+    local backlog = core.backlog(object, number)
+    core.set_loaded(object, number, merge_backlog(items, backlog), backlog and items)
+    return
+  end
+  if #items > 1 then
+    errors.warn("%s holds one object, and %d rows refer to this one; the first is taken", property:describe(), #items)
+  end
+  core.set_loaded(object, number, items[1])
+end
+
+-- Rows as the database has them, without those whose own side was changed meanwhile and not flushed.
+local function still_there(session, property, object, items)
+  local reverse = property.reverse
+  if not reverse or property.direction ~= "onetomany" or core.is_settled(session[1]) then
+    return items
+  end
+  local list = {}
+  for _, item in ipairs(items) do
+    local number = mapper_module.relation_number(item, reverse)
+    if core.old(item, number) == nil or core.peek(item, number) == object then
+      list[#list + 1] = item
+    end
+  end
+  return list
+end
+
+-- ---- for one object ----
+
+local function order_by(property, select)
+  for _, element in ipairs(property:order_elements()) do
+    select = select:order_by(element)
+  end
+  return select
+end
+
+-- The conditions by which one object's related objects are found, with a bind for each column of the object that they ask
+-- for, and the attribute numbers of these.
+local function conditions_of(property)
+  local numbers, near = {}, {}
+  local sources = { target = property:source(), secondary = property.secondary }
+  local conditions = joincondition.of_object(property.condition, sources, function(column)
+    near[#near + 1] = property.parent:number_of_column(column)
+    numbers["key_" .. #near] = near[#near]
+    return functions.bindparam("key_" .. #near, { type_ = column.type })
+  end)
+  return conditions, numbers, near
+end
+
+local function new_select(property, below)
+  local conditions, numbers, near = conditions_of(property)
+  local select = statement.select(property:target_entity()):where(unpack(conditions))
+  local expanded = joined.expand(order_by(property, select), { below })
+  return { statement = loading.prepared(expanded.select, numbers), expanded = expanded, near = near,
+    with_null = joincondition.asks_parent(property.condition) }
+end
+
+-- The select for one object, with what is to come along; kept with the node.
+local function select_of(node)
+  node.lazy_select = node.lazy_select or new_select(node.property, loader_option.below(node))
+  return node.lazy_select
+end
+
+--- The attribute numbers of an object's columns that lead to the related ones.
+---@param node table
+---@return integer[]
+function related.near_numbers(node)
+  return select_of(node).near
+end
+
+--- The cohorts that the items of an expanded select come into, for core.load; nil where nothing is to be remembered.
+---@param session table
+---@param trees (orrery.LoadTree|false)[]
+---@return integer[]?
+function related.cohorts(session, trees)
+  local numbers
+  for position, tree in ipairs(trees) do
+    local number = tree and tree:cohort(session)
+    if number then
+      numbers = numbers or {}
+      numbers[position] = number
+    end
+  end
+  for position = 1, numbers and #trees or 0 do
+    numbers[position] = numbers[position] or 0
+  end
+  return numbers
+end
+
+--- Loads a relationship of one object; the objects that it has now.
+---@param session table
+---@param object userdata
+---@param number integer of the attribute
+---@param node table
+---@return userdata[]
+function related.load_one(session, object, number, node)
+  local property, made = node.property, select_of(node)
+  local compiled = loading.compiled_for(made.statement, session.engine.dialect)
+  local values, items = loading.values_of(compiled, object, made.with_null), {}
+  if values then
+    local expanded = made.expanded
+    local cohorts = related.cohorts(session, expanded.trees)
+    items = loading.run(session, compiled, values,
+      (cohorts or expanded.links) and { cohorts = cohorts, links = expanded.links } or nil)
+  end
+  related.set_loaded(property, object, number, still_there(session, property, object, items))
+  return items
+end
+
+-- ---- for many objects ----
+
+local function in_keys(columns, keys)
+  if #columns == 1 then
+    return columns[1]:in_(keys)
+  end
+  return functions.tuple_(unpack(columns)):in_(keys)
+end
+
+-- Where a condition asks more of the parent than its keys, the parent is read along, under another name.
+local function parent_keys(property)
+  local columns, parent = {}, selectable.alias(property.parent.table)
+  for position, column in ipairs(property.parent.table.primary_key) do
+    columns[position] = joincondition.on(parent, column)
+  end
+  return columns, property.parent:key_numbers(), parent
+end
+
+-- The columns on the far side that hold a parent's key, the attribute numbers of that key in the parent, and the alias of the
+-- parent where it is read along.
+local function find_keys(property)
+  if not property.condition.keyed then
+    return parent_keys(property)
+  end
+  local columns, numbers = {}, {}
+  for position, pair in ipairs(property.condition.pairs) do
+    numbers[position] = property.parent:number_of_column(pair[1])
+    columns[position] = property.secondary and pair[2] or joincondition.on(property:source(), pair[2])
+  end
+  return columns, numbers
+end
+
+-- The far side's entity as the rules behind the path say, with the columns that hold the key in any case.
+local function far_entity(property, columns, rules)
+  local mapper = property.mapper
+  local left = (rules or shaping.defers(mapper)) and shaping.left_out(mapper, rules or {}) or {}
+  for _, column in ipairs(columns) do
+    local number = mapper:number_of_column(joincondition.base(column))
+    if number then
+      left[number] = nil
+    end
+  end
+  return shaping.narrowed(property:target_entity(), left)
+end
+
+local function position_in(entity, column)
+  for position, one in ipairs(entity.columns) do
+    if joincondition.base(one) == joincondition.base(column) then
+      return position
+    end
+  end
+end
+
+local function conditions_for_many(property, parent)
+  local sources = { parent = parent, target = property:source(), secondary = property.secondary }
+  if not parent then
+    return joincondition.beside_keys(property.condition, sources)
+  end
+  local conditions, more = joincondition.between(property.condition, sources)
+  for _, condition in ipairs(more) do
+    conditions[#conditions + 1] = condition
+  end
+  return conditions
+end
+
+-- `columns` hold the keys of the objects, whose attribute numbers are `numbers`; in the result they stand at `key_columns`.
+-- Those of a link table, or of the parent itself, are selected for that.
+local function new_select_for_many(property, below)
+  local columns, numbers, parent = find_keys(property)
+  local entity, beside, positions = far_entity(property, columns, below.rules), property.secondary or parent, {}
+  local select = statement.select(entity)
+  for _, condition in ipairs(conditions_for_many(property, parent)) do
+    select = select:where(condition)
+  end
+  for position, column in ipairs(columns) do
+    positions[position] = beside and #entity.columns + position or position_in(entity, column)
+  end
+  select = order_by(property, beside and select:add_columns(unpack(columns)) or select)
+  local expanded = joined.expand(select, { below }, true)
+  expanded.columns, expanded.numbers, expanded.key_columns = columns, numbers, positions
+  return expanded
+end
+
+-- The select for many objects, without their keys; kept with the node.
+local function select_for_many(node)
+  node.many_select = node.many_select or new_select_for_many(node.property, loader_option.below(node))
+  return node.many_select
+end
+
+local function run_for_keys(work, expanded, keys, gather, out)
+  local session = work.session
+  local select = expanded.select:where(in_keys(expanded.columns, keys))
+  local compiled, values = compiler.cached(select, session.engine.dialect, session.engine.cache)
+  local found = loading.run(session, compiled, values, { populated = work.populated, links = expanded.links,
+    cohorts = expanded.cohorts, gather = gather, key_columns = gather and expanded.key_columns })
+  for _, object in ipairs(found) do
+    out[#out + 1] = object
+  end
+  return found
+end
+
+local function chunks(list, fn)
+  for first = 1, #list, KEYS do
+    fn({ unpack(list, first, math.min(first + KEYS - 1, #list)) })
+  end
+end
+
+-- Keys of several parts, which the core gives one behind the other.
+local function in_groups(parts, width)
+  if width == 1 then
+    return parts
+  end
+  local keys = {}
+  for first = 1, #parts, width do
+    keys[#keys + 1] = { unpack(parts, first, first + width - 1) }
+  end
+  return keys
+end
+
+-- Every object gets a collection, which its rows fill.
+local function load_collections(work, node, objects, expanded)
+  local out = {}
+  chunks(objects, function(chunk)
+    for _, object in ipairs(chunk) do
+      loading.ensure_columns(work.session, mapper_module.of_object(object), object, expanded.numbers)
+    end
+    local gather, parts = core.gather(chunk, mapper_module.relation_number(chunk[1], node.property), expanded.numbers)
+    if #parts > 0 then
+      run_for_keys(work, expanded, in_groups(parts, #expanded.columns), gather, out)
+    end
+  end)
+  return out
+end
+
+local function stored_key(object, numbers)
+  local key = {}
+  for position, number in ipairs(numbers) do
+    key[position] = core.stored(object, number)
+    if key[position] == nil then
+      return nil
+    end
+  end
+  return #key == 1 and key[1] or key, table.concat(key, "\0")
+end
+
+local function numbers_on_target(property)
+  local numbers = {}
+  for position, pair in ipairs(property.condition.pairs) do
+    numbers[position] = property.mapper:number_of_column(joincondition.base(pair[2]))
+  end
+  return numbers
+end
+
+-- The keys of objects, each once, and the objects of each.
+local function sorted_by_key(work, objects, numbers)
+  local keys, sharing = {}, {}
+  for _, object in ipairs(objects) do
+    loading.ensure_columns(work.session, mapper_module.of_object(object), object, numbers)
+    local key, mark = stored_key(object, numbers)
+    if mark and not sharing[mark] then
+      sharing[mark], keys[#keys + 1] = {}, key
+    end
+    table.insert(mark and sharing[mark] or {}, object)
+  end
+  return keys, sharing
+end
+
+-- Where each object has one related object at most: by the key that both hold.
+local function load_single(work, node, objects, expanded)
+  local property, out, found = node.property, {}, {}
+  local keys, sharing = sorted_by_key(work, objects, expanded.numbers)
+  chunks(keys, function(chunk)
+    run_for_keys(work, expanded, chunk, nil, out)
+  end)
+  local numbers = numbers_on_target(property)
+  for _, object in ipairs(out) do
+    local _, mark = stored_key(object, numbers)
+    found[mark] = found[mark] or {}
+    table.insert(found[mark], object)
+  end
+  for mark, list in pairs(sharing) do
+    for _, object in ipairs(list) do
+      related.set_loaded(property, object, mapper_module.relation_number(object, property), found[mark] or {})
+    end
+  end
+  return out
+end
+
+local function load_each(work, node, objects)
+  local out = {}
+  for _, object in ipairs(objects) do
+    for _, one in ipairs(related.load_one(work.session, object, mapper_module.relation_number(object, node.property), node)) do
+      out[#out + 1] = one
+    end
+  end
+  return out
+end
+related.load_each = load_each
+
+--- Loads a relationship of many objects, by their keys: the objects that came.
+---@param work orrery.LoadWork
+---@param node table
+---@param objects userdata[] which all lack it
+---@return userdata[]
+function related.load_many(work, node, objects)
+  local property = node.property
+  if not property.uselist and (property.secondary or not property.condition.keyed) then
+    return load_each(work, node, objects)
+  end
+  local expanded = select_for_many(node)
+  expanded.cohorts = related.cohorts(work.session, expanded.trees)
+  return (property.uselist and load_collections or load_single)(work, node, objects, expanded)
+end
+
+return related
