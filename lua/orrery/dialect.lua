@@ -85,6 +85,9 @@ end
 ---@field offset_limit? string what LIMIT must say where only an offset is asked for
 ---@field row_locks boolean FOR UPDATE exists
 ---@field update_from boolean UPDATE ... FROM exists
+---@field exact_collation? string compares text as the exact decimals that it holds, where the database has none
+---@field exact_operators table<string, string> templates for them by the operator's name
+---@field exact_functions table<string, string> functions in place of others for them
 ---@field types? table<string, string> names of types where they differ
 ---@field table_names string a template, of "schema." or "", of a query for the names of tables and views, in lower case
 ---@field strict_types? table<integer, string> types of columns by kind, in tables that check them
@@ -107,6 +110,8 @@ local STANDARD = {
   tuple_rows = "VALUES ",
   bytes_literal = "X'%s'",
   literals = {},
+  exact_operators = {},
+  exact_functions = {},
   moment_arithmetic = true,
   distinct_on = false,
   conflict_constraint = false,
@@ -147,13 +152,14 @@ end
 
 -- ---- SQLite ----
 
-local function strftime(format)
-  return "CAST(strftime('" .. format .. "', $) AS INTEGER)"
+-- strftime rounds to thousandths, and 59.9999 seconds to the next minute: fractions are left out before.
+local function strftime(format, operand)
+  return "CAST(strftime('" .. format .. "', substr(" .. (operand or "$") .. ", 1, 19)) AS INTEGER)"
 end
 
--- Seconds of whole numbers, and the digits behind the point, which strftime would round to three.
-local function micro(moment)
-  return "CAST(substr(substr(" .. moment .. ", 21) || '000000', 1, 6) AS INTEGER)"
+-- The digits behind the point.
+local function micro(operand)
+  return ("CAST(substr(substr(%s, instr(%s || '.', '.') + 1) || '000000', 1, 6) AS INTEGER)"):format(operand, operand)
 end
 
 dialect.sqlite = dialect.define{
@@ -173,17 +179,21 @@ dialect.sqlite = dialect.define{
     year = strftime("%Y"), month = strftime("%m"), day = strftime("%d"), hour = strftime("%H"),
     minute = strftime("%M"), second = strftime("%S"), doy = strftime("%j"), dow = strftime("%w"),
     week = strftime("%W"), epoch = strftime("%s"),
-    quarter = "((CAST(strftime('%m', $) AS INTEGER) + 2) / 3)",
-    milliseconds = "CAST(round(strftime('%f', $) * 1000) AS INTEGER)",
-    microseconds = "(CAST(strftime('%S', $) AS INTEGER) * 1000000 + " .. micro("$") .. ")",
+    quarter = "((" .. strftime("%m") .. " + 2) / 3)",
+    milliseconds = "(" .. strftime("%S") .. " * 1000 + " .. micro("$") .. " / 1000)",
+    microseconds = "(" .. strftime("%S") .. " * 1000000 + " .. micro("$") .. ")",
   },
   array_in = "SELECT value FROM json_each(%s)",
   array_rows = "SELECT %s FROM json_each(%s)",
   array_item = "json_extract(value, '$[%d]')",
   hex_of = "hex(%s)",
   moment_arithmetic = false,
-  moment_difference = "((strftime('%s', $1) - strftime('%s', $2)) * 1000000 + " .. micro("$1") .. " - " .. micro("$2")
-    .. ")",
+  moment_difference = "((" .. strftime("%s", "$1") .. " - " .. strftime("%s", "$2") .. ") * 1000000 + " .. micro("$1")
+    .. " - " .. micro("$2") .. ")",
+  exact_collation = "orrery_decimal", -- of the driver, as the functions are
+  exact_operators = { add = "orrery_add(%s, %s)", sub = "orrery_sub(%s, %s)", mul = "orrery_mul(%s, %s)",
+    neg = "orrery_sub(0, %s)" },
+  exact_functions = { sum = "orrery_sum" },
   offset_limit = "-1",
   row_locks = false,
   table_names = "SELECT lower(name) FROM %ssqlite_master WHERE type IN ('table', 'view')",

@@ -631,6 +631,14 @@ end
 
 -- ---- arithmetic ----
 
+-- Exact decimals stay so beside others and beside integers.
+local function exact_type(left, right)
+  local a, b = types.is_exact(left), types.is_exact(right)
+  if a and (b or right.kind == kinds.INTEGER) or b and left.kind == kinds.INTEGER then
+    return types.Exact
+  end
+end
+
 local function number_type(left, right)
   if left == Float or right == Float then
     return Float
@@ -639,7 +647,7 @@ local function number_type(left, right)
   if a == kinds.FLOAT or b == kinds.FLOAT then
     return Float
   elseif a == kinds.NUMERIC or b == kinds.NUMERIC then
-    return types.Numeric
+    return exact_type(left, right) or types.Numeric
   end
   return (a == kinds.INTEGER or a == kinds.ANY) and b == kinds.INTEGER and Integer or left
 end
@@ -689,7 +697,7 @@ arithmetic_operator("__mod", "mod", number_type)
 arithmetic_operator("__idiv", "floordiv", number_type)
 arithmetic_operator("__div", "div", function(left, right)
   local result = number_type(left, right)
-  return result.kind == kinds.NUMERIC and result or Float
+  return result.kind == kinds.NUMERIC and (types.is_exact(result) and types.Numeric or result) or Float
 end)
 
 local function text_beside(value, other)

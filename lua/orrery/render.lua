@@ -4,6 +4,7 @@
 local import = ...
 local errors = import "errors"
 local core = import "core"
+local types = import "types"
 local expression = import "expression"
 local packing = import "packing"
 local literal = import "literal"
@@ -104,11 +105,11 @@ local function literal_text(value, value_type, state)
   return literal.text(value, value_type, state.dialect)
 end
 
-local function literal_list(values, types, state)
-  local parts, width = {}, #types
+local function literal_list(values, item_types, state)
+  local parts, width = {}, #item_types
   for position, value in ipairs(values) do
     local column = (position - 1) % width + 1
-    local text = literal_text(value, types[column], state)
+    local text = literal_text(value, item_types[column], state)
     if width > 1 then
       text = (column == 1 and "(" or "") .. text .. (column == width and ")" or "")
     end
@@ -169,10 +170,10 @@ function rendering.pack_list(node)
   return packing.array(node.values, node.types or { node.type })
 end
 
-local function list_item(node, position, types, state)
-  local width = #types
+local function list_item(node, position, item_types, state)
+  local width = #item_types
   local column = (position - 1) % width + 1
-  local text = marker(state, { node = node, index = position, type = types[column] })
+  local text = marker(state, { node = node, index = position, type = item_types[column] })
   if width == 1 then
     return text
   end
@@ -180,16 +181,16 @@ local function list_item(node, position, types, state)
 end
 
 function VISIT.list(node, state)
-  local types = node.types or { node.type }
-  local width = #types
+  local item_types = node.types or { node.type }
+  local width = #item_types
   if state.literal then
-    return literal_list(node.values, types, state)
+    return literal_list(node.values, item_types, state)
   elseif node.packed and state.dialect.array_in then
     return array_text(width, marker(state, { node = node, pack = true }), state)
   end
   local markers = {}
   for position = 1, node.count do
-    markers[position] = list_item(node, position, types, state)
+    markers[position] = list_item(node, position, item_types, state)
   end
   return "(" .. (width > 1 and state.dialect.tuple_rows or "") .. concat(markers, ", ") .. ")"
 end
@@ -305,9 +306,36 @@ local function is_whole(node_type)
   return node_type.kind ~= kinds.FLOAT
 end
 
+-- Where a database keeps exact decimals as text, they are compared and sorted by a collation.
+local function collated(text, node_type, state)
+  local collation = state.dialect.exact_collation
+  if collation and types.is_exact(node_type) then
+    return text .. " COLLATE " .. collation
+  end
+  return text
+end
+
+-- Equal decimals of one column have equal text, so that a value finds them by an index.
+local COMPARES = { eq = "equal", ne = "equal", lt = "order", le = "order", gt = "order", ge = "order" }
+
+local function is_lookup(one, other)
+  return one.visit == "column" and other.visit == "bind"
+end
+
+local function needs_collation(node)
+  local how = COMPARES[node.operator.name]
+  return how == "order" or (how == "equal" and not is_lookup(node.left, node.right) and not is_lookup(node.right, node.left))
+end
+
+local function exact_template(node, state)
+  if types.is_exact(node.type) then
+    return state.dialect.exact_operators[node.operator.name]
+  end
+end
+
 local function template_of(node, state)
   local record = node.operator
-  local own = state.dialect.operators[record.name]
+  local own = exact_template(node, state) or state.dialect.operators[record.name]
   if own and record.name == "div" and not (is_whole(node.left.type) and is_whole(node.right.type)) then
     own = nil
   end
@@ -347,6 +375,10 @@ function VISIT.binary(node, state)
   end
   local left = operand(node.left, record, false, state, node.right)
   local right = operand(node.right, record, true, state, node.left)
+  if needs_collation(node) then
+    left = collated(left, node.left.type, state)
+    right = collated(right, node.right.type, state)
+  end
   local text = own and own:format(left, right) or left .. " " .. own_text(record.text, state) .. " " .. right
   return text .. escape_clause(node.escape, state)
 end
@@ -365,7 +397,10 @@ end
 -- "--" would begin a comment, so a minus has parentheses behind it wherever that is possible.
 function VISIT.unary(node, state)
   local text = render(node.element, state)
-  if node.operator == UNARY or node.operator == OPERATORS.bitwise_not then
+  local own = exact_template(node, state)
+  if own then
+    return own:format(text)
+  elseif node.operator == UNARY or node.operator == OPERATORS.bitwise_not then
     local sign = node.operator.text
     return simple(node.element) and sign .. text or sign .. "(" .. text .. ")"
   elseif node.operator == NEGATION then
@@ -377,7 +412,7 @@ end
 
 function VISIT.between(node, state)
   local outer = OPERATORS.eq
-  local element = operand(node.element, outer, true, state)
+  local element = collated(operand(node.element, outer, true, state), node.element.type, state)
   local low = operand(node.low, outer, true, state, node.element)
   return ("%s %sBETWEEN %s AND %s"):format(element, node.negated and "NOT " or "", low,
     operand(node.high, outer, true, state, node.element))
@@ -452,13 +487,31 @@ function VISIT.json_path(node, state)
   return state.dialect.json_path:format(element, render(node.steps, state))
 end
 
+local function function_name(node, state)
+  local first = node.arguments[1]
+  local own = types.is_exact(first.type) and state.dialect.exact_functions[node.name:lower()]
+  return own or node.name
+end
+
+local SORTING = { max = true, min = true }
+
+-- The largest of exact decimals is that of the numbers, not of the texts.
+local function argument_of(node)
+  if not SORTING[node.name:lower()] then
+    return render
+  end
+  return function(argument, state)
+    return collated(render(argument, state), argument.type, state)
+  end
+end
+
 VISIT["function"] = function(node, state)
   if #node.arguments == 0 then
     local whole = state.dialect.functions[node.name:lower()]
     return whole or node.name .. (node.name:lower() == "count" and "(*)" or "()")
   end
   state.beside = node
-  return node.name .. "(" .. render_list(node.arguments, state) .. ")"
+  return function_name(node, state) .. "(" .. render_list(node.arguments, state, ", ", argument_of(node)) .. ")"
 end
 
 function VISIT.filter(node, state)
@@ -474,7 +527,7 @@ function VISIT.over(node, state)
     parts[#parts + 1] = "PARTITION BY " .. render_list(node.partitions, state)
   end
   if #node.orders > 0 then
-    parts[#parts + 1] = "ORDER BY " .. render_list(node.orders, state)
+    parts[#parts + 1] = "ORDER BY " .. render_list(node.orders, state, ", ", order_term)
   end
   parts[#parts + 1] = node.frame
   return element .. " OVER (" .. concat(parts, " ") .. ")"
@@ -495,11 +548,11 @@ function VISIT.case(node, state)
 end
 
 function VISIT.extract(node, state)
-  local element, own = render(node.element, state), state.dialect.extract[node.field]
+  local own = state.dialect.extract[node.field]
   if own then
-    return (own:gsub("%$", function() return element end))
+    return (own:gsub("%$", function() return render(node.element, state) end))
   end
-  return ("EXTRACT(%s FROM %s)"):format(node.field, element)
+  return ("EXTRACT(%s FROM %s)"):format(node.field, render(node.element, state))
 end
 
 function VISIT.exists(node, state)
@@ -515,14 +568,14 @@ end
 -- A label is named where the select shows it, and written out elsewhere.
 function order_term(node, state)
   if node.visit == "label" and state.labels[node] then
-    return quote(state, node.name)
+    return collated(quote(state, node.name), node.type, state)
   elseif node.visit ~= "ordering" then
-    return render(node, state)
+    return collated(render(node, state), node.type, state)
   end
   local text = order_term(node.element, state)
   text = node.direction and text .. " " .. node.direction or text
   return node.nulls and text .. " NULLS " .. node.nulls or text
 end
-VISIT.ordering, rendering.order_term = order_term, order_term
+VISIT.ordering, rendering.order_term, rendering.collated = order_term, order_term, collated
 
 return rendering

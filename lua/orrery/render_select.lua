@@ -201,6 +201,12 @@ local function order_list(nodes, state)
   return render_list(nodes, state, ", ", order_term)
 end
 
+local function group_list(nodes, state)
+  return render_list(nodes, state, ", ", function(node)
+    return node.visit == "label" and state.labels[node] and quote(state, node.name) or render(node, state)
+  end)
+end
+
 local function add_limits(parts, node, state)
   if node.limited then
     parts[#parts + 1] = "LIMIT " .. render(node.limited, state)
@@ -233,7 +239,7 @@ local function first_words(node, state)
   end
   selects.require_feature("distinct_on", "has no DISTINCT ON; number the rows with func.row_number():over{ "
     .. "partition_by = ... } in a subquery and take the first, or group_by() the columns", state)
-  return "SELECT DISTINCT ON (" .. order_list(node.distinct_on, state) .. ")"
+  return "SELECT DISTINCT ON (" .. group_list(node.distinct_on, state) .. ")"
 end
 
 local function lock_text(node, state)
@@ -248,7 +254,7 @@ local function select_parts(node, state, chains, entries)
   local parts = { first_words(node, state), selects.entries_text(entries, state) }
   selects.add_clause(parts, "FROM", chains, state, selects.from_list)
   selects.add_clause(parts, "WHERE", node.wheres, state, selects.condition_text)
-  selects.add_clause(parts, "GROUP BY", node.groups, state, order_list)
+  selects.add_clause(parts, "GROUP BY", node.groups, state, group_list)
   selects.add_clause(parts, "HAVING", node.havings, state, selects.condition_text)
   selects.add_clause(parts, "ORDER BY", node.orders, state, order_list)
   add_limits(parts, node, state)
@@ -271,10 +277,8 @@ local function result_term(columns)
       local text = term(node.element, state)
       text = node.direction and text .. " " .. node.direction or text
       return node.nulls and text .. " NULLS " .. node.nulls or text
-    elseif columns[node] then
-      return quote(state, columns[node])
     end
-    return render(node, state)
+    return rendering.collated(columns[node] and quote(state, columns[node]) or render(node, state), node.type, state)
   end
   return term
 end

@@ -341,6 +341,15 @@ define("Numeric", {
   as = { "string" },
 })
 
+--- Whether values are exact decimals, kept digit by digit.
+---@param kind orrery.Type
+---@return boolean
+function types.is_exact(kind)
+  return kind.kind == kinds.NUMERIC and kind.as == "string"
+end
+
+types.Exact = types.Numeric{ as = "string" }
+
 -- ---- text and bytes ----
 
 define("String", {
@@ -423,9 +432,9 @@ moment_type("DateTime", kinds.DATETIME, "DATETIME", { "table", "epoch" }, { "as"
 
 -- ---- lengths of time ----
 
--- Kept as a whole number of microseconds, so that the database can add and compare them. Up to here a double holds
--- every one: 285 years.
-local MAX_MICROSECONDS = 2 ^ 53
+-- Kept as a whole number of microseconds, so that the database can add and compare them. Up to here, 136 years, seconds
+-- in a double tell each of them from the next.
+local MAX_MICROSECONDS = 2 ^ 32 * 1000000
 local UNITS = { weeks = 604800, days = 86400, hours = 3600, minutes = 60, seconds = 1, milliseconds = 1e-3,
   microseconds = 1e-6 }
 
@@ -454,7 +463,7 @@ define("Interval", {
     end
     local whole = math.floor(microseconds_of(value) + 0.5)
     if not (whole > -MAX_MICROSECONDS and whole < MAX_MICROSECONDS) then
-      errors.raise("ArgumentError", "Interval: %s is longer than 285 years, or no number", errors.show(value))
+      errors.raise("ArgumentError", "Interval: %s is longer than 136 years, or no number", errors.show(value))
     end
     return whole
   end,
@@ -697,7 +706,7 @@ end
 
 types.names = {}
 for name, value in pairs(types) do
-  if is_type(value) then
+  if is_type(value) and name ~= "Exact" then
     types.names[#types.names + 1] = name
   end
 end

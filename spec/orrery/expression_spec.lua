@@ -137,7 +137,7 @@ local CASES = {
     "CASE WHEN u.age < ? THEN ? WHEN u.age < ? THEN ? ELSE ? END", { 18, "minor", 60, "adult", "old" } },
   { "case_ of a value", orm.case_(user.name):when("a", 1):when("b", 2),
     "CASE u.name WHEN ? THEN ? WHEN ? THEN ? END", { "a", 1, "b", 2 } },
-  { "extract", orm.extract("year", user.born), "CAST(strftime('%Y', u.born) AS INTEGER)", {} },
+  { "extract", orm.extract("year", user.born), "CAST(strftime('%Y', substr(u.born, 1, 19)) AS INTEGER)", {} },
   { "literal", orm.literal(5) + user.age, "? + u.age", { 5 } },
   { "literal_column", orm.literal_column("1 + 1"):eq(2), "(1 + 1) = ?", { 2 } },
   { "text with values", orm.text("u.a > :x OR u.b = :y"):bindparams{ x = 1, y = false }, "u.a > ? OR u.b = ?",

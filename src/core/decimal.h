@@ -1,4 +1,4 @@
-/* decimal: exact decimal numbers as text ("-12.50"). Checks and rewrites them; computes nothing. */
+/* decimal: exact decimal numbers as text ("-12.50"): checks, rewrites, compares, adds and multiplies them. */
 #ifndef ORR_DECIMAL_H
 #define ORR_DECIMAL_H
 
@@ -27,5 +27,23 @@ bool orr_decimal_holds(double number, orr_decimal_shape shape);
 
 /* Whether an integer of `magnitude` has room before the point. */
 bool orr_decimal_holds_integer(unsigned long long magnitude, orr_decimal_shape shape);
+
+/* Less than 0, 0 or more, as the numbers that two texts are; what is no decimal comes after all that are, by
+   its bytes. A total order. */
+int orr_decimal_compare(const char *a, size_t a_len, const char *b, size_t b_len);
+
+typedef enum orr_decimal_operation {
+  ORR_DECIMAL_ADD,
+  ORR_DECIMAL_SUBTRACT,
+  ORR_DECIMAL_MULTIPLY,
+} orr_decimal_operation;
+
+/* Digits that a number has room for while it is computed, and bytes for its text. */
+enum { ORR_DECIMAL_DIGITS = 250, ORR_DECIMAL_TEXT = ORR_DECIMAL_DIGITS + 4 };
+
+/* The exact result of an operation on two texts; ORR_DECIMAL_SHAPE where it has too many digits. `out` has
+   ORR_DECIMAL_TEXT bytes and is not ended by a NUL. */
+orr_decimal_result orr_decimal_compute(orr_decimal_operation operation, const char *a, size_t a_len,
+                                       const char *b, size_t b_len, char *out, size_t *written);
 
 #endif

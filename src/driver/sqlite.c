@@ -1,4 +1,4 @@
-/* sqlite: the driver contract on SQLite 3. The one file that includes sqlite3.h; decides nothing about pools,
+/* sqlite: the driver contract on SQLite 3. Decides nothing about pools,
    transactions or types. A connection is used by one thread at a time, so it is opened without a mutex. */
 #include <limits.h>
 #include <sqlite3.h>
@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "driver.h"
+#include "sqlite_decimal.h"
 
 /* ---- errors ---- */
 
@@ -139,6 +140,8 @@ static int configure(sqlite3 *db, const orr_open_options *options) {
   /* Fails where SQLite was built without extensions, which is as good. */
   sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, (int *)NULL);
   sqlite3_extended_result_codes(db, 1);
+  if (orr_sqlite_decimal(db) != SQLITE_OK)
+    return -1;
   return sqlite3_busy_timeout(db, busy_milliseconds(options->busy_timeout)) == SQLITE_OK ? 0 : -1;
 }
 
@@ -166,6 +169,8 @@ static int connection_adopt(void *handle, const void *version, void **out, orr_e
     return orr_error_set(error, "InterfaceError",
                          "this handle is of another copy of SQLite than the one that Orrery uses (%s)",
                          sqlite3_libversion());
+  if (orr_sqlite_decimal(handle) != SQLITE_OK)
+    return fail(handle, error);
   *out = handle;
   return 0;
 }
