@@ -5,6 +5,7 @@ local errors = import "errors"
 local core = import "core"
 local schema = import "schema"
 local registry_module = import "registry"
+local collection = import "collection"
 local relationship = import "relationship"
 local column_property = import "column_property"
 local mapper_module = import "mapper"
@@ -584,15 +585,27 @@ core.hook("default", function(class, number, object)
   return default
 end)
 
-core.hook("accept", function(class, number, value)
+local function property_of(class, number)
   local self = mapper_module.of(class)
-  local property = self.relationships[number - #self.column_keys]
+  return self.relationships[number - #self.column_keys], self
+end
+
+core.hook("accept", function(class, number, value)
+  local property, self = property_of(class, number)
   local other = mapper_module.of_object(value)
   errors.raise("ArgumentError", "%s takes %s of class '%s', got %s%s", property:describe(),
     property.uselist and "objects" or "an object", property.mapper.name,
     other and ("an object of class '%s'"):format(other.name) or type(value) == "table" and "a list" or errors.show(value),
     type(value) == "table" and not property.uselist and " (this side holds one object: the foreign key stands in '"
       .. self.table.name .. "')" or "")
+end)
+
+core.hook("collection_key", function(object, class, number)
+  return collection.key_of((property_of(class, number)), object)
+end)
+
+core.hook("wrong_key", function(class, number, given, own)
+  collection.wrong_key((property_of(class, number)), given, own)
 end)
 
 --- Assigns fields to an object as its constructor would; for __init__.

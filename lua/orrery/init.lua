@@ -17,6 +17,7 @@ local event = import "event"
 local url = import "url"
 local engine = import "engine"
 local joincondition = import "joincondition"
+local collection = import "collection"
 local relationship = import "relationship"
 local declarative = import "declarative"
 local aliased = import "aliased"
@@ -66,6 +67,7 @@ export(inspector, "inspector")
 export(engine, "create_engine", "with")
 export(relationship, "relationship", "backref")
 export(joincondition, "foreign", "remote")
+export(collection, "list", "set", "attribute_keyed_dict", "column_keyed_dict", "keyfunc_mapping")
 export(declarative, "declarative_base", "Mapped", "mapped_column", "deferred", "assign", "pairs", "to_table", "configure_mappers")
 export(aliased, "aliased")
 export(eager, "selectinload", "joinedload", "immediateload", "lazyload", "batchload", "raiseload", "noload")

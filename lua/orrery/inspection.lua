@@ -70,7 +70,7 @@ end
 local function items_of(object, property, number)
   local value = core.peek(object, number)
   if property.uselist then
-    return value and value:to_table() or {}, value and core.collection_old(value)
+    return value and core.collection_items(value) or {}, value and core.collection_old(value)
   end
   local old = core.old(object, number)
   return { value }, old ~= nil and { old or nil } or nil

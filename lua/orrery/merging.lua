@@ -3,6 +3,7 @@
 local import = ...
 local errors = import "errors"
 local core = import "core"
+local collection = import "collection"
 local mapper_module = import "mapper"
 
 local merging = {}
@@ -124,7 +125,7 @@ local function merge_relationships(work, given)
     if property.cascade.merge and core.is_given(given, number) then
       local items = merged_items(work, property, core.peek(given, number))
       if work.load then
-        own[property.key] = items
+        own[property.key] = property.uselist and collection.arranged(property, items) or items
       elseif not core.is_given(own, number) then
         core.set_loaded(own, number, items)
       end

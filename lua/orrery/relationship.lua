@@ -10,6 +10,7 @@ local selectable = import "selectable"
 local schema = import "schema"
 local statement = import "statement"
 local joincondition = import "joincondition"
+local collection = import "collection"
 
 local relationship = {}
 local unpack = table.unpack or unpack
@@ -18,7 +19,7 @@ local DIRECTIONS = { onetomany = 0, manytoone = 1, manytomany = 2 }
 local OPTIONS = {
   uselist = true, secondary = true, back_populates = true, backref = true, cascade = true, order_by = true, lazy = true,
   primaryjoin = true, secondaryjoin = true, foreign_keys = true, remote_side = true, viewonly = true, passive_deletes = true,
-  passive_updates = true, single_parent = true,
+  passive_updates = true, single_parent = true, collection_class = true,
   active_history = true, sync_backref = true, overlaps = true, innerjoin = true, join_depth = true, doc = true, info = true,
 }
 local CASCADES = {
@@ -410,6 +411,7 @@ function Relationship:resolve()
   self.condition = condition or condition_of_answer(self, answer)
   self.direction, self.uselist = answer.direction, answer.uselist
   self:check()
+  self.collection = collection.of(self)
   self.answer = answer
 end
 
@@ -710,6 +712,8 @@ function Relationship:spec()
     orphans = self.cascade["delete-orphan"],
     sync_keys = self.direction == "onetomany" and options.passive_updates == false,
     criteria = condition.rest ~= nil or self.entity ~= nil,
+    set = self.collection and self.collection.form == "set",
+    keyed = self.collection and self.collection.form == "keyed",
     events = self.parent:is_heard(self.key),
     asks = relationship.strategies[self.lazy].asks,
     reverse = synced and self.mapper:relationship_number(synced) or nil,

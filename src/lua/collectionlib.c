@@ -1,32 +1,47 @@
-/* collectionlib: the list that a to-many relationship reads as. Every change fires linklib's events, so that
-   the other side follows; items count by occurrence, so that moving them about within the list changes
-   nothing. */
-#include "mapped.h"
+/* collectionlib: the collection that a to-many relationship reads as. Every change fires linklib's events, so
+   that the other side follows; items of lists count by occurrence, so that moving them about within the list
+   changes nothing. What sets and keyed collections have of their own is uniquelib's. */
+#include "collection.h"
 
 const orr_box_kind orr_collection_kind = {"collection", NULL};
 
+static orr_form form_of(const orr_relationship *relation) {
+  return relation->flags & ORR_RELATION_SET     ? ORR_FORM_SET
+         : relation->flags & ORR_RELATION_KEYED ? ORR_FORM_KEYED
+                                                : ORR_FORM_LIST;
+}
+
 orr_collection *orr_collection_new(lua_State *L, int owner, int relation) {
   owner = orr_absindex(L, owner);
+  const orr_instance *object = lua_touserdata(L, owner);
   orr_collection *list = orr_box_new(L, &orr_collection_kind, sizeof *list);
   list->relation = relation;
+  list->form = form_of(&object->class->relations[relation]);
   lua_createtable(L, 4, 1); /* a table that grows from nothing is made anew for each of the first items */
   lua_pushvalue(L, owner);
   lua_rawseti(L, -2, ORR_COLLECTION_OWNER);
   orr_setuservalue(L, -2);
+  if (list->form != ORR_FORM_LIST)
+    orr_unique_open(L, list, -1);
   return list;
 }
 
-static void push_field(lua_State *L, int index, int key) {
+void orr_collection_field(lua_State *L, int index, int key) {
   orr_getuservalue(L, index);
   lua_rawgeti(L, -1, key);
   lua_remove(L, -2);
 }
 
-static void clear_field(lua_State *L, int index, int key) {
+void orr_collection_setfield(lua_State *L, int index, int key) {
   orr_getuservalue(L, index);
-  lua_pushnil(L);
+  lua_insert(L, -2);
   lua_rawseti(L, -2, key);
   lua_pop(L, 1);
+}
+
+static void clear_field(lua_State *L, int index, int key) {
+  lua_pushnil(L);
+  orr_collection_setfield(L, index, key);
 }
 
 static void forget_counts(lua_State *L, orr_collection *list, int index) {
@@ -37,7 +52,7 @@ static void forget_counts(lua_State *L, orr_collection *list, int index) {
 
 /* ---- items without events ---- */
 
-void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int item) {
+void orr_collection_put_last(lua_State *L, orr_collection *list, int index, int item) {
   item = orr_absindex(L, item);
   orr_getuservalue(L, index);
   lua_pushvalue(L, item);
@@ -47,10 +62,18 @@ void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int
   forget_counts(L, list, index);
 }
 
-/* First position of the item from 1, or 0. */
-static uint32_t position(lua_State *L, orr_collection *list, int index, int item) {
+void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int item) {
+  if (list->form == ORR_FORM_LIST)
+    orr_collection_put_last(L, list, index, item);
+  else
+    orr_unique_push(L, list, index, item);
+}
+
+uint32_t orr_collection_position(lua_State *L, orr_collection *list, int index, int item) {
   uint32_t found = 0;
   item = orr_absindex(L, item);
+  if (list->form != ORR_FORM_LIST && !orr_unique_has(L, index, item))
+    return 0;
   orr_getuservalue(L, index);
   for (uint32_t i = 1; i <= list->count && !found; i++) {
     lua_rawgeti(L, -1, (int)i);
@@ -63,7 +86,7 @@ static uint32_t position(lua_State *L, orr_collection *list, int index, int item
 }
 
 bool orr_collection_has(lua_State *L, orr_collection *list, int index, int item) {
-  return position(L, list, index, item) != 0;
+  return orr_collection_position(L, list, index, item) != 0;
 }
 
 /* Moves the items from `at` on by one place, up (+1, opening a hole) or down (-1, closing one). */
@@ -84,12 +107,17 @@ static void shift(lua_State *L, orr_collection *list, int index, uint32_t at, in
 }
 
 static void take_at(lua_State *L, orr_collection *list, int index, uint32_t at) {
+  if (list->form != ORR_FORM_LIST) {
+    orr_collection_field(L, index, (int)at);
+    orr_unique_forget(L, list, index, -1);
+    lua_pop(L, 1);
+  }
   shift(L, list, index, at, -1);
   list->count--;
 }
 
 bool orr_collection_take_item(lua_State *L, orr_collection *list, int index, int item) {
-  uint32_t at = position(L, list, index, item);
+  uint32_t at = orr_collection_position(L, list, index, item);
   if (at)
     take_at(L, list, orr_absindex(L, index), at);
   return at != 0;
@@ -131,9 +159,8 @@ void orr_collection_settle(lua_State *L, orr_collection *list, int index) {
 
 /* ---- changes by a script: the collection is at 1, its owner is pushed on entry ---- */
 
-/* Pushes the owner and makes sure that this list is still what the owner shows. */
-static orr_instance *begin(lua_State *L, orr_collection *list) {
-  push_field(L, 1, ORR_COLLECTION_OWNER);
+orr_instance *orr_collection_begin(lua_State *L, orr_collection *list) {
+  orr_collection_field(L, 1, ORR_COLLECTION_OWNER);
   orr_instance *owner = lua_touserdata(L, -1);
   orr_session *session = orr_instance_session(owner);
   orr_instance_getuser(L, owner, -1, orr_user_relation(owner->class, list->relation));
@@ -165,8 +192,8 @@ static void announce(lua_State *L, orr_collection *list, orr_instance *owner, in
     orr_attribute_event(L, owner_index, owner->class->column_count + list->relation, item, event);
 }
 
-/* Raises unless the value at `item` may come in; validators may replace it. */
-static void accept(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item) {
+void orr_collection_accept(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index,
+                           int item) {
   orr_relationship_accept(L, owner, list->relation, item);
   if (is_heard(owner, list)) {
     announce(L, list, owner, owner_index, item, "append");
@@ -176,25 +203,32 @@ static void accept(lua_State *L, orr_collection *list, orr_instance *owner, int 
 
 static orr_collection *check(lua_State *L) { return orr_box_check(L, 1, &orr_collection_kind); }
 
-static int refuse(lua_State *L, orr_collection *list, const char *message) {
-  push_field(L, 1, ORR_COLLECTION_OWNER);
+int orr_collection_refuse(lua_State *L, orr_collection *list, const char *message) {
+  orr_collection_field(L, 1, ORR_COLLECTION_OWNER);
   orr_instance *owner = lua_touserdata(L, -1);
   return orr_attribute_error(L, owner->class, owner->class->column_count + list->relation, "ArgumentError",
                              message);
 }
 
-static void append_value(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item) {
-  item = orr_absindex(L, item);
-  accept(L, list, owner, owner_index, item);
+void orr_collection_admit(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index,
+                          int item) {
+  if (list->form != ORR_FORM_LIST && !orr_unique_make_room(L, list, item))
+    return;
   orr_collection_push_item(L, list, 1, item);
   added(L, list, owner, owner_index, item);
+}
+
+static void append_value(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item) {
+  item = orr_absindex(L, item);
+  orr_collection_accept(L, list, owner, owner_index, item);
+  orr_collection_admit(L, list, owner, owner_index, item);
 }
 
 /* list:append(object) */
 static int append(lua_State *L) {
   orr_collection *list = check(L);
   luaL_checkany(L, 2);
-  orr_instance *owner = begin(L, list);
+  orr_instance *owner = orr_collection_begin(L, list);
   append_value(L, list, owner, lua_gettop(L), 2);
   return 0;
 }
@@ -204,14 +238,14 @@ static int extend(lua_State *L) {
   orr_collection *list = check(L);
   orr_collection *other = orr_box_test(L, 2, &orr_collection_kind);
   if (!other && lua_type(L, 2) != LUA_TTABLE)
-    return refuse(L, list, "extend takes an array of objects");
+    return orr_collection_refuse(L, list, "extend takes an array of objects");
   lua_settop(L, 2);
   int count = other ? (int)other->count : (int)orr_rawlen(L, 2);
   if (other)
     push_copy(L, other, 2); /* which may lose its items as they come in here */
   else
     lua_pushvalue(L, 2);
-  orr_instance *owner = begin(L, list);
+  orr_instance *owner = orr_collection_begin(L, list);
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 3, i);
     append_value(L, list, owner, 4, 5);
@@ -222,13 +256,13 @@ static int extend(lua_State *L) {
 
 /* Removes the item at a position and tells the other side, unless the item stands elsewhere in the list too.
  */
-static void remove_at(lua_State *L, orr_collection *list, uint32_t at) {
-  orr_instance *owner = begin(L, list);
+void orr_collection_remove_at(lua_State *L, orr_collection *list, uint32_t at) {
+  orr_instance *owner = orr_collection_begin(L, list);
   int owner_index = lua_gettop(L);
-  push_field(L, 1, (int)at);
+  orr_collection_field(L, 1, (int)at);
   announce(L, list, owner, owner_index, owner_index + 1, "remove");
   take_at(L, list, 1, at);
-  if (!position(L, list, 1, owner_index + 1))
+  if (!orr_collection_position(L, list, 1, owner_index + 1))
     removed(L, list, owner, owner_index, owner_index + 1);
 }
 
@@ -236,10 +270,10 @@ static void remove_at(lua_State *L, orr_collection *list, uint32_t at) {
 static int remove_item(lua_State *L) {
   orr_collection *list = check(L);
   luaL_checkany(L, 2);
-  uint32_t at = position(L, list, 1, 2);
+  uint32_t at = orr_collection_position(L, list, 1, 2);
   if (!at)
-    return refuse(L, list, "remove: the object is not in this collection");
-  remove_at(L, list, at);
+    return orr_collection_refuse(L, list, "remove: the object is not in this collection");
+  orr_collection_remove_at(L, list, at);
   return 0;
 }
 
@@ -250,10 +284,10 @@ static int pop(lua_State *L) {
     return 0;
   int64_t at = list->count;
   if (!lua_isnoneornil(L, 2) && (!orr_toint64(L, 2, &at) || at < 1 || at > (int64_t)list->count))
-    return refuse(L, list, "pop: no such position");
-  push_field(L, 1, (int)at);
+    return orr_collection_refuse(L, list, "pop: no such position");
+  orr_collection_field(L, 1, (int)at);
   lua_insert(L, 2);
-  remove_at(L, list, (uint32_t)at);
+  orr_collection_remove_at(L, list, (uint32_t)at);
   lua_settop(L, 2);
   return 1;
 }
@@ -263,11 +297,11 @@ static int insert(lua_State *L) {
   orr_collection *list = check(L);
   int64_t at;
   if (!orr_toint64(L, 2, &at) || at < 1 || at > (int64_t)list->count + 1)
-    return refuse(L, list,
-                  "insert(position, object): the position must be an integer from 1 to one beyond the last");
-  orr_instance *owner = begin(L, list);
+    return orr_collection_refuse(
+        L, list, "insert(position, object): the position must be an integer from 1 to one beyond the last");
+  orr_instance *owner = orr_collection_begin(L, list);
   int owner_index = lua_gettop(L);
-  accept(L, list, owner, owner_index, 3);
+  orr_collection_accept(L, list, owner, owner_index, 3);
   shift(L, list, 1, (uint32_t)at, 1);
   orr_getuservalue(L, 1);
   lua_pushvalue(L, 3);
@@ -290,7 +324,7 @@ static int clear(lua_State *L) {
 static int contains(lua_State *L) {
   orr_collection *list = check(L);
   luaL_checkany(L, 2);
-  lua_pushboolean(L, position(L, list, 1, 2) != 0);
+  lua_pushboolean(L, orr_collection_position(L, list, 1, 2) != 0);
   return 1;
 }
 
@@ -298,7 +332,7 @@ static int contains(lua_State *L) {
 static int find_index(lua_State *L) {
   orr_collection *list = check(L);
   luaL_checkany(L, 2);
-  uint32_t at = position(L, list, 1, 2);
+  uint32_t at = orr_collection_position(L, list, 1, 2);
   if (!at)
     return 0;
   lua_pushinteger(L, (lua_Integer)at);
@@ -311,7 +345,20 @@ static int to_table(lua_State *L) {
   return 1;
 }
 
-/* list:each(fn) calls fn(object, position) for each; list:each() gives the iterator of `for i, object in
+/* Pushes what the item on top, at position `i`, is called by: its key, or the position. */
+static void push_label(lua_State *L, const orr_collection *list, uint32_t i) {
+  if (list->form != ORR_FORM_KEYED) {
+    lua_pushinteger(L, (lua_Integer)i);
+    return;
+  }
+  orr_collection_field(L, 1, ORR_COLLECTION_NAMES);
+  lua_pushvalue(L, -2);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+}
+
+/* list:each(fn) calls fn(object, position, or key) for each; list:each() gives the iterator of `for i, object
+ * in
  * ...`. */
 static int each(lua_State *L) {
   orr_collection *list = check(L);
@@ -321,8 +368,8 @@ static int each(lua_State *L) {
   }
   for (uint32_t i = 1; i <= list->count; i++) {
     lua_pushvalue(L, 2);
-    push_field(L, 1, (int)i);
-    lua_pushinteger(L, (lua_Integer)i);
+    orr_collection_field(L, 1, (int)i);
+    push_label(L, list, i);
     lua_call(L, 2, 0);
   }
   return 0;
@@ -357,30 +404,56 @@ static bool is_array(lua_State *L, int index, size_t count) {
   return fields == count;
 }
 
+static void check_assigned(lua_State *L, orr_instance *owner, const orr_collection *list, int value) {
+  int attribute = owner->class->column_count + list->relation;
+  if (lua_type(L, value) != LUA_TTABLE || lua_getmetatable(L, value))
+    orr_attribute_error(
+        L, owner->class, attribute, "ArgumentError",
+        list->form == ORR_FORM_KEYED
+            ? "a plain table of objects by key expected ({} or :clear() empties the collection)"
+            : "a plain array of objects expected ({} or :clear() empties the collection)");
+  if (list->form != ORR_FORM_KEYED && !is_array(L, value, orr_rawlen(L, value)))
+    orr_attribute_error(L, owner->class, attribute, "ArgumentError",
+                        "an array without holes or names expected");
+}
+
+/* Pushes the items that a script assigns, as an array, and returns their number; for a keyed collection the
+   array of their keys is pushed below it. The value may be another collection. */
+static uint32_t push_given(lua_State *L, orr_instance *owner, const orr_collection *list, int value) {
+  const orr_collection *other = orr_box_test(L, value, &orr_collection_kind);
+  if (other) {
+    lua_pushnil(L);
+    orr_getuservalue(L, value);
+    return other->count;
+  }
+  check_assigned(L, owner, list, value);
+  if (list->form == ORR_FORM_KEYED) {
+    orr_push_hook(L, "items_by_key");
+    lua_pushvalue(L, value);
+    lua_call(L, 1, 2);
+  } else {
+    lua_pushnil(L);
+    lua_pushvalue(L, value);
+  }
+  return (uint32_t)orr_rawlen(L, -1);
+}
+
 /* Pushes a fresh array of what is assigned and returns its length; everything in it was accepted. */
 static uint32_t push_incoming(lua_State *L, orr_instance *owner, int owner_index, orr_collection *list,
                               int value) {
-  orr_collection *other = orr_box_test(L, value, &orr_collection_kind);
-  int attribute = owner->class->column_count + list->relation;
-  if (!other && (lua_type(L, value) != LUA_TTABLE || lua_getmetatable(L, value)))
-    orr_attribute_error(L, owner->class, attribute, "ArgumentError",
-                        "a plain array of objects expected ({} or :clear() empties the collection)");
-  size_t count = other ? other->count : orr_rawlen(L, value);
-  if (!other && !is_array(L, value, count))
-    orr_attribute_error(L, owner->class, attribute, "ArgumentError",
-                        "an array without holes or names expected");
-  if (other)
-    orr_getuservalue(L, value);
-  else
-    lua_pushvalue(L, value);
+  uint32_t count = push_given(L, owner, list, value);
+  int keys = lua_gettop(L) - 1;
   lua_createtable(L, (int)count, 0);
   for (uint32_t i = 1; i <= count; i++) {
-    lua_rawgeti(L, -2, (int)i);
-    accept(L, list, owner, owner_index, lua_gettop(L));
-    lua_rawseti(L, -2, (int)i);
+    lua_rawgeti(L, keys + 1, (int)i);
+    orr_collection_accept(L, list, owner, owner_index, lua_gettop(L));
+    lua_rawseti(L, keys + 2, (int)i);
   }
-  lua_remove(L, -2);
-  return (uint32_t)count;
+  if (list->form != ORR_FORM_LIST)
+    count = orr_unique_arrange(L, list, owner, keys + 2, lua_isnil(L, keys) ? 0 : keys, count);
+  lua_replace(L, keys);
+  lua_settop(L, keys);
+  return count;
 }
 
 /* Puts the incoming array in the place of the items and leaves a plain array of the former ones in its place.
@@ -397,6 +470,8 @@ static uint32_t swap_items(lua_State *L, orr_collection *list, int index, int in
   list->count = count;
   lua_pop(L, 1);
   forget_counts(L, list, index);
+  if (list->form != ORR_FORM_LIST)
+    orr_unique_rebuild(L, list, index);
   return before;
 }
 
@@ -418,7 +493,7 @@ static void announce_removals(lua_State *L, orr_collection *list, int owner, int
   if (!is_heard(lua_touserdata(L, owner), list))
     return;
   for (uint32_t i = 1; i <= list->count; i++) {
-    push_field(L, index, (int)i);
+    orr_collection_field(L, index, (int)i);
     if (!in_set(L, set, -1))
       announce(L, list, lua_touserdata(L, owner), owner, lua_gettop(L), "remove");
     lua_pop(L, 1);
@@ -433,7 +508,7 @@ void orr_collection_replace(lua_State *L, orr_collection *list, int index, int v
   lua_pushvalue(L, index);
   int base = lua_gettop(L) - 2; /* value at base + 1, collection at base + 2 */
   luaL_checkstack(L, 40, "collection");
-  push_field(L, base + 2, ORR_COLLECTION_OWNER);
+  orr_collection_field(L, base + 2, ORR_COLLECTION_OWNER);
   orr_instance *owner = lua_touserdata(L, base + 3);
   uint32_t count = push_incoming(L, owner, base + 3, list, base + 1);
   push_set(L, base + 4, count);
@@ -490,9 +565,9 @@ static lua_Integer recount(lua_State *L, int counts, int item, int by) {
 
 /* list[at] = object, for a position that is there: only what comes in or leaves altogether is an event. */
 static void replace_at(lua_State *L, orr_collection *list, uint32_t at) {
-  orr_instance *owner = begin(L, list); /* at 4 */
-  accept(L, list, owner, 4, 3);
-  push_field(L, 1, (int)at); /* the former item at 5 */
+  orr_instance *owner = orr_collection_begin(L, list); /* at 4 */
+  orr_collection_accept(L, list, owner, 4, 3);
+  orr_collection_field(L, 1, (int)at); /* the former item at 5 */
   announce(L, list, owner, 4, 5, "remove");
   push_counts(L, list); /* at 6 */
   bool gone = recount(L, 6, 5, -1) == 0;
@@ -507,8 +582,8 @@ static void replace_at(lua_State *L, orr_collection *list, uint32_t at) {
 }
 
 static void append_counted(lua_State *L, orr_collection *list) {
-  orr_instance *owner = begin(L, list); /* at 4 */
-  accept(L, list, owner, 4, 3);
+  orr_instance *owner = orr_collection_begin(L, list); /* at 4 */
+  orr_collection_accept(L, list, owner, 4, 3);
   push_counts(L, list); /* at 5 */
   bool came = recount(L, 5, 3, 1) == 1;
   orr_getuservalue(L, 1);
@@ -519,8 +594,8 @@ static void append_counted(lua_State *L, orr_collection *list) {
 }
 
 static void drop_last(lua_State *L, orr_collection *list) {
-  orr_instance *owner = begin(L, list); /* at 4 */
-  push_field(L, 1, (int)list->count);   /* at 5 */
+  orr_instance *owner = orr_collection_begin(L, list); /* at 4 */
+  orr_collection_field(L, 1, (int)list->count);        /* at 5 */
   announce(L, list, owner, 4, 5, "remove");
   push_counts(L, list); /* at 6 */
   bool gone = recount(L, 6, 5, -1) == 0;
@@ -529,14 +604,33 @@ static void drop_last(lua_State *L, orr_collection *list) {
     removed(L, list, owner, 4, 5);
 }
 
+/* Pushes the method that is called by the name at 2, or nil; the upvalues are the methods of each form. */
+static void push_method(lua_State *L, const orr_collection *list) {
+  lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex((int)list->form + 1));
+}
+
+static int write_keyed(lua_State *L, orr_collection *list) {
+  push_method(L, list);
+  if (!lua_isnil(L, -1))
+    return orr_collection_refuse(L, list, "a method has this name; use :set(key, object) and :get(key)");
+  lua_pop(L, 1);
+  return orr_keyed_set(L);
+}
+
 static int write(lua_State *L) {
   orr_collection *list = check(L);
   int64_t at;
   lua_settop(L, 3);
+  if (list->form == ORR_FORM_KEYED)
+    return write_keyed(L, list);
+  if (list->form == ORR_FORM_SET)
+    return orr_collection_refuse(L, list,
+                                 "a set has no positions to assign; use :add(object) and :remove(object)");
   if (!orr_toint64(L, 2, &at) || at < 1)
-    return refuse(L, list, "a collection has integer positions from 1");
+    return orr_collection_refuse(L, list, "a collection has integer positions from 1");
   if (at > (int64_t)list->count + 1)
-    return refuse(L, list, "this position would leave a gap; the next one is #collection + 1");
+    return orr_collection_refuse(L, list, "this position would leave a gap; the next one is #collection + 1");
   bool last = at == (int64_t)list->count;
   if (!lua_isnil(L, 3)) {
     if (at == (int64_t)list->count + 1)
@@ -546,33 +640,40 @@ static int write(lua_State *L) {
   } else if (last) {
     drop_last(L, list);
   } else if (at <= (int64_t)list->count) {
-    return refuse(L, list, "nil in the middle of a collection; use :remove(object) or :pop(position)");
+    return orr_collection_refuse(L, list,
+                                 "nil in the middle of a collection; use :remove(object) or :pop(position)");
   }
   return 0;
 }
 
 /* ---- reading ---- */
 
-/* list[position], or a method: those are upvalue 1. */
+/* "append, remove, ..." of a form, on top. */
+static const char *const METHOD_NAMES[3] = {
+    "append, remove, insert, extend, clear, contains, index, pop, to_table, each",
+    "add, append, remove, discard, extend, clear, contains, pop, to_table, each",
+    "get, set, append, remove, extend, clear, contains, pop, keys, values, to_table, each"};
+
+static int no_method(lua_State *L, orr_collection *list) {
+  lua_pushfstring(L, "a collection has no '%s'; it has %s", lua_tostring(L, 2), METHOD_NAMES[list->form]);
+  return orr_collection_refuse(L, list, lua_tostring(L, -1));
+}
+
 static int read(lua_State *L) {
   orr_collection *list = check(L);
-  if (lua_type(L, 2) == LUA_TNUMBER) {
+  if (lua_type(L, 2) == LUA_TNUMBER && list->form != ORR_FORM_KEYED) {
     int64_t at;
     if (!orr_toint64(L, 2, &at) || at < 1 || at > (int64_t)list->count)
       return 0;
-    push_field(L, 1, (int)at);
+    orr_collection_field(L, 1, (int)at);
     return 1;
   }
-  lua_pushvalue(L, 2);
-  lua_rawget(L, lua_upvalueindex(1));
-  if (lua_isnil(L, -1) && lua_type(L, 2) == LUA_TSTRING) {
-    lua_pushfstring(L,
-                    "a collection has no '%s'; it has append, remove, insert, extend, clear, contains, "
-                    "index, pop, to_table, each",
-                    lua_tostring(L, 2));
-    return refuse(L, list, lua_tostring(L, -1));
-  }
-  return 1;
+  push_method(L, list);
+  if (!lua_isnil(L, -1))
+    return 1;
+  if (list->form == ORR_FORM_KEYED)
+    return orr_keyed_get(L);
+  return lua_type(L, 2) == LUA_TSTRING ? no_method(L, list) : 1;
 }
 
 static int length(lua_State *L) {
@@ -583,11 +684,13 @@ static int length(lua_State *L) {
 /* for i, item in collection do: the collection is its own iterator function. */
 static int next(lua_State *L) {
   orr_collection *list = check(L);
+  if (list->form == ORR_FORM_KEYED)
+    return orr_keyed_next(L, list);
   lua_Integer at = luaL_optinteger(L, 3, 0) + 1;
   if (at < 1 || at > (lua_Integer)list->count)
     return 0;
   lua_pushinteger(L, at);
-  push_field(L, 1, (int)at);
+  orr_collection_field(L, 1, (int)at);
   return 2;
 }
 
@@ -612,7 +715,7 @@ static int text(lua_State *L) {
     lua_rawgeti(L, 2, (int)i);
     lua_call(L, 1, 1);
     if (!lua_isstring(L, -1))
-      return refuse(L, list, "tostring() gave no string for an object in it");
+      return orr_collection_refuse(L, list, "tostring() gave no string for an object in it");
     luaL_addvalue(&buffer);
   }
   luaL_addchar(&buffer, ']');
@@ -624,7 +727,7 @@ static int text(lua_State *L) {
  */
 static int old_items(lua_State *L) {
   check(L);
-  push_field(L, 1, ORR_COLLECTION_OLD);
+  orr_collection_field(L, 1, ORR_COLLECTION_OLD);
   return 1;
 }
 
@@ -634,21 +737,56 @@ static int is_collection(lua_State *L) {
   return 1;
 }
 
+/* Sets a function that has the methods of each form as upvalues, in the metatable on top. */
+static void add_accessor(lua_State *L, const char *event, lua_CFunction function,
+                         const luaL_Reg *const *methods) {
+  for (int form = ORR_FORM_LIST; form <= ORR_FORM_KEYED; form++) {
+    lua_newtable(L);
+    orr_setfuncs(L, methods[form]);
+  }
+  lua_pushcclosure(L, function, 3);
+  lua_setfield(L, -2, event);
+}
+
 void orr_collection_open(lua_State *L) {
-  static const luaL_Reg methods[] = {
+  static const luaL_Reg list[] = {
       {"append", append},     {"remove", remove_item}, {"insert", insert},    {"extend", extend},
       {"clear", clear},       {"contains", contains},  {"index", find_index}, {"pop", pop},
       {"to_table", to_table}, {"each", each},          {NULL, NULL}};
-  static const luaL_Reg meta[] = {{"__newindex", write}, {"__len", length},   {"__call", next},
-                                  {"__pairs", pairs},    {"__ipairs", pairs}, {"__tostring", text},
-                                  {NULL, NULL}};
-  static const luaL_Reg functions[] = {
-      {"collection_old", old_items}, {"is_collection", is_collection}, {NULL, NULL}};
+  static const luaL_Reg set[] = {{"add", append},
+                                 {"append", append},
+                                 {"remove", remove_item},
+                                 {"discard", orr_set_discard},
+                                 {"extend", extend},
+                                 {"clear", clear},
+                                 {"contains", contains},
+                                 {"pop", pop},
+                                 {"to_table", to_table},
+                                 {"each", each},
+                                 {NULL, NULL}};
+  static const luaL_Reg keyed[] = {{"get", orr_keyed_get},
+                                   {"set", orr_keyed_set},
+                                   {"append", append},
+                                   {"remove", remove_item},
+                                   {"extend", extend},
+                                   {"clear", clear},
+                                   {"contains", contains},
+                                   {"pop", orr_keyed_pop},
+                                   {"keys", orr_keyed_keys},
+                                   {"values", to_table},
+                                   {"to_table", orr_keyed_to_table},
+                                   {"each", each},
+                                   {NULL, NULL}};
+  static const luaL_Reg meta[] = {{"__len", length},   {"__call", next},     {"__pairs", pairs},
+                                  {"__ipairs", pairs}, {"__tostring", text}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"collection_old", old_items},
+                                       {"collection_items", to_table},
+                                       {"is_collection", is_collection},
+                                       {NULL, NULL}};
+  static const luaL_Reg *const methods[] = {list, set, keyed};
   orr_box_define(L, &orr_collection_kind, NULL, meta);
-  lua_newtable(L);
-  orr_setfuncs(L, methods);
-  lua_pushcclosure(L, read, 1);
-  lua_setfield(L, -2, "__index");
+  add_accessor(L, "__index", read, methods);
+  add_accessor(L, "__newindex", write, methods);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);
 }

@@ -1,7 +1,7 @@
 /* linklib: what relationships hold in memory. Both sides of a back_populates pair agree at once: every change
    enters here, is made on the near side, mirrored on the far side without firing again, and cascaded into the
    session. Nothing here talks to a database; loading is the hook's work. */
-#include "mapped.h"
+#include "collection.h"
 
 typedef struct orr_end {
   orr_instance *object;
@@ -264,6 +264,20 @@ static void add_backlog(lua_State *L, const orr_end *end, int item, bool added) 
   mark(L, end);
 }
 
+static void unlink_far(lua_State *L, const orr_end *near, int item);
+static void let_go(lua_State *L, const orr_end *end, int item);
+
+/* What stands under the key of the item that is about to come in leaves the collection at `at`. */
+static void oust_rival(lua_State *L, const orr_end *end, orr_collection *list, int at, int item) {
+  if (!orr_unique_rival(L, list, at, item))
+    return;
+  int rival = lua_gettop(L);
+  orr_collection_take_item(L, list, at, rival);
+  unlink_far(L, end, rival);
+  let_go(L, end, rival);
+  lua_pop(L, 1);
+}
+
 static void change_list(lua_State *L, const orr_end *end, int item, bool add) {
   push_known(L, end);
   orr_collection *list = orr_box_test(L, -1, &orr_collection_kind);
@@ -275,6 +289,8 @@ static void change_list(lua_State *L, const orr_end *end, int item, bool add) {
     if (add) {
       const orr_instance *object = lua_touserdata(L, item);
       list->stray = list->stray || object->session != end->object->session;
+      if (list->form == ORR_FORM_KEYED)
+        oust_rival(L, end, list, at, item);
       orr_collection_push_item(L, list, at, item);
     } else
       orr_collection_take_item(L, list, at, item);
@@ -425,6 +441,8 @@ static void replace_scalar(lua_State *L, const orr_end *end, int value) {
     lua_pop(L, 1);
     return;
   }
+  if (about(end)->reverse >= 0 && !lua_isnil(L, value))
+    orr_unique_check(L, lua_touserdata(L, value), about(end)->reverse, end->index);
   set_scalar(L, end, value);
   if (lua_isuserdata(L, old)) {
     unlink_far(L, end, old);

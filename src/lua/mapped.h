@@ -70,6 +70,8 @@ enum {
   ORR_RELATION_LOAD_OLD = 8, /* the replaced value must be known: load it before a change */
   ORR_RELATION_SYNC_KEYS =
       16, /* a changed key is written to the children's foreign keys here, not by the database */
+  ORR_RELATION_SET = 1024,     /* its collection holds each object once */
+  ORR_RELATION_KEYED = 512,    /* its collection holds one object under each key */
   ORR_RELATION_CRITERIA = 128, /* which objects belong to it is not decided by its pairs alone */
   ORR_RELATION_ORPHANS = 64,   /* delete-orphan: what it lets go of is deleted, or not saved */
   ORR_RELATION_ASKS = 256,     /* its loading strategy may refuse what the identity map has */
@@ -201,10 +203,10 @@ typedef union orr_cell {
 typedef struct orr_instance {
   orr_class *class;
   orr_cohort_number cohort; /* of its session: the result that it came with, 0: nothing is remembered of it */
-  uint32_t session; /* number, 0: none */
-  uint32_t slot;    /* persistent: identity slot; pending: place in the list of new objects */
-  uint32_t epoch;   /* of the session when it was loaded: less than the session's own means expired */
-  uint32_t action;  /* its number within a running flush + 1, else 0 */
+  uint32_t session;         /* number, 0: none */
+  uint32_t slot;            /* persistent: identity slot; pending: place in the list of new objects */
+  uint32_t epoch;           /* of the session when it was loaded: less than the session's own means expired */
+  uint32_t action;          /* its number within a running flush + 1, else 0 */
   uint16_t flags;
   uint8_t state; /* as it was last set: orr_instance_state() tells what it is now */
   uint8_t unused;
@@ -294,14 +296,17 @@ void orr_relationship_set(lua_State *L, orr_instance *object, int index, int rel
 /* Events of a collection: the item at `item` came in (left) relation `relation` of the object at `owner`. */
 void orr_relationship_added(lua_State *L, orr_instance *owner, int owner_index, int relation, int item);
 void orr_relationship_removed(lua_State *L, orr_instance *owner, int owner_index, int relation, int item);
-/* Whether the item at `item` was given another object, or none, in place of the one at `owner` since it was last
-   flushed: its row still says otherwise. */
+/* Whether the item at `item` was given another object, or none, in place of the one at `owner` since it was
+   last flushed: its row still says otherwise. */
 bool orr_relationship_has_left(lua_State *L, const orr_relationship *relation, int owner, int item);
 /* Raises unless the value at `item` is an object that the relation takes. */
 void orr_relationship_accept(lua_State *L, orr_instance *owner, int relation, int item);
 
+typedef enum orr_form { ORR_FORM_LIST, ORR_FORM_SET, ORR_FORM_KEYED } orr_form;
+
 typedef struct orr_collection {
   uint32_t count;
+  orr_form form;
   int relation; /* from 0, of the owner's class */
   bool kept;    /* COLLECTION_OLD holds the items as they were before the first change */
   bool stray;   /* an item came in from its own side, without a cascade into the session */
@@ -313,6 +318,9 @@ typedef struct orr_collection {
 #define ORR_COLLECTION_OWNER (-1)
 #define ORR_COLLECTION_OLD (-2)    /* array with .n */
 #define ORR_COLLECTION_COUNTS (-3) /* occurrences by item, while index assignments go on */
+#define ORR_COLLECTION_NAMES (-4)  /* sets and keyed ones: [item] = true, or its key */
+#define ORR_COLLECTION_KEYS (-5)   /* keyed ones: [key] = item */
+#define ORR_COLLECTION_PLACES (-6) /* keyed ones: [item] = position, while they are walked */
 
 extern const orr_box_kind orr_collection_kind;
 
