@@ -297,8 +297,8 @@ function session_objects.make_transient_to_detached(object)
   check_object(object, "make_transient_to_detached()")
   local mapper = mapper_module.of_object(object)
   if core.state(object) ~= "transient" then
-    errors.raise("InvalidRequestError", "make_transient_to_detached(): this object of class '%s' is %s, not transient", mapper.name,
-      (core.state(object)))
+    errors.raise("InvalidRequestError", "make_transient_to_detached(): this object of class '%s' is %s, not transient",
+      mapper.name, (core.state(object)))
   elseif not core.make_detached(object) then
     errors.raise("InvalidRequestError", "make_transient_to_detached(): this object of class '%s' has no primary key; without it "
       .. "there is no row that it could have", mapper.name)

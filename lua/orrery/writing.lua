@@ -10,6 +10,7 @@ local event = import "event"
 local expression = import "expression"
 local loading = import "loading"
 local statement = import "statement"
+local uniqueness = import "uniqueness"
 local mapper_module = import "mapper"
 
 local writing = {}
@@ -493,7 +494,12 @@ local function provider_for(connection)
   end
 end
 
--- ---- what the core reports ----
+-- ---- what the core asks and reports ----
+
+core.hook("uniques", function(class)
+  local mapper = mapper_module.of(class)
+  core.set_uniques(class, uniqueness.specs(mapper), uniqueness.is_referred_to(mapper.table))
+end)
 
 local function quoted_table(mapper)
   return "'" .. mapper.table.name .. "'"
@@ -553,13 +559,16 @@ local function announce(planned, phase, connection)
   end
 end
 
-local function run(flush, connection, session, early)
+local function run(flush, connection, session)
   core.collect(flush)
+  if core.defers(flush) then
+    connection.dbc:exec(connection.dialect.defer_foreign_keys)
+  end
   local planned = mapper_module.listening and core.planned(flush)
   if planned then
     announce(planned, "before_", connection)
   end
-  core.run(flush, connection.dbc, provider_for(connection), connection:trace(), early)
+  core.run(flush, connection.dbc, provider_for(connection), connection:trace())
   if session.expressions[1] then
     write_expressions(session, connection)
   end
@@ -571,48 +580,87 @@ local function run(flush, connection, session, early)
 end
 
 -- The object whose row could not be written, where one alone is to blame.
-local function blame(err, flush)
+local function blame(err, flush, connection)
   local object, count = core.culprit(flush)
   if object and errors.is_error(err) then
     err.object = count == 1 and object or nil
   end
-  return err
-end
-
--- One attempt, inside a savepoint: the flush that has written everything, or nil and what was in the way.
-local function attempt(session, handle, connection, early)
-  connection.dbc:exec(SAVEPOINT)
-  local flush = core.flush(handle)
-  local ok, err = pcall(run, flush, connection, session, early)
-  if ok then
-    return flush
-  end
-  err = blame(name_cycle(err, flush), flush)
   if connection.engine.hide_parameters and errors.is_error(err) then
     err.params = nil
   end
+  return err
+end
+
+-- What a failed flush has done to rows and objects.
+local function take_back(flush, connection)
   core.undo(flush)
   if connection.dbc:in_transaction() then
     connection.dbc:exec(UNDO)
     connection.dbc:exec(RELEASE)
   end
-  return nil, err
 end
 
--- A new row may take a unique value over from one that is deleted in the same flush.
-local function may_give_way(err, handle, connection)
-  return connection.dialect.defer_foreign_keys and errors.is_error(err, "IntegrityError")
-    and err.message:find("UNIQUE constraint failed", 1, true) and connection.dbc:in_transaction()
-    and core.list(handle, "deleted")[1] ~= nil and core.list(handle, "new")[1] ~= nil
-end
-
-local function attempt_early(session, handle, connection)
-  connection.dbc:exec(connection.dialect.defer_foreign_keys)
-  local flush = attempt(session, handle, connection, true)
-  if connection.dbc:in_transaction() then
+-- One attempt, inside a savepoint: the flush that has written everything, or nil, what was in the way, and whether unique
+-- values that are not known may have been.
+local function attempt(session, handle, connection)
+  connection.dbc:exec(SAVEPOINT)
+  local flush = core.flush(handle)
+  local ok, err = pcall(run, flush, connection, session)
+  local defers, blind = core.defers(flush)
+  if not ok then
+    err = blame(name_cycle(err, flush), flush, connection)
+    take_back(flush, connection)
+  end
+  if defers and connection.dbc:in_transaction() then
     connection.dbc:exec(connection.dialect.check_foreign_keys)
   end
-  return flush
+  return ok and flush or nil, err, blind
+end
+
+-- The unique columns, beside the primary key, of a class.
+local function unique_numbers(mapper)
+  if not mapper.unique_numbers then
+    mapper.unique_numbers = {}
+    for _, set in ipairs(uniqueness.specs(mapper)) do
+      for _, number in ipairs(set.key and {} or set.columns) do
+        mapper.unique_numbers[#mapper.unique_numbers + 1] = number
+      end
+    end
+  end
+  return mapper.unique_numbers
+end
+
+local function stored_values(connection, mapper, object, numbers)
+  local columns = {}
+  for position, number in ipairs(numbers) do
+    columns[position] = mapper:attribute(mapper.column_keys[number])
+  end
+  local select = statement.select((table.unpack or unpack)(columns))
+  for _, number in ipairs(mapper:key_numbers()) do
+    local old = core.old(object, number)
+    select = select:where(mapper:attribute(mapper.column_keys[number]):eq(old or core.stored(object, number)))
+  end
+  return connection:execute(select):first()
+end
+
+-- Objects that are expired may be given values without asking what they had: now that matters.
+local function learn_unique_values(connection, handle)
+  for _, list in ipairs({ "dirty", "deleted" }) do
+    for _, object in ipairs(core.list(handle, list)) do
+      local mapper = mapper_module.of_object(object)
+      local numbers = unique_numbers(mapper)
+      local row = numbers[1] and stored_values(connection, mapper, object, numbers)
+      for position, number in ipairs(row and numbers or {}) do
+        local kind = mapper.attributes[mapper.column_keys[number]].origin.type
+        core.set_old(object, number, row[position] == nil and core.null or kind:to_db(row[position]))
+      end
+    end
+  end
+end
+
+local function may_be_known_now(err, connection)
+  return errors.is_error(err, "IntegrityError") and err.message:find("UNIQUE constraint failed", 1, true) ~= nil
+    and connection.dbc:in_transaction()
 end
 
 --- Writes what a session holds; false where there was nothing. Rows and objects are unchanged when it raises.
@@ -636,9 +684,10 @@ function writing.write(session, handle)
   end
   local connection = session:connection()
   connection:ensure_begun(true)
-  local flush, err = attempt(session, handle, connection, false)
-  if not flush and may_give_way(err, handle, connection) then
-    flush = attempt_early(session, handle, connection)
+  local flush, err, blind = attempt(session, handle, connection)
+  if not flush and blind and may_be_known_now(err, connection) then
+    learn_unique_values(connection, handle)
+    flush, err = attempt(session, handle, connection)
   end
   if not flush then
     connection:failed(err)

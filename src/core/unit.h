@@ -2,10 +2,11 @@
    one deterministic order, cut into batches that can share a statement, comes out. Integers only: it knows
    neither rows, nor classes, nor SQL.
 
-   The order: first every save, groups by rising rank, and in a group updates, inserts, link deletes, link
-   inserts; then every delete, groups by falling rank; each time in order of adding. Only in a cyclic group do
-   links count: there the order is level by level (an action's level is the longest chain of links before it),
-   for deletes from the far end. Link rows of a cyclic group come behind all its other saves. */
+   The order: first every save, groups by rising rank, and in a group what makes room for others, updates,
+   inserts, link deletes, link inserts; then every delete, groups by falling rank; each time in order of
+   adding. Only in a cyclic group do links count: there the order is level by level (an action's level is the
+   longest chain of links before it), for deletes from the far end. Link rows of a cyclic group come behind
+   all its other saves. */
 #ifndef ORR_UNIT_H
 #define ORR_UNIT_H
 
@@ -18,6 +19,8 @@
 #include "graph.h"
 
 typedef enum orr_unit_kind {
+  ORR_UNIT_SET_ASIDE,    /* an update that makes room for a unique value of another row */
+  ORR_UNIT_EARLY_DELETE, /* a delete that does */
   ORR_UNIT_UPDATE,
   ORR_UNIT_INSERT,
   ORR_UNIT_LINK_DELETE,

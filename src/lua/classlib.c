@@ -58,6 +58,9 @@ static void clear_class(orr_class *class) {
   orr_alloc_free(&class->alloc, class->pairs, class->pair_count, sizeof *class->pairs);
   orr_alloc_free(&class->alloc, class->keys, (size_t) class->key_count, sizeof *class->keys);
   orr_alloc_free(&class->alloc, class->names, class->name_room, sizeof *class->names);
+  if (class->uniques)
+    orr_alloc_free(&class->alloc, class->uniques, (size_t) class->unique_count, sizeof *class->uniques);
+  orr_alloc_free(&class->alloc, class->unique_columns, class->unique_room, sizeof *class->unique_columns);
   memset(class, 0, sizeof *class);
   class->alloc = alloc;
 }
@@ -382,6 +385,62 @@ static void read_names(lua_State *L, orr_class *class) {
   lua_pop(L, 1);
 }
 
+static size_t count_unique_columns(lua_State *L, int count) {
+  size_t columns = 0;
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, -1, i);
+    lua_getfield(L, -1, "columns");
+    columns += orr_rawlen(L, -1);
+    lua_pop(L, 2);
+  }
+  return columns;
+}
+
+/* Reads the unique set on top; its columns go to `at`. */
+static void read_unique(lua_State *L, orr_unique *unique, int *at) {
+  lua_getfield(L, -1, "columns");
+  unique->columns = at;
+  unique->count = (int)orr_rawlen(L, -1);
+  for (int i = 0; i < unique->count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    at[i] = (int)lua_tointeger(L, -1) - 1;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  unique->id = (uint32_t)integer(L, "id", 0);
+  unique->key = flag(L, "key");
+  unique->aside = integer(L, "aside", 0) - 1;
+  unique->placeholder = (orr_tag)integer(L, "placeholder", 0);
+  unique->defers = flag(L, "defers");
+}
+
+/* core.set_uniques(class, { { columns=, id=, key=, aside=, placeholder=, defers= }, ... }, referred to),
+   once: which columns of the class's own table are unique, the primary key first, and whether foreign keys
+   refer to it. Indexes may be declared after the class is configured: a flush asks when it first writes such
+   rows. */
+static int set_uniques(lua_State *L) {
+  orr_class *class = orr_class_check(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  luaL_argcheck(L, class->unique_count < 0, 1, "class without uniques expected");
+  class->referred_to = lua_toboolean(L, 3);
+  lua_settop(L, 2);
+  int count = (int)orr_rawlen(L, 2);
+  size_t room = count_unique_columns(L, count);
+  orr_alloc_free(&class->alloc, class->unique_columns, class->unique_room, sizeof *class->unique_columns);
+  class->unique_columns = need(L, class, room, sizeof *class->unique_columns);
+  class->unique_room = room;
+  class->uniques = need(L, class, (size_t)count, sizeof *class->uniques);
+  class->unique_count = count;
+  int *at = class->unique_columns;
+  for (int i = 0; i < count; i++) {
+    lua_rawgeti(L, 2, i + 1);
+    read_unique(L, &class->uniques[i], at);
+    at += class->uniques[i].count;
+    lua_pop(L, 1);
+  }
+  return 0;
+}
+
 static void keep_fields(lua_State *L) {
   static const struct {
     const char *name;
@@ -463,6 +522,7 @@ static int configure(lua_State *L) {
   class->has_defaults = class->version >= 0;
   for (int c = 0; c < class->column_count; c++)
     class->has_defaults = class->has_defaults || class->columns[c].flags & ORR_COLUMN_DEFAULT;
+  class->unique_count = -1;
   orr_world *world = orr_world_get(L);
   read_hierarchy(L, class);
   class->id = class->parent ? class->parent->id : ++world->last_class;
@@ -530,7 +590,8 @@ static void weak_table(lua_State *L, const char *mode, const void *key) {
 void orr_class_open(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"class", new_class}, {"configure", configure}, {"class_of", class_of}, {"is_class", is_class},
-      {"hook", hook},       {"group", group},         {"listen", listen},     {NULL, NULL}};
+      {"hook", hook},       {"group", group},         {"listen", listen},     {"set_uniques", set_uniques},
+      {NULL, NULL}};
   orr_setfuncs(L, functions);
   orr_box_define(L, &world_kind, NULL, NULL);
   lua_pop(L, 1);

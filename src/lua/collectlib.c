@@ -47,8 +47,8 @@ static bool known_link(const orr_flush *f, const orr_flush_record *r) {
   return false;
 }
 
-static orr_flush_record *add_record(lua_State *L, orr_flush *f, orr_unit_kind kind, orr_class *class,
-                                    uint32_t object) {
+orr_flush_record *orr_flush_add_record(lua_State *L, orr_flush *f, orr_unit_kind kind, orr_class *class,
+                                       uint32_t object) {
   f->records = orr_flush_grow(L, f, f->records, &f->record_room, f->record_count + 1, sizeof *f->records);
   orr_flush_record *r = &f->records[f->record_count];
   memset(r, 0, sizeof *r);
@@ -74,7 +74,7 @@ static void add_link(lua_State *L, orr_flush *f, int near, int far, int number, 
   if (f->link_count * 2 >= f->link_room)
     grow_links(L, f);
   uint32_t first = orr_flush_number(L, f, near), second = orr_flush_number(L, f, far);
-  orr_flush_record *r = add_record(L, f, kind, class, first);
+  orr_flush_record *r = orr_flush_add_record(L, f, kind, class, first);
   r->other = second;
   r->relation = relation;
   r->relation_number = number;
@@ -441,15 +441,21 @@ static void next_version(lua_State *L, const orr_class *class, orr_value *value,
     orr_attribute_error(L, class, class->version, error.kind, error.message);
 }
 
-void orr_flush_count_version(lua_State *L, orr_flush *f, int index) {
-  orr_instance *object = lua_touserdata(L, index);
-  int column = object->class->version, top = lua_gettop(L);
+orr_value orr_flush_version(lua_State *L, orr_instance *object, int index) {
+  int column = object->class->version;
   orr_value value;
-  char scratch[ORR_TYPE_SCRATCH];
   orr_instance_value(L, object, index, column, &value);
-  orr_flush_note(L, f, object, index, column);
   if (orr_tags(object)[column] & ORR_CHANGED && !orr_instance_old(L, object, index, column, &value))
     value.tag = ORR_NULL;
+  return value;
+}
+
+void orr_flush_count_version(lua_State *L, orr_flush *f, int index, int former) {
+  orr_instance *object = lua_touserdata(L, index);
+  int column = object->class->version, top = lua_gettop(L);
+  orr_value value = orr_flush_version(L, lua_touserdata(L, former), former);
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_flush_note(L, f, object, index, column);
   orr_instance_keep_old(L, object, index, column);
   unsigned changed = orr_tags(object)[column] & ORR_CHANGED;
   next_version(L, object->class, &value, scratch);
@@ -475,18 +481,17 @@ static void apply_defaults(lua_State *L, orr_flush *f, uint32_t n) {
     lua_settop(L, index);
   }
   if (object->class->version >= 0 && orr_tags(object)[object->class->version] & ORR_UNLOADED)
-    orr_flush_count_version(L, f, index);
+    orr_flush_count_version(L, f, index, index);
   lua_pop(L, 1);
 }
 
-/* A new object whose key is that of a deleted one updates its row. Rows with a version are left to the
-   database: it is the deleted object's version that would have to be checked. */
+/* A new object whose key is that of a deleted one updates its row. */
 static void switch_row(lua_State *L, orr_flush *f, uint32_t n, int weak) {
   int top = lua_gettop(L);
   orr_instance *object = orr_flush_object(L, f, n);
   orr_value values[ORR_MAX_KEY];
   orr_key key;
-  if (object->class->version < 0 && orr_instance_key(L, object, top + 1, false, values)) {
+  if (orr_instance_key(L, object, top + 1, false, values)) {
     size_t size = orr_key_size(values, object->class->key_count);
     char *bytes = size ? lua_newuserdata(L, size) : NULL;
     orr_key_make(&key, object->class->id, values, object->class->key_count, bytes);
@@ -494,6 +499,7 @@ static void switch_row(lua_State *L, orr_flush *f, uint32_t n, int weak) {
     if (former && former->class == object->class && former->action &&
         f->entries[former->action - 1].kind == ORR_UNIT_DELETE) {
       f->entries[n - 1].switched = f->entries[n - 1].written = true;
+      f->entries[n - 1].former = former->action;
       f->entries[former->action - 1].switched = true;
     }
   }
@@ -525,7 +531,20 @@ static int by_key(const void *left, const void *right) {
   return a->sequence < b->sequence ? -1 : a->sequence > b->sequence;
 }
 
+/* Pushes the order in which unique values can change hands between the rows. */
+static const uint32_t *push_order(lua_State *L, orr_flush *f, const update_key *keys, size_t count) {
+  uint32_t *order = lua_newuserdata(L, 2 * count * sizeof *order), *objects = order + count;
+  orr_class **rows = lua_newuserdata(L, count * sizeof *rows);
+  for (size_t i = 0; i < count; i++) {
+    objects[i] = keys[i].object;
+    rows[i] = keys[i].row;
+  }
+  orr_flush_order_updates(L, f, objects, rows, count, order);
+  return order;
+}
+
 static void add_update_records(lua_State *L, orr_flush *f) {
+  int top = lua_gettop(L);
   size_t count = 0;
   bool sorted = true;
   update_key *keys = lua_newuserdata(L, (f->count * (size_t)f->rows + 1) * sizeof *keys);
@@ -546,27 +565,30 @@ static void add_update_records(lua_State *L, orr_flush *f) {
   }
   if (!sorted)
     qsort(keys, count, sizeof *keys, by_key);
+  const uint32_t *order = f->handover_count ? push_order(L, f, keys, count) : NULL;
   for (size_t i = 0; i < count; i++) {
-    add_record(L, f, ORR_UNIT_UPDATE, keys[i].row, keys[i].object);
+    const update_key *key = &keys[order ? order[i] : i];
+    orr_flush_add_record(L, f, ORR_UNIT_UPDATE, key->row, key->object);
     f->record_count++;
   }
-  lua_pop(L, 1);
+  lua_settop(L, top);
 }
 
 /* The rows of an object from the topmost table on. */
 static void add_rows(lua_State *L, orr_flush *f, orr_unit_kind kind, orr_class *class, uint32_t n) {
   if (class->above)
     add_rows(L, f, kind, class->above, n);
-  if (kind == ORR_UNIT_DELETE && class->rows_cascade)
+  if ((kind == ORR_UNIT_DELETE || kind == ORR_UNIT_EARLY_DELETE) && class->rows_cascade)
     return;
-  add_record(L, f, kind, class, n);
+  orr_flush_add_record(L, f, kind, class, n);
   f->record_count++;
 }
 
 static void add_records(lua_State *L, orr_flush *f, orr_unit_kind kind) {
   for (uint32_t n = 1; n <= f->count; n++)
     if (f->entries[n - 1].kind == kind && !orr_flush_switched(f, n)) {
-      add_rows(L, f, kind, f->entries[n - 1].object->class, n);
+      add_rows(L, f, f->entries[n - 1].early ? ORR_UNIT_EARLY_DELETE : kind, f->entries[n - 1].object->class,
+               n);
     }
 }
 
@@ -660,7 +682,8 @@ static uint32_t *plan_actions(lua_State *L, orr_flush *f) {
 static void plan_rows(lua_State *L, orr_flush *f, const uint32_t *actions) {
   for (size_t i = 0; i < f->record_count; i++) {
     const orr_flush_record *r = &f->records[i];
-    if (!r->relation && r->class->above && r->class->world->cyclic[r->class->group])
+    if (!r->relation && r->kind != ORR_UNIT_SET_ASIDE && r->class->above &&
+        r->class->world->cyclic[r->class->group])
       plan_link(L, f, actions[r->object * (size_t)f->rows + (size_t)r->class->level - 1], (uint32_t)i);
   }
 }
@@ -704,6 +727,7 @@ int orr_flush_collect(lua_State *L) {
     switch_rows(L, f);
   run_pass(L, f, loosen);
   run_pass(L, f, fasten);
+  orr_flush_find_handovers(L, f);
   add_update_records(L, f);
   add_records(L, f, ORR_UNIT_INSERT);
   add_records(L, f, ORR_UNIT_DELETE);

@@ -13,11 +13,13 @@ enum { ORR_BATCH_ROWS = 32 }; /* rows in one statement: more gain nothing */
    orr_instance.action). */
 typedef struct orr_flush_record {
   orr_unit_kind kind;
-  orr_class *class;                 /* whose own table the row is in: the object's, or one above it */
-  bool writes;                      /* an update that has something to write */
-  uint32_t object, other;           /* link rows: both ends */
+  orr_class *class;       /* whose own table the row is in: the object's, or one above it */
+  bool writes;            /* an update that has something to write; a value that is set aside by now */
+  uint32_t object, other; /* link rows: both ends */
   const orr_relationship *relation; /* link rows only */
   int relation_number;
+  const orr_unique *unique; /* what is set aside */
+  uint32_t next;            /* + 1: what else of the object is */
 } orr_flush_record;
 
 /* A foreign key that is copied just before its row is written, since the key is made in this flush. */
@@ -39,12 +41,22 @@ typedef struct orr_flush_undo {
 typedef struct orr_flush_entry {
   orr_instance *object; /* stays where it is: the flush's user value holds it */
   orr_unit_kind kind;
-  bool writes;         /* an update that has something to write in one of its rows */
-  bool written;        /* an insert that has its key */
-  bool switched;       /* a new object that takes over the row of a deleted one, and that deleted one */
-  bool counted;        /* an update that has its new version */
-  uint32_t first_sync; /* + 1 */
+  bool writes;          /* an update that has something to write in one of its rows */
+  bool written;         /* an insert that has its key */
+  bool switched;        /* a new object that takes over the row of a deleted one, and that deleted one */
+  bool counted;         /* an update that has its new version */
+  bool early;           /* a delete before the saves of its table */
+  uint32_t former;      /* of a new object that takes over a row: the deleted one */
+  uint32_t first_aside; /* + 1: record of a value that is set aside */
+  uint32_t first_sync;  /* + 1 */
 } orr_flush_entry;
+
+/* A unique value that goes from one object's row to another's. */
+typedef struct orr_flush_handover {
+  uint32_t from, to; /* objects */
+  const orr_class *row;
+  const orr_unique *unique;
+} orr_flush_handover;
 
 typedef struct orr_flush {
   orr_alloc alloc;
@@ -59,6 +71,10 @@ typedef struct orr_flush {
   size_t sync_count, sync_room;
   orr_flush_undo *undos;
   size_t undo_count, undo_room;
+  orr_flush_handover *handovers; /* between rows that are updated */
+  size_t handover_count, handover_room;
+  bool defers;     /* foreign keys can only be checked when everything is written */
+  int blind;       /* objects whose unique values are not known, though they might matter */
   uint32_t *links; /* hash of link records, + 1 */
   size_t link_room, link_count;
   int texts;                                    /* strings kept for undo */
@@ -124,10 +140,26 @@ orr_flush *orr_flush_begin(lua_State *L, int arguments);
 bool orr_flush_history(lua_State *L, orr_instance *object, int index, int number, orr_flush_past *h);
 /* Whether a stored object's columns that its children refer to are to change. */
 bool orr_flush_key_moved(orr_instance *object, const orr_relationship *relation);
-/* Gives the object at `index` its next version; leaves the stack as it was. */
-void orr_flush_count_version(lua_State *L, orr_flush *f, int index);
+/* The version that the row of the object at `index` has. */
+orr_value orr_flush_version(lua_State *L, orr_instance *object, int index);
+/* Gives the object at `index` the version after that of the object at `former` (itself, or the one whose row
+   it takes over); leaves the stack as it was. */
+void orr_flush_count_version(lua_State *L, orr_flush *f, int index, int former);
 /* Pushes a database value as Lua has it, NULL as core.null. */
 void orr_flush_push_value(lua_State *L, const orr_value *value);
+/* handoverlib.c: finds unique values that change hands, and sets aside or deletes early what must go first.
+   Once, when all foreign keys are known that can be. */
+void orr_flush_find_handovers(lua_State *L, orr_flush *f);
+/* The order in which `count` rows can be updated, given as object numbers and the classes of their tables:
+   positions in `order`, of the rows in the order given wherever handovers leave a choice. */
+void orr_flush_order_updates(lua_State *L, orr_flush *f, const uint32_t *objects, orr_class *const *rows,
+                             size_t count, uint32_t *order);
+/* What stands in the place of a value of object `n` that is set aside; `scratch` has ORR_TYPE_SCRATCH bytes.
+ */
+orr_value orr_flush_placeholder(const orr_unique *unique, uint32_t n, char *scratch);
+/* The record of a row, as the last one. */
+orr_flush_record *orr_flush_add_record(lua_State *L, orr_flush *f, orr_unit_kind kind, orr_class *class,
+                                       uint32_t object);
 /* core.collect and core.run. */
 int orr_flush_collect(lua_State *L);
 int orr_flush_run(lua_State *L);

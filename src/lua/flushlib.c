@@ -14,6 +14,7 @@ static void close_flush(void *block) {
   orr_alloc_free(&f->alloc, f->syncs, f->sync_room, sizeof *f->syncs);
   orr_alloc_free(&f->alloc, f->undos, f->undo_room, sizeof *f->undos);
   orr_alloc_free(&f->alloc, f->links, f->link_room, sizeof *f->links);
+  orr_alloc_free(&f->alloc, f->handovers, f->handover_room, sizeof *f->handovers);
   memset(f, 0, sizeof *f);
 }
 
@@ -49,7 +50,7 @@ uint32_t orr_flush_enter(lua_State *L, orr_flush *f, int index, orr_unit_kind ki
   f->entries = orr_flush_grow(L, f, f->entries, &f->entry_room, f->count + 1, sizeof *f->entries);
   lua_pushvalue(L, index);
   lua_rawseti(L, f->objects, (int)f->count + 1);
-  orr_flush_entry fresh = {object, kind, false, false, false, false, 0};
+  orr_flush_entry fresh = {object, kind, false, false, false, false, false, 0, 0, 0};
   f->entries[f->count++] = fresh;
   if (object->class->level >= f->rows)
     f->rows = object->class->level + 1;
@@ -406,7 +407,7 @@ static int cycle(lua_State *L) {
 /* core.planned(flush) -> { object, "insert" | "update" | "delete", ... } in the order in which rows are
  * written */
 static int planned(lua_State *L) {
-  static const char *const names[] = {"update", "insert", NULL, NULL, "delete"};
+  static const char *const names[] = {NULL, "delete", "update", "insert", NULL, NULL, "delete"};
   orr_flush *f = orr_flush_begin(L, 1);
   lua_newtable(L);
   for (size_t i = 0, n = 0; i < f->record_count; i++) {
@@ -421,6 +422,15 @@ static int planned(lua_State *L) {
   return 1;
 }
 
+/* core.defers(flush) -> whether foreign keys can only be checked when everything is written, whether unique
+   values may change hands that are not known */
+static int defers(lua_State *L) {
+  const orr_flush *f = orr_flush_begin(L, 1);
+  lua_pushboolean(L, f->defers);
+  lua_pushboolean(L, f->blind > 0);
+  return 2;
+}
+
 /* core.culprit(flush) -> the first object of the statement that failed and how many it was about, or nothing
  */
 static int culprit(lua_State *L) {
@@ -433,10 +443,11 @@ static int culprit(lua_State *L) {
 }
 
 void orr_flush_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"flush", new_flush}, {"collect", orr_flush_collect}, {"run", orr_flush_run}, {"done", done},
-      {"undo", undo},       {"flush_cycle", cycle},         {"planned", planned},   {"culprit", culprit},
-      {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"flush", new_flush},   {"collect", orr_flush_collect},
+                                       {"run", orr_flush_run}, {"done", done},
+                                       {"undo", undo},         {"flush_cycle", cycle},
+                                       {"planned", planned},   {"culprit", culprit},
+                                       {"defers", defers},     {NULL, NULL}};
   orr_box_define(L, &flush_kind, NULL, NULL);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);

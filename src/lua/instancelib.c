@@ -873,6 +873,25 @@ static int old(lua_State *L) {
   return 1;
 }
 
+/* core.set_old(object, column number, db value): what the database holds of a column, learned later. */
+static int set_old(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int column = (int)luaL_checkinteger(L, 2) - 1;
+  orr_value value;
+  orr_error error;
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  char scratch[ORR_TYPE_SCRATCH];
+  lua_settop(L, 3);
+  if (orr_tags(object)[column] & ORR_CHANGED) {
+    orr_instance_drop_old(L, object, 1, column);
+    orr_instance_setuser(L, object, 1, -(column + 1));
+  } else if (orr_tags(object)[column] & ORR_UNLOADED) {
+    if (orr_type_take(L, 3, &any, &value, scratch, &error) == 0)
+      orr_instance_put(L, object, 1, column, &value);
+  }
+  return 0;
+}
+
 /* core.replace_raw(object, column number, db value): what a mutable value has become, found at flush. True
    where it differs from what is stored. */
 static int replace_raw(lua_State *L) {
@@ -1087,6 +1106,7 @@ void orr_instance_open(lua_State *L) {
                                        {"peek", peek},
                                        {"stored", stored},
                                        {"old", old},
+                                       {"set_old", set_old},
                                        {"replace_raw", replace_raw},
                                        {"set_loaded", set_loaded},
                                        {"backlog", backlog},

@@ -100,6 +100,17 @@ typedef struct orr_relationship {
   uint32_t near_group, far_group; /* of the tables that the two columns of each pair stand in */
 } orr_relationship;
 
+/* Columns whose values no two rows of the class's own table share. */
+typedef struct orr_unique {
+  const int *columns;
+  int count;
+  uint32_t id; /* of table and set */
+  bool key;    /* the primary key */
+  int aside;   /* the column whose value may be set aside, -1: none */
+  orr_tag placeholder;
+  bool defers; /* the placeholder may break foreign keys */
+} orr_unique;
+
 typedef struct orr_name {
   const char *text; /* address of the interned name; anchored by the class's user value */
   int attribute;    /* column i: i; relation r: column_count + r (both from 0) */
@@ -122,15 +133,19 @@ struct orr_class {
   orr_relationship *relations;
   orr_pair *pairs;
   size_t pair_count;
-  int *keys;          /* columns of the primary key */
-  orr_name *names;    /* hash by address */
-  uint32_t name_room; /* a power of two */
-  bool simple_key;    /* one column of an integer kind */
-  int version;        /* the column that counts changes of a row, -1 where there is none */
-  bool version_hook;  /* the script makes the versions */
-  bool has_defaults;  /* a new object is given values at the flush: a version, or what columns have as default
-                       */
-  uint32_t group;     /* of its table, see orr_world */
+  int *keys;           /* columns of the primary key */
+  orr_name *names;     /* hash by address */
+  uint32_t name_room;  /* a power of two */
+  bool simple_key;     /* one column of an integer kind */
+  orr_unique *uniques; /* the primary key, where the class has its own table, comes first */
+  int unique_count;    /* -1: not asked yet, see handoverlib.c */
+  int *unique_columns; /* of all of them */
+  size_t unique_room;
+  bool referred_to;  /* foreign keys refer to its table */
+  int version;       /* the column that counts changes of a row, -1 where there is none */
+  bool version_hook; /* the script makes the versions */
+  bool has_defaults; /* a new object is given values at the flush: a version, or columns' defaults */
+  uint32_t group;    /* of its table, see orr_world */
 };
 
 /* User value of a class: */

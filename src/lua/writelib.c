@@ -48,10 +48,10 @@ struct binder {
   int params; /* index of a table that gets the values too, 0: nobody looks */
 };
 
-static void bind(lua_State *L, binder *b, const orr_value *value) {
+static void bind_next(lua_State *L, binder *b, const orr_value *value, bool copy) {
   orr_error error;
   orr_error_clear(&error);
-  if (b->statement->driver->bind(b->statement->handle, b->next, value, false, &error) != 0) {
+  if (b->statement->driver->bind(b->statement->handle, b->next, value, copy, &error) != 0) {
     orr_statement_error(L, b->statement, &error);
     lua_error(L);
   }
@@ -62,10 +62,28 @@ static void bind(lua_State *L, binder *b, const orr_value *value) {
   b->next++;
 }
 
+static void bind(lua_State *L, binder *b, const orr_value *value) { bind_next(L, b, value, false); }
+
 static void bind_column(lua_State *L, binder *b, orr_instance *object, int index, int column) {
   orr_value value;
   orr_instance_value(L, object, index, column, &value);
   bind(L, b, &value);
+}
+
+static void bind_placeholder(lua_State *L, binder *b, const orr_unique *unique, uint32_t n) {
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_value value = orr_flush_placeholder(unique, n, scratch);
+  bind_next(L, b, &value, true);
+}
+
+/* Binds what stands in the place of a part of the key, where that was set aside. */
+static bool bind_stand_in(lua_State *L, binder *b, uint32_t n, int column) {
+  uint32_t i = b->f->entries[n - 1].first_aside;
+  while (i && !(b->f->records[i - 1].writes && b->f->records[i - 1].unique->aside == column))
+    i = b->f->records[i - 1].next;
+  if (i)
+    bind_placeholder(L, b, b->f->records[i - 1].unique, n);
+  return i != 0;
 }
 
 /* The key by which a row is found: what it was, unless the database has carried a changed one to it already.
@@ -76,7 +94,8 @@ static void bind_key(lua_State *L, binder *b, orr_instance *object, int index, b
     orr_attribute_error(L, object->class, object->class->keys[0], "FlushError",
                         "this object has no primary key to find its row by");
   for (int k = 0; k < object->class->key_count; k++)
-    bind(L, b, &values[k]);
+    if (!bind_stand_in(L, b, object->action, object->class->keys[k]))
+      bind(L, b, &values[k]);
 }
 
 static void fill(lua_State *L, binder *b) {
@@ -394,6 +413,16 @@ static bool update_shape(lua_State *L, const orr_class *row, orr_instance *objec
   return writes;
 }
 
+/* What was set aside is written again, though it may not differ. */
+static bool restore_asides(const orr_flush *f, const orr_flush_record *r, unsigned char *shape) {
+  uint32_t i = f->entries[r->object - 1].first_aside;
+  bool any = i != 0;
+  for (; i; i = f->records[i - 1].next)
+    if (f->records[i - 1].class == r->class)
+      shape[f->records[i - 1].unique->aside] = WRITTEN;
+  return any;
+}
+
 /* Whether another row of the object has something to write: its version counts for all of them. */
 static bool changes_elsewhere(lua_State *L, const orr_class *row, orr_instance *object, int index) {
   bool found = false;
@@ -411,34 +440,47 @@ static void stale(lua_State *L, const char *kind, const orr_class *class, int64_
   lua_call(L, 4, 0);
 }
 
+/* The object whose version the row of object `n` has now, pushed. */
+static orr_instance *push_version_holder(lua_State *L, orr_flush *f, uint32_t n) {
+  uint32_t former = f->entries[n - 1].former;
+  return orr_flush_object(L, f, former ? former : n);
+}
+
+static void count_version(lua_State *L, orr_flush *f, uint32_t n, int index) {
+  if (f->entries[n - 1].counted)
+    return;
+  push_version_holder(L, f, n);
+  orr_flush_count_version(L, f, index, lua_gettop(L));
+  lua_pop(L, 1);
+  f->entries[n - 1].counted = true;
+}
+
 /* What is to be written into the row of record `r` of the object at `index`; a versioned one that changes
    gets its next version. */
 static bool plan_update(lua_State *L, orr_flush *f, const orr_flush_record *r, int index,
                         unsigned char *shape) {
   orr_instance *object = lua_touserdata(L, index);
-  if (orr_flush_switched(f, r->object))
-    return switched_shape(r->class, object, shape);
-  bool writes = update_shape(L, r->class, object, index, shape);
+  bool switched = orr_flush_switched(f, r->object);
+  bool writes =
+      switched ? switched_shape(r->class, object, shape) : update_shape(L, r->class, object, index, shape);
+  if (restore_asides(f, r, shape))
+    writes = true;
   int version = orr_class_row_version(r->class);
-  if (version < 0)
+  if (version < 0 || r->class->columns[version].flags & ORR_COLUMN_COMPUTED)
     return writes;
   writes = writes || changes_elsewhere(L, r->class, object, index);
-  if (writes && !f->entries[r->object - 1].counted) {
-    orr_flush_count_version(L, f, index);
-    f->entries[r->object - 1].counted = true;
-  }
+  if (writes)
+    count_version(L, f, r->object, index);
   shape[version] = writes ? WRITTEN : LEFT_OUT;
   return writes;
 }
 
 /* The version that the row must still have. */
-static void bind_version(lua_State *L, binder *b, orr_instance *object, int index) {
-  int version = object->class->version;
-  orr_value value;
-  orr_instance_value(L, object, index, version, &value);
-  if (orr_tags(object)[version] & ORR_CHANGED && !orr_instance_old(L, object, index, version, &value))
-    value.tag = ORR_NULL;
+static void bind_version(lua_State *L, binder *b, uint32_t n) {
+  orr_instance *holder = push_version_holder(L, b->f, n);
+  orr_value value = orr_flush_version(L, holder, lua_gettop(L));
   bind(L, b, &value);
+  lua_pop(L, 1);
 }
 
 static void fill_update(lua_State *L, binder *b) {
@@ -449,7 +491,7 @@ static void fill_update(lua_State *L, binder *b) {
       bind_column(L, b, object, lua_gettop(L), c);
   bind_key(L, b, object, lua_gettop(L), r->class->above != NULL);
   if (orr_class_row_version(r->class) >= 0)
-    bind_version(L, b, object, lua_gettop(L));
+    bind_version(L, b, r->object);
   lua_pop(L, 1);
 }
 
@@ -508,6 +550,44 @@ static void write_updates(lua_State *L, orr_flush *f, const orr_unit_batch *batc
   }
 }
 
+/* ---- values that are set aside ---- */
+
+static void fill_set_aside(lua_State *L, binder *b) {
+  const orr_flush_record *r = record_at(b->f, b->batch, b->first);
+  orr_instance *object = orr_flush_object(L, b->f, r->object);
+  bind_placeholder(L, b, r->unique, r->object);
+  bind_key(L, b, object, lua_gettop(L), false);
+  if (orr_class_row_version(r->class) >= 0)
+    bind_version(L, b, r->object);
+  lua_pop(L, 1);
+}
+
+static void write_set_aside(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t i) {
+  orr_flush_record *r = record_at(f, batch, i);
+  size_t columns = (size_t)r->class->column_count;
+  int top = lua_gettop(L);
+  f->shape = lua_newuserdata(L, columns);
+  memset(f->shape, LEFT_OUT, columns);
+  f->shape[r->unique->aside] = WRITTEN;
+  orr_statement *statement = statement_for(L, f, "update", r, columns, 1);
+  binder b = {f, statement, fill_set_aside, batch, i, 1, 1, 0};
+  announce(L, &b, "before");
+  fill(L, &b);
+  step(L, &b);
+  finish(&b);
+  int64_t matched = changes(f);
+  announce(L, &b, "after");
+  if (matched != 1)
+    stale(L, "UPDATE", r->class, matched);
+  r->writes = true;
+  lua_settop(L, top);
+}
+
+static void write_set_asides(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
+  for (uint32_t i = 0; i < batch->count; i++)
+    write_set_aside(L, f, batch, i);
+}
+
 /* ---- deletes ---- */
 
 static void fill_delete(lua_State *L, binder *b) {
@@ -516,7 +596,7 @@ static void fill_delete(lua_State *L, binder *b) {
     orr_instance *object = orr_flush_object(L, b->f, r->object);
     bind_key(L, b, object, lua_gettop(L), false);
     if (orr_class_row_version(r->class) >= 0)
-      bind_version(L, b, object, lua_gettop(L));
+      bind_version(L, b, r->object);
     lua_pop(L, 1);
   }
 }
@@ -654,42 +734,19 @@ static void write_link_deletes(lua_State *L, orr_flush *f, const orr_unit_batch 
 
 static void write_batch(lua_State *L, orr_flush *f, size_t i) {
   static void (*const writers[])(lua_State *, orr_flush *, const orr_unit_batch *) = {
-      write_updates, write_inserts, write_link_deletes, write_link_inserts, write_deletes};
+      write_set_asides,   write_deletes,      write_updates, write_inserts,
+      write_link_deletes, write_link_inserts, write_deletes};
   writers[f->unit.batches[i].kind](L, f, &f->unit.batches[i]);
 }
 
-/* Deletes of each table before its inserts. */
-static void write_deletes_early(lua_State *L, orr_flush *f) {
-  size_t count = f->unit.batch_count;
-  bool *done = lua_newuserdata(L, (count + 1) * sizeof *done);
-  memset(done, 0, (count + 1) * sizeof *done);
-  for (size_t i = 0; i < count; i++) {
-    const orr_unit_batch *batch = &f->unit.batches[i];
-    for (size_t later = i + 1; batch->kind == ORR_UNIT_INSERT && later < count; later++)
-      if (!done[later] && f->unit.batches[later].kind == ORR_UNIT_DELETE &&
-          f->unit.batches[later].group == batch->group) {
-        done[later] = true;
-        write_batch(L, f, later);
-      }
-    if (!done[i])
-      write_batch(L, f, i);
-  }
-  lua_pop(L, 1);
-}
-
-/* core.run(flush, connection, provider, trace or nil [, early]) writes everything, in order; `early`: with
-   the deletes of each table before its inserts, which takes foreign keys that are checked later. */
+/* core.run(flush, connection, provider, trace or nil) writes everything, in order. */
 int orr_flush_run(lua_State *L) {
-  bool early = lua_toboolean(L, 5);
   orr_flush *f = orr_flush_begin(L, 4);
   f->connection = 2;
   f->provider = 3;
   f->trace = 4;
   check_transaction(L, f);
-  if (early)
-    write_deletes_early(L, f);
-  else
-    for (size_t i = 0; i < f->unit.batch_count; i++)
-      write_batch(L, f, i);
+  for (size_t i = 0; i < f->unit.batch_count; i++)
+    write_batch(L, f, i);
   return 0;
 }
