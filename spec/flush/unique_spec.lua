@@ -367,3 +367,16 @@ it("versions count once when unique values are swapped", function()
   session:commit()
   assert.same({ "1|b|2", "2|a|6" }, rows(engine, "SELECT * FROM t ORDER BY id"))
 end)
+
+it("mapper events tell of rows once each, whatever it took to write them", function()
+  local place, seen = open(), {}
+  local one, two, three = place.all()
+  for _, name in ipairs { "before_update", "after_update", "before_delete", "after_delete" } do
+    orm.event.listen(place.T, name, function(_, _, target) seen[#seen + 1] = name .. " " .. target.id end)
+  end
+  one.code, two.code = two.code, one.code
+  place.session:delete(three)
+  place.session:flush()
+  assert.same({ "before_update 2", "before_update 1", "before_delete 3", "after_update 2", "after_update 1", "after_delete 3" },
+    seen)
+end)
