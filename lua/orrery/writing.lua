@@ -38,11 +38,12 @@ end
 
 local NOTHING = {}
 
--- The objects of a list of the session, where `concerns` is true for the mapper of one of them.
-local function concerned(handle, name, concerns)
+-- The objects of a list of the session, where `concerns` is true for the mapper of one of them. `moved`: only those with
+-- changed relationships.
+local function concerned(handle, name, concerns, moved)
   for _, class in ipairs(core.classes(handle, name)) do
     if concerns(mapper_module.of(class)) then
-      return core.list(handle, name)
+      return core.list(handle, name, moved)
     end
   end
   return NOTHING
@@ -181,7 +182,7 @@ local function may_have_orphans(mapper)
 end
 
 local function delete_orphans(session, handle)
-  for _, object in ipairs(concerned(handle, "dirty", may_have_orphans)) do
+  for _, object in ipairs(concerned(handle, "dirty", may_have_orphans, true)) do
     if may_have_orphans(mapper_module.of_object(object)) and not core.is_deleting(object) then
       delete_orphans_of(session, object)
     end

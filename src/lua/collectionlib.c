@@ -145,7 +145,7 @@ void orr_collection_keep(lua_State *L, orr_collection *list, int index) {
   if (owner->state == ORR_PERSISTENT) {
     push_copy(L, list, index);
     lua_rawseti(L, -2, ORR_COLLECTION_OLD);
-    owner->flags |= ORR_HAS_OLD;
+    owner->flags |= ORR_HAS_OLD | ORR_MOVED;
     list->kept = true;
   }
   lua_pop(L, 1);

@@ -351,7 +351,7 @@ void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
         lua_rawseti(L, user, -(i + 1));
       }
     }
-  object->flags &= (uint16_t)~ORR_HAS_OLD;
+  object->flags &= (uint16_t) ~(ORR_HAS_OLD | ORR_MOVED);
   if (!has_user)
     return;
   for (int r = 0; r < class->relation_count; r++)
@@ -926,7 +926,7 @@ static void take_notes_in(lua_State *L, orr_instance *owner, int index, orr_coll
   lua_rawseti(L, -2, ORR_COLLECTION_OLD);
   lua_pop(L, 1);
   list->kept = true;
-  owner->flags |= ORR_HAS_OLD;
+  owner->flags |= ORR_HAS_OLD | ORR_MOVED;
   lua_pushnil(L);
   orr_instance_setuser(L, owner, index, orr_user_backlog(owner->class, list->relation));
 }

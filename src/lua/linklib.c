@@ -232,7 +232,7 @@ static void set_scalar(lua_State *L, const orr_end *end, int value) {
       if (lua_isnil(L, -1))
         lua_pushboolean(L, 0);
       orr_instance_setuser(L, end->object, end->index, -key_of(end));
-      end->object->flags |= ORR_HAS_OLD;
+      end->object->flags |= ORR_HAS_OLD | ORR_MOVED;
     }
     lua_pop(L, 1);
   }
@@ -475,8 +475,9 @@ void orr_relationship_set(lua_State *L, orr_instance *object, int index, int rel
   lua_pop(L, 1);
 }
 
-/* Whether a relation of the object on top is not known: not loaded, expired, not to be had from the identity map. One
-   that was changed from its other side, without a flush, loads by itself and takes that change in. */
+/* Whether a relation of the object on top is not known: not loaded, expired, not to be had from the identity
+   map. One that was changed from its other side, without a flush, loads by itself and takes that change in.
+ */
 static bool is_lacking(lua_State *L, int relation) {
   int top = lua_gettop(L);
   orr_end end = end_at(L, top, relation);
@@ -490,7 +491,8 @@ static bool is_lacking(lua_State *L, int relation) {
   return lacks;
 }
 
-/* core.lacking(objects, attribute number of the first one's class) -> array of those that lack that relation */
+/* core.lacking(objects, attribute number of the first one's class) -> array of those that lack that relation
+ */
 static int lacking(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   int count = (int)orr_rawlen(L, 1), number = (int)luaL_checkinteger(L, 2) - 1, found = 0;
@@ -501,7 +503,8 @@ static int lacking(lua_State *L) {
     const orr_instance *object = orr_instance_check(L, 3);
     if (i == 1)
       number -= object->class->column_count;
-    luaL_argcheck(L, number >= 0 && number < object->class->relation_count, 2, "number of a relation expected");
+    luaL_argcheck(L, number >= 0 && number < object->class->relation_count, 2,
+                  "number of a relation expected");
     if (is_lacking(L, number))
       lua_rawseti(L, 2, ++found);
     lua_settop(L, 2);

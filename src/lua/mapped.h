@@ -204,6 +204,7 @@ enum {
   ORR_WATCHED = 4,  /* in its session's list of objects with mutable values read */
   ORR_DELETING = 8, /* in its session's deleted list, not flushed yet */
   ORR_HAS_OLD = 16, /* some column or relation has an old value */
+  ORR_MOVED = 64,   /* some relation holds, or may hold, something else than it did at the last flush */
   ORR_LISTED = 32   /* in its session's list of changed objects, even when its changes were dropped since */
 };
 

@@ -346,15 +346,18 @@ static const orr_instance *listed(lua_State *L, int field) {
   return object && (field != ORR_SESSION_DIRTY || object->flags & ORR_DIRTY) ? object : NULL;
 }
 
-/* core.list(session, "new" | "dirty" | "deleted" | "watched" | "inserted" | "removed") -> fresh array */
+/* core.list(session, "new" | "dirty" | "deleted" | "watched" | "inserted" | "removed" [, moved]) -> fresh
+   array; `moved`: only of objects with changed relations */
 static int list(lua_State *L) {
   int field;
+  bool moved = lua_toboolean(L, 3);
   uint32_t count = push_list(L, &field), n = 0;
   int from = lua_gettop(L);
   lua_newtable(L);
   for (uint32_t i = 1; i <= count; i++) {
     lua_rawgeti(L, from, (int)i);
-    if (listed(L, field))
+    const orr_instance *object = listed(L, field);
+    if (object && (!moved || object->flags & ORR_MOVED))
       lua_rawseti(L, from + 1, (int)++n);
     lua_settop(L, from + 1);
   }
