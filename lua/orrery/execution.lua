@@ -112,7 +112,7 @@ function execution.convert(facts, values)
   end
   for _, entry in ipairs(functions) do
     local value = values[entry.position]
-    if value ~= nil and value ~= null then
+    if value ~= nil and (value ~= null or entry.type.elements) then
       copy[entry.position] = entry.type:bind(value)
     end
   end

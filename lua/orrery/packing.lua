@@ -35,7 +35,10 @@ end
 
 -- A value as the database stores it.
 local function item_text(stored)
-  if stored == null then
+  if not packing.fits(stored) then
+    errors.raise("ArgumentError", "a list that is one parameter holds no NUL bytes, got %s; in_{ ... } takes any value",
+      errors.show(stored))
+  elseif stored == null then
     return "null"
   elseif type(stored) == "string" then
     return '"' .. stored:gsub('[%c"\\]', CONTROL) .. '"'
@@ -93,24 +96,28 @@ local function check_list(list, wanted)
   return count == length and length or refuse(list, wanted)
 end
 
-local function check_item(value)
-  if not packing.fits(value) then
-    errors.raise("ArgumentError", "a parameter of in_() takes numbers, strings without NUL bytes, true and false, got "
-      .. "%s; in_{ ... } takes any value", errors.show(value))
+local function is_row(row, width)
+  if type(row) ~= "table" then
+    return false
   end
-  return value
+  for column = 1, width do
+    if row[column] == nil then
+      return false
+    end
+  end
+  return row[width + 1] == nil
 end
 
 local function flatten(rows, width)
   local values = {}
   for position = 1, check_list(rows, "rows") do
     local row = rows[position]
-    if type(row) ~= "table" or #row ~= width then
+    if not is_row(row, width) then
       errors.raise("ArgumentError", "a parameter of tuple_():in_() takes rows of %d values; row %d is none", width,
         position)
     end
     for column = 1, width do
-      values[#values + 1] = check_item(row[column])
+      values[#values + 1] = row[column]
     end
   end
   return values
@@ -124,11 +131,8 @@ function packing.values(list, width)
   if width > 1 then
     return flatten(list, width)
   end
-  local values = {}
-  for position = 1, check_list(list, "values") do
-    values[position] = check_item(list[position])
-  end
-  return values
+  check_list(list, "values")
+  return list
 end
 
 return packing

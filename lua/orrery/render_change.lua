@@ -26,7 +26,7 @@ local function default_text(column, default, state)
     text = render(expression.clause(default), state)
   else
     local node = { visit = "bind", value = default, type = column.type, key = column.key or column.name }
-    text = marker(state, { node = node })
+    text = render(node, state)
   end
   state.own = nil
   return text

@@ -208,6 +208,7 @@ local function group_list(nodes, state)
 end
 
 local function add_limits(parts, node, state)
+  state.beside = nil
   if node.limited then
     parts[#parts + 1] = "LIMIT " .. render(node.limited, state)
   elseif node.skipped and state.dialect.offset_limit then

@@ -50,7 +50,7 @@ describe("a part of a document", function()
   it("reads as JSON does, and compares as a value", function()
     local engine = orm.create_engine("sqlite://")
     engine:begin(function(conn)
-      conn:execute(orm.text(sql_cases.schema[2]))
+      conn:execute(orm.text(sql_cases.schema[3]))
       conn:execute(orm.insert(posts), {
         { id = 1, doc = { tags = { "a", "b" }, size = 2, flag = true, none = null, name = "x" } },
         { id = 2, doc = { size = 10 } },

@@ -31,6 +31,7 @@ local pairs_table = orm.Table("pair", metadata,
 
 local SCHEMA = {
   "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)",
+  "CREATE UNIQUE INDEX grown ON users (name) WHERE age > 17 AND name != 'x'",
   "CREATE TABLE posts (id INTEGER PRIMARY KEY, title TEXT, user_id INTEGER, doc TEXT)",
   "CREATE TABLE comments (id INTEGER PRIMARY KEY, post_id INTEGER, author_id INTEGER, kind TEXT, made TEXT)",
   "CREATE TABLE nodes (id INTEGER PRIMARY KEY, parent_id INTEGER)",
@@ -176,6 +177,60 @@ local CASES = {
       .. "SELECT * FROM (SELECT comments.id FROM comments ORDER BY comments.id LIMIT ?)", { 1, 2 } },
   { "intersect", select(u.id):intersect(select(p.user_id)),
     "SELECT users.id FROM users INTERSECT SELECT posts.user_id FROM posts", {} },
+  { "correlate_except", select(u.id):where(select(p.id, u.id):where(p.user_id:eq(u.id)):correlate_except(posts):exists()),
+    "SELECT users.id FROM users WHERE EXISTS (SELECT posts.id, users.id FROM posts WHERE posts.user_id = users.id)",
+    {} },
+  { "exists that is narrowed", select(u.id):where(orm.exists(posts):where(p.user_id:eq(u.id))),
+    "SELECT users.id FROM users WHERE EXISTS (SELECT " .. POSTS .. " FROM posts WHERE posts.user_id = users.id)", {} },
+  { "exists of nothing named", select(u.id):where(orm.exists():where(p.user_id:eq(u.id))),
+    "SELECT users.id FROM users WHERE EXISTS (SELECT 1 AS anon_1 FROM posts WHERE posts.user_id = users.id)", {} },
+  { "text as a subquery", (function()
+      local made = orm.text("SELECT id, age AS years FROM users WHERE age > :least"):bindparams{ least = 5 }
+        :columns{ id = orm.Integer, years = orm.Integer }:subquery("made")
+      return select(made.c.years):where(made.c.id:eq(3))
+    end)(),
+    "SELECT made.years FROM (SELECT id, age AS years FROM users WHERE age > ?) AS made WHERE made.id = ?", { 5, 3 } },
+  { "text as a cte", (function()
+      local made = orm.text("SELECT id, name FROM users"):columns(u.id, u.name):cte("made")
+      return select(made.c.name)
+    end)(),
+    "WITH made AS (SELECT id, name FROM users) SELECT made.name FROM made", {} },
+  { "a cte that nothing reads", select(u.id):add_cte(select(p.id):where(p.id:eq(1)):cte("extra")):where(u.id:eq(2)),
+    "WITH extra AS (SELECT posts.id FROM posts WHERE posts.id = ?) SELECT users.id FROM users WHERE users.id = ?",
+    { 1, 2 } },
+  { "rows of values that a tuple is in", select(u.id):where(orm.tuple_(u.id, u.name):in_{ { 1, "a" }, { 2, null } }),
+    "SELECT users.id FROM users WHERE (users.id, users.name) IN (VALUES (?, ?), (?, ?))", { 1, "a", 2, null } },
+  { "rows with expressions that a tuple is in", select(u.id):where(orm.tuple_(u.id, u.name):in_{ { u.age, "a" } }),
+    "SELECT users.id FROM users WHERE (users.id, users.name) IN (VALUES (users.age, ?))", { "a" } },
+  { "rows of a select that a tuple is in", select(u.id):where(orm.tuple_(u.id, u.age):in_(select(p.id, p.user_id))),
+    "SELECT users.id FROM users WHERE (users.id, users.age) IN (SELECT posts.id, posts.user_id FROM posts)", {} },
+  { "a tuple beside another", select(u.id):where(orm.tuple_(u.id, u.name):gt{ 1, "a" }),
+    "SELECT users.id FROM users WHERE (users.id, users.name) > (?, ?)", { 1, "a" } },
+  { "text without wildcards", select(u.id):where(u.name:icontains("50%"), u.name:istartswith("a"), u.name:iendswith("b")),
+    "SELECT users.id FROM users WHERE lower(users.name) LIKE lower(?) ESCAPE '/' AND lower(users.name) LIKE lower(?) "
+      .. "ESCAPE '/' AND lower(users.name) LIKE lower(?) ESCAPE '/'", { "%50/%%", "a%", "%b" } },
+  { "bits", select(u.id:bitwise_and(1):bitwise_or(2), u.id:bitwise_xor(3), u.id:bitwise_not(), u.id:bitwise_lshift(1),
+      u.id:bitwise_rshift(1)),
+    "SELECT (users.id & ?) | ? AS anon_1, ((users.id | ?) - (users.id & ?)) AS anon_2, ~users.id AS anon_3, "
+      .. "users.id << ? AS anon_4, users.id >> ? AS anon_5 FROM users", { 1, 2, 3, 3, 1, 1 } },
+  { "an operator whose result is a condition", select(u.id):where(u.name:bool_op("GLOB")("a*"), u.age:eq(1)),
+    "SELECT users.id FROM users WHERE (users.name GLOB ?) AND users.age = ?", { "a*", 1 } },
+  { "concat", select(u.name:concat("!"):concat(u.name)), "SELECT users.name || ? || users.name AS anon_1 FROM users",
+    { "!" } },
+  { "desc as a function", select(u.id):order_by(orm.desc(u.name), orm.nulls_last(orm.asc(u.age))),
+    "SELECT users.id FROM users ORDER BY users.name DESC, users.age ASC NULLS LAST", {} },
+  { "an order that is taken back", select(u.id):order_by(u.name):order_by(null):order_by(u.age),
+    "SELECT users.id FROM users ORDER BY users.age", {} },
+  { "a slice", select(u.id):order_by(u.id):slice(10, 15), "SELECT users.id FROM users ORDER BY users.id LIMIT ? OFFSET ?",
+    { 5, 10 } },
+  { "a part of a moment", select(orm.extract("microseconds", orm.literal("12:00:01.5", orm.Time))),
+    "SELECT (CAST(strftime('%S', substr(?, 1, 19)) AS INTEGER) * 1000000 + CAST(substr(substr(?, instr(? || '.', '.') + "
+      .. "1) || '000000', 1, 6) AS INTEGER)) AS anon_1", { "12:00:01.5", "12:00:01.5", "12:00:01.5" } },
+  { "a window with a frame of groups",
+    select(func.sum(u.age):filter(u.age:gt(1)):over{ partition_by = u.name, order_by = { u.age:desc(), u.id },
+      groups = { "unbounded", 1 } }),
+    "SELECT sum(users.age) FILTER (WHERE users.age > ?) OVER (PARTITION BY users.name ORDER BY users.age DESC, users.id "
+      .. "GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING) AS anon_1 FROM users", { 1 } },
   -- changes
   { "insert", orm.insert(users):values{ name = "a", id = 5 }, "INSERT INTO users (id, name) VALUES (?, ?)", { 5,
     "a" } },
@@ -202,6 +257,31 @@ local CASES = {
     end)(),
     "INSERT INTO users (id, name) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name, "
       .. "age = users.age + ? WHERE users.age > ?", { 8, "a", 1, 3 } },
+  { "upsert on a partial index", (function()
+      local insert = orm.insert(users):values{ id = 9 }
+      return insert:on_conflict_do_update{ index_elements = { u.name }, index_where = orm.and_(u.age:gt(17),
+        u.name:ne("x")), set = { age = 1 } }
+    end)(),
+    "INSERT INTO users (id) VALUES (?) ON CONFLICT (name) WHERE age > 17 AND name != 'x' DO UPDATE SET age = ?",
+    { 9, 1 } },
+  { "insert from a cte", (function()
+      local old = select(u.id, u.name):where(u.age:gt(60)):cte("old")
+      return orm.insert(posts):from_select({ "user_id", "title" }, select(old.c.id, old.c.name))
+    end)(),
+    "WITH old AS (SELECT users.id, users.name FROM users WHERE users.age > ?) INSERT INTO posts (user_id, title) SELECT "
+      .. "old.id, old.name FROM old", { 60 } },
+  { "update by a cte", (function()
+      local old = select(u.id):where(u.age:gt(60)):cte("old")
+      return orm.update(posts):values{ title = "old" }:where(p.user_id:in_(select(old.c.id)))
+    end)(),
+    "WITH old AS (SELECT users.id FROM users WHERE users.age > ?) UPDATE posts SET title = ? WHERE posts.user_id IN "
+      .. "(SELECT old.id FROM old)", { 60, "old" } },
+  { "delete by a cte", (function()
+      local old = select(u.id):where(u.age:gt(60)):cte("old")
+      return orm.delete(posts):where(p.user_id:in_(select(old.c.id)))
+    end)(),
+    "WITH old AS (SELECT users.id FROM users WHERE users.age > ?) DELETE FROM posts WHERE posts.user_id IN (SELECT "
+      .. "old.id FROM old)", { 60 } },
   { "update", orm.update(users):where(u.id:eq(4)):values{ name = "b", age = u.age + 1 },
     "UPDATE users SET name = ?, age = users.age + ? WHERE users.id = ?", { "b", 1, 4 } },
   { "update of every row", orm.update(users):where(orm.all):values{ age = null }, "UPDATE users SET age = ?",
