@@ -258,12 +258,12 @@ local CASES = {
     "INSERT INTO users (id, name) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET name = excluded.name, "
       .. "age = users.age + ? WHERE users.age > ?", { 8, "a", 1, 3 } },
   { "upsert on a partial index", (function()
-      local insert = orm.insert(users):values{ id = 9 }
+      local insert = orm.insert(users):values{ id = 77 }
       return insert:on_conflict_do_update{ index_elements = { u.name }, index_where = orm.and_(u.age:gt(17),
         u.name:ne("x")), set = { age = 1 } }
     end)(),
     "INSERT INTO users (id) VALUES (?) ON CONFLICT (name) WHERE age > 17 AND name != 'x' DO UPDATE SET age = ?",
-    { 9, 1 } },
+    { 77, 1 } },
   { "insert from a cte", (function()
       local old = select(u.id, u.name):where(u.age:gt(60)):cte("old")
       return orm.insert(posts):from_select({ "user_id", "title" }, select(old.c.id, old.c.name))
