@@ -8,10 +8,13 @@ local registry_module = import "registry"
 local collection = import "collection"
 local relationship = import "relationship"
 local column_property = import "column_property"
+local body_module = import "body"
+local hierarchy = import "hierarchy"
 local mapper_module = import "mapper"
 
-local declarative = {}
+local declarative = { declared_attr = body_module.declared_attr }
 local unpack = table.unpack or unpack
+local SETTABLE, refuse_name = body_module.SETTABLE, body_module.refuse_name
 
 -- ---- columns in a class body ----
 
@@ -29,7 +32,7 @@ local function split(...)
   return arguments, count, options
 end
 
-local DEFERRING = { "deferred", "deferred_group", "deferred_raiseload" }
+local DEFERRING = { "deferred", "deferred_group", "deferred_raiseload", "use_existing_column" }
 
 -- What a column's options say of its loading is the mapping's affair, not the table's.
 local function take_deferring(options)
@@ -50,6 +53,7 @@ local function put_deferring(column, taken)
   for _, name in ipairs(DEFERRING) do
     column[name] = taken[name]
   end
+  column.use_existing, column.use_existing_column = taken.use_existing_column, nil
   return column
 end
 
@@ -83,7 +87,8 @@ end
 function declarative.Mapped(kind, ...)
   local arguments, count, options = split(...)
   local optional = type(kind) == "table" and rawget(kind, "optional") == true
-  if options.nullable == nil and not options.primary_key then
+  local implied = options.nullable == nil and not options.primary_key
+  if implied then
     options.nullable = optional
   end
   local taken = take_deferring(options)
@@ -93,34 +98,9 @@ function declarative.Mapped(kind, ...)
   elseif kind == nil then
     errors.raise("ArgumentError", "Mapped(): a type such as orm.Integer expected, got nil (is the type's name misspelt?)")
   end
-  return put_deferring(schema.Column(kind, unpack(arguments, 1, count + 1)), taken)
-end
-
--- ---- names ----
-
-local SPECIAL = {
-  __tablename__ = true, __table__ = true, __table_args__ = true, __abstract__ = true, __mixins__ = true, __init__ = true,
-  __mapper_args__ = true,
-}
--- What a script may say of how objects behave; the others are how they work.
-local SETTABLE = {
-  __tostring = true, __call = true, __concat = true, __lt = true, __le = true, __add = true, __sub = true, __mul = true,
-  __div = true, __mod = true, __pow = true, __unm = true, __idiv = true, __len = true, __band = true, __bor = true,
-  __bxor = true, __shl = true, __shr = true, __bnot = true,
-}
-local OWNED = { __index = true, __newindex = true, __gc = true, __metatable = true, __eq = true, __pairs = true, __mode = true,
-  __close = true, __name = true }
-
-local function refuse_name(name, key)
-  if OWNED[key] then
-    errors.raise("ArgumentError", "%s: the metamethod '%s' belongs to the engine and cannot be set", name, key)
-  end
-  local known = errors.sorted_keys(SPECIAL)
-  for _, one in ipairs(errors.sorted_keys(SETTABLE)) do
-    known[#known + 1] = one
-  end
-  local near = errors.nearest(key, known)
-  errors.raise("ArgumentError", "%s: unknown name '%s'%s", name, key, near and ("; did you mean '%s'?"):format(near) or "")
+  local column = put_deferring(schema.Column(kind, unpack(arguments, 1, count + 1)), taken)
+  column.nullable_by_type = implied
+  return column
 end
 
 -- ---- the class object ----
@@ -132,18 +112,50 @@ local function is_descriptor(value)
   return type(value) == "table" and type(mark) == "table" and mark.__descriptor == true
 end
 
+-- Gives a class, and those that inherit from it and have none of their own, a member.
+local function put_member(self, key, value)
+  self.methods[key] = value
+  rawset(self.visible, key, not is_descriptor(value) and value or nil)
+  for _, child in ipairs(self.children) do
+    if not child.own_members[key] then
+      put_member(child, key, value)
+    end
+  end
+end
+
 local function add_method(self, key, value)
   if self.attributes[key] or self.relationships_by_key[key] then
     errors.raise("ArgumentError", "%s.%s is a mapped attribute; a method cannot take its name", self.name, key)
   end
-  self.methods[key] = value
-  if not is_descriptor(value) then
-    self.visible[key] = value
+  self.own_members[key] = true
+  put_member(self, key, value)
+end
+
+local function put_metamethod(self, key, value)
+  self.instance_meta[key] = value
+  for _, child in ipairs(self.children) do
+    if not child.own_members[key] then
+      put_metamethod(child, key, value)
+    end
   end
 end
 
-local function set_init(self, fn)
+local function refuse_abstract(self)
+  errors.raise("InvalidRequestError", "%s is polymorphic_abstract: objects are made of the classes that inherit from it", self.name)
+end
+
+local function put_init(self, fn)
   local new = core.new
+  self.init = fn
+  for _, child in ipairs(self.children) do
+    if not child.own_members.__init__ then
+      put_init(child, fn)
+    end
+  end
+  if self.arguments.polymorphic_abstract then
+    self.class_meta.__call = function() refuse_abstract(self) end
+    return
+  end
   self.class_meta.__call = fn == nil and new or function(class, fields, ...)
     local object = new(class)
     fn(object, fields == nil and {} or fields, ...)
@@ -151,18 +163,80 @@ local function set_init(self, fn)
   end
 end
 
+local add_column
+
+local function set_init(self, fn)
+  self.own_members.__init__ = true
+  put_init(self, fn)
+end
+
+-- A class that shares its parent's table adds to it; rows of the other classes have nothing there, so that NULL must do
+-- unless the script says otherwise.
+local function owner_of(self, column)
+  for _, one in ipairs(hierarchy.family(hierarchy.base(self))) do
+    if one ~= self and one.key_by_column[column] then
+      return (" (%s.%s)"):format(one.name, one.key_by_column[column])
+    end
+  end
+  return ""
+end
+
+local function add_to_shared(self, key, column)
+  local tbl, name = self.table, column.name or key
+  local present = rawget(tbl.c, name)
+  if present and column.use_existing then
+    return present
+  elseif present then
+    errors.raise("ArgumentError", "%s: the table '%s' has a column '%s' already%s; give this one another name, or say "
+      .. "{ use_existing_column = true } to share it", self.name, tbl.name, name, owner_of(self, present))
+  elseif column.primary_key then
+    errors.raise("ArgumentError", "%s: '%s' cannot be a primary key: the class shares the table '%s' and its key with '%s'; give "
+      .. "the class a __tablename__ to have a table of its own", self.name, key, tbl.name, self.inherits.name)
+  elseif rawget(tbl, "frozen") then
+    errors.raise("InvalidRequestError", "%s: the column '%s' comes too late, its table '%s' is in use already; declare the class "
+      .. "before the first object or query", self.name, key, tbl.name)
+  end
+  column.nullable = column.nullable_by_type or column.nullable
+  column:_attach(tbl, name)
+  return column
+end
+
+local function refuse_inherited(self, key)
+  local parent = hierarchy.parent(self)
+  if parent and (parent.attributes[key] or parent.relationships_by_key[key]) then
+    errors.raise("ArgumentError", "%s: '%s' is an attribute of '%s' already, from which this class inherits it; give this one "
+      .. "another name", self.name, key, parent.name)
+  end
+end
+
+function add_column(self, key, column)
+  if hierarchy.is_single(self) then
+    column = column.table == nil and add_to_shared(self, key, column) or column
+  elseif column.table == nil then
+    column:_attach(self.table, column.name or key)
+  end
+  local parent = hierarchy.parent(self)
+  if parent and column.primary_key and not hierarchy.is_single(self) then
+    return self:add_key_column(key, column)
+  end
+  refuse_inherited(self, key)
+  self:add_column(key, column)
+end
+
+local function add_expression(self, key, property)
+  refuse_inherited(self, key)
+  column_property.attach(property, self, key)
+  self:add_column(key, property)
+end
+
 local function add_late(self, key, value)
   if self.configured then
     errors.raise("InvalidRequestError", "%s: '%s' comes too late, the class is in use already; declare columns and "
       .. "relationships before the first object or query", self.name, key)
   elseif schema.is_column(value) then
-    if value.table == nil then
-      value:_attach(self.table, value.name or key)
-    end
-    self:add_column(key, value)
+    add_column(self, key, value)
   elseif column_property.is_property(value) then
-    column_property.attach(value, self, key)
-    self:add_column(key, value)
+    add_expression(self, key, value)
   else
     self:add_relationship(key, value)
   end
@@ -175,7 +249,8 @@ local function assign(self, key, value)
   elseif key == "__init__" then
     set_init(self, value)
   elseif SETTABLE[key] then
-    self.instance_meta[key] = value
+    self.own_members[key] = true
+    put_metamethod(self, key, value)
   elseif key:sub(1, 2) == "__" then
     refuse_name(self.name, key)
   elseif schema.is_column(value) or relationship.is_relationship(value) or column_property.is_property(value) then
@@ -191,6 +266,11 @@ local function resolve(self, key)
   if found then
     self.visible[key] = found
     return found
+  elseif key == "__name__" then
+    return self.name
+  elseif self.pending then
+    local found = body_module.pending(self, key)
+    return found == nil and self.inherits and self.inherits:attribute(key) or found
   end
   if not self.configured then
     self:configure()
@@ -296,7 +376,7 @@ local function new_class(name, registry)
   local class = core.class(meta)
   local visible = {}
   local self = mapper_module.new{ name = name, class = class, registry = registry, methods = {}, visible = visible,
-    class_meta = meta, instance_meta = instance_meta }
+    class_meta = meta, instance_meta = instance_meta, own_members = {} }
   setmetatable(visible, { __index = function(_, key) return resolve(self, key) end })
   meta.__index = visible
   meta.__newindex = function(_, key, value) assign(self, key, value) end
@@ -308,83 +388,14 @@ end
 
 -- ---- class bodies ----
 
-local function order_of(value)
-  return (schema.is_column(value) or relationship.is_relationship(value) or column_property.is_property(value)) and value.order
-end
-
--- Sorts a body's entries: declared ones (columns, relationships) in textual order, everything else by name.
-local function read_body(name, body, entries)
-  for key, value in pairs(body) do
-    if type(key) ~= "string" then
-      errors.raise("ArgumentError", "%s: a class body has names only, got [%s]", name, errors.show(key))
-    end
-    local order = order_of(value)
-    if order then
-      entries.declared[#entries.declared + 1] = { key = key, value = value, order = order }
-    elseif SPECIAL[key] then
-      entries.special[key] = value
-    else
-      entries.others[#entries.others + 1] = { key = key, value = value }
-    end
-  end
-end
-
-local function by_order(a, b)
-  return a.order < b.order
-end
-
-local function by_key(a, b)
-  return a.key < b.key
-end
-
--- Mixins and abstract bases give copies of their columns, before the class's own.
-local function read_mixins(name, bodies, entries)
-  for _, body in ipairs(bodies) do
-    local own = { declared = {}, special = {}, others = {} }
-    read_body(name, body, own)
-    for _, entry in ipairs(own.declared) do
-      local value = schema.is_column(entry.value) and entry.value:copy()
-        or column_property.is_property(entry.value) and column_property.copy(entry.value)
-        or relationship.relationship(entry.value.target, entry.value.options)
-      entries.declared[#entries.declared + 1] = { key = entry.key, value = value, order = entry.order }
-    end
-    for _, entry in ipairs(own.others) do
-      entries.others[#entries.others + 1] = entry
-    end
-  end
-end
-
-local function check_special(name, body)
-  for key in pairs(body) do
-    if type(key) == "string" and key:sub(1, 2) == "__" and not order_of(body[key]) and not SPECIAL[key]
-      and not SETTABLE[key] then
-      refuse_name(name, key)
-    end
-  end
-end
-
-local function entries_of(name, base, body)
-  check_special(name, body)
-  local entries = { declared = {}, special = {}, others = {} }
-  read_mixins(name, base.bodies, entries)
-  read_mixins(name, body.__mixins__ or {}, entries)
-  read_body(name, body, entries)
-  table.sort(entries.declared, by_order)
-  table.sort(entries.others, by_key)
-  return entries
-end
-
-local function attach_columns(self, entries, tbl)
+local function attach_columns(self, entries)
   for _, entry in ipairs(entries.declared) do
     if schema.is_column(entry.value) then
-      if entry.value.table == nil then
-        entry.value:_attach(tbl, entry.value.name or entry.key)
-      end
-      self:add_column(entry.key, entry.value)
+      add_column(self, entry.key, entry.value)
     elseif column_property.is_property(entry.value) then
-      column_property.attach(entry.value, self, entry.key)
-      self:add_column(entry.key, entry.value)
+      add_expression(self, entry.key, entry.value)
     else
+      refuse_inherited(self, entry.key)
       self:add_relationship(entry.key, entry.value)
     end
   end
@@ -438,12 +449,25 @@ local function map_existing(self, entries, tbl)
   end
   for _, column in ipairs(tbl.columns) do
     if not named[column] then
-      self:add_column(column.key or column.name, column)
+      add_column(self, column.key or column.name, column)
     end
   end
 end
 
-local MAPPER_ARGUMENTS = { version_id_col = true, version_id_generator = true }
+local MAPPER_ARGUMENTS = { version_id_col = true, version_id_generator = true, polymorphic_on = true,
+  polymorphic_identity = true, polymorphic_abstract = true, polymorphic_load = true, with_polymorphic = true, concrete = true,
+  passive_deletes = true }
+local LOADS = { inline = true, selectin = true }
+
+local function check_polymorphic(name, arguments)
+  local load, with = arguments.polymorphic_load, arguments.with_polymorphic
+  if load ~= nil and not LOADS[load] then
+    errors.raise("ArgumentError", "%s: polymorphic_load is \"inline\" or \"selectin\", got %s", name, errors.show(load))
+  elseif with ~= nil and with ~= "*" and type(with) ~= "table" then
+    errors.raise("ArgumentError", "%s: with_polymorphic is \"*\" or an array of subclasses or their names, got %s", name,
+      errors.show(with))
+  end
+end
 
 local function mapper_arguments(name, given)
   local arguments = errors.check_options(given, MAPPER_ARGUMENTS, name .. ": __mapper_args__")
@@ -451,7 +475,137 @@ local function mapper_arguments(name, given)
     errors.raise("ArgumentError", "%s: version_id_generator is a function that makes the next version of one, got %s", name,
       errors.show(arguments.version_id_generator))
   end
+  check_polymorphic(name, arguments)
   return arguments
+end
+
+-- ---- inheritance ----
+
+local base_mark = { __name = "orrery.base" }
+
+-- The base (for an abstract class) and the mapper that `__inherits__` names.
+local function read_inherits(base, name, given)
+  if given == nil then
+    return base, base.inherits
+  elseif getmetatable(given) == base_mark then
+    return given, given.inherits
+  end
+  local parent = type(given) == "string" and base.registry.classes[given]
+  if type(given) == "string" and not parent then
+    errors.raise("ArgumentError", "%s: __inherits__ names '%s', which is not declared yet%s", name, given,
+      errors.hint(given, base.registry.names))
+  end
+  parent = parent or mapper_module.of(given, name .. ": __inherits__")
+  if parent.registry ~= base.registry then
+    errors.raise("ArgumentError", "%s: '%s', from which it is to inherit, belongs to another declarative base", name, parent.name)
+  end
+  return base, parent
+end
+
+-- A subclass starts with all that its parent can do.
+local function take_members(self, parent)
+  for key, value in pairs(parent.methods) do
+    put_member(self, key, value)
+  end
+  for key in pairs(SETTABLE) do
+    if parent.instance_meta[key] ~= nil then
+      self.instance_meta[key] = parent.instance_meta[key]
+    end
+  end
+end
+
+local INHERITED = { "version_id_col", "version_id_generator" }
+
+local function place_below(self, parent, special)
+  local concrete = type(special.__mapper_args__) == "table" and special.__mapper_args__.concrete or false
+  for _, name in ipairs(concrete and {} or INHERITED) do
+    if self.arguments[name] == nil then
+      self.arguments[name] = parent.arguments[name]
+    end
+  end
+  self:inherit(parent, concrete)
+  take_members(self, parent)
+end
+
+-- Columns of mixins that the parent has from them already are the parent's.
+local function drop_inherited(entries, parent)
+  local kept = {}
+  for _, entry in ipairs(entries.declared) do
+    local inherited = parent.attributes[entry.key] or parent.relationships_by_key[entry.key]
+    local key = schema.is_column(entry.value) and entry.value.primary_key and entries.special.__tablename__
+    if entry.own or not inherited or key then
+      kept[#kept + 1] = entry
+    end
+  end
+  entries.declared = kept
+end
+
+-- The table of a class: its own, or, where it names none, that of the class that it inherits from.
+local function table_of(self, entries)
+  local special, parent = entries.special, hierarchy.parent(self)
+  if special.__table__ then
+    return special.__table__, true
+  elseif not parent or special.__tablename__ then
+    return make_table(self, entries), true
+  elseif special.__table_args__ ~= nil then
+    errors.raise("ArgumentError", "%s: __table_args__ needs a table of the class's own; put them on '%s', whose table it shares",
+      self.name, parent.name)
+  end
+  return parent.table, false
+end
+
+local function check_key(self)
+  if hierarchy.parent(self) and not hierarchy.is_single(self) and #self.table.primary_key == 0 then
+    local base = hierarchy.base(self).table
+    errors.raise("ArgumentError", "%s: its table '%s' needs a primary key that is a foreign key to that of '%s', such as id = "
+      .. "mapped_column(ForeignKey(\"%s.%s\"), { primary_key = true }); or leave __tablename__ out to share the table", self.name,
+      self.table.name, self.inherits.name, base.name, base.primary_key[1] and base.primary_key[1].name or "id")
+  end
+end
+
+-- ---- a class from its body ----
+
+local function fill(self, entries)
+  local parent = self.inherits
+  self.arguments = mapper_arguments(self.name, entries.special.__mapper_args__)
+  if parent then
+    place_below(self, parent, entries.special)
+  end
+  if hierarchy.parent(self) then
+    drop_inherited(entries, parent)
+  end
+  local own
+  self.table, own = table_of(self, entries)
+  self.pending = nil
+  if own then
+    map_existing(self, entries, self.table)
+  end
+  attach_columns(self, entries)
+  check_key(self)
+  for _, entry in ipairs(entries.others) do
+    assign(self, entry.key, entry.value)
+  end
+  if entries.special.__init__ ~= nil then
+    set_init(self, entries.special.__init__)
+  else
+    put_init(self, parent and parent.init)
+  end
+end
+
+-- What is not made into a class: further bodies for those that are declared on it.
+local function abstract(base, parent, name, body)
+  body_module.check(name, body)
+  local bodies = (not parent or parent == base.inherits) and { unpack(base.bodies) } or {}
+  bodies[#bodies + 1] = body
+  return declarative.derive(base, bodies, parent)
+end
+
+local function leave(parent, self)
+  for position, child in ipairs(parent and parent.children or {}) do
+    if child == self then
+      table.remove(parent.children, position)
+    end
+  end
 end
 
 local function model(base, name, body)
@@ -460,23 +614,23 @@ local function model(base, name, body)
   elseif type(body) ~= "table" then
     errors.raise("ArgumentError", "model(\"%s\"): the second argument is the class body, got %s", name, type(body))
   end
-  local entries = entries_of(name, base, body)
-  if entries.special.__abstract__ then
-    local bodies = { unpack(base.bodies) }
-    bodies[#bodies + 1] = body
-    return declarative.derive(base, bodies)
+  local parent
+  base, parent = read_inherits(base, name, body.__inherits__)
+  if body.__abstract__ then
+    return abstract(base, parent, name, body)
   elseif base.registry.classes[name] then
     base.registry:add(name)
   end
   local self = new_class(name, base.registry)
-  self.table = entries.special.__table__ or make_table(self, entries)
-  map_existing(self, entries, self.table)
-  attach_columns(self, entries, self.table)
-  self.arguments = mapper_arguments(name, entries.special.__mapper_args__)
-  for _, entry in ipairs(entries.others) do
-    assign(self, entry.key, entry.value)
+  self.inherits = parent
+  local arguments = body.__mapper_args__
+  local concrete = type(arguments) == "table" and arguments.concrete
+  local shared = parent and parent ~= base.inherits and not concrete
+  local ok, err = pcall(function() fill(self, body_module.entries(self, body, shared and {} or base.bodies)) end)
+  if not ok then
+    leave(parent, self)
+    error(err, 0)
   end
-  set_init(self, entries.special.__init__)
   base.registry:add(name, self)
   return self.class
 end
@@ -485,7 +639,7 @@ end
 
 local Base = {}
 local base_metatable = { __index = Base, __call = function(self, name, body) return model(self, name, body) end,
-  __metatable = { __name = "orrery.base" } }
+  __metatable = base_mark }
 
 --- Declares a class.
 ---@param name string
@@ -497,8 +651,11 @@ function Base:model(name, body)
 end
 
 --- A base with further bodies that every class on it starts from.
-function declarative.derive(base, bodies)
-  return setmetatable({ metadata = base.metadata, registry = base.registry, bodies = bodies }, base_metatable)
+---@param base table
+---@param bodies table[]
+---@param parent? orrery.Mapper what they inherit from
+function declarative.derive(base, bodies, parent)
+  return setmetatable({ metadata = base.metadata, registry = base.registry, bodies = bodies, inherits = parent }, base_metatable)
 end
 
 local BASE_OPTIONS = { metadata = true, strict = true }
@@ -617,6 +774,25 @@ function declarative.assign(object, fields)
   end
   core.assign(object, fields)
   return object
+end
+
+--- Whether an object is of a class or of one that inherits from it; false for what is no mapped object.
+---@param object any
+---@param class userdata
+---@return boolean
+function declarative.isinstance(object, class)
+  local wanted, found = mapper_module.of(class, "isinstance()"), mapper_module.of_object(object)
+  while found and found ~= wanted do
+    found = found.inherits
+  end
+  return found ~= nil
+end
+
+--- Whether a class, which may be about to be declared, inherits from one with a table: for declared_attr.
+---@param class userdata
+---@return boolean
+function declarative.has_inherited_table(class)
+  return mapper_module.of(class, "has_inherited_table()").inherits ~= nil
 end
 
 --- Configures all classes now, and raises what is wrong with them.

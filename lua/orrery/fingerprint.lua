@@ -82,6 +82,10 @@ local function column_text(column, owner)
 end
 
 local function column(node)
+  if node.from then
+    emit("F")
+    walk(node.from())
+  end
   local token = tokens[node]
   if token then
     length = length + 1
@@ -100,7 +104,7 @@ local function column(node)
 end
 
 local function entity_text(node)
-  local parts = { "E" .. id_of(node.class or node), table_token(node.table), #node.columns }
+  local parts = { "E" .. id_of(node.class or node), table_token(node.table), #node.columns, node.generation or 1 }
   for _, attribute in ipairs(node.columns) do
     parts[#parts + 1] = column_text(attribute, "")
   end
@@ -109,7 +113,7 @@ end
 
 -- A class's entity is the same for every statement; that of an alias is new each time.
 local function entity(node)
-  if node.table.visit == "table" and not node.has_expressions then
+  if (node.table.visit == "table" or node.table.lasting) and not node.has_expressions then
     local known = tokens[node]
     if not known or known.columns ~= #node.columns then
       known = { columns = #node.columns, text = shortened(entity_text(node)) }
@@ -117,7 +121,7 @@ local function entity(node)
     end
     return emit(known.text)
   end
-  emit("A" .. id_of(node.class or node))
+  emit("A" .. id_of(node.class or node) .. (node.generation or ""))
   walk(node.table)
   emit(#node.columns)
   for _, attribute in ipairs(node.columns) do
@@ -253,6 +257,8 @@ local WALKS = {
   column = column, entity = entity, bind = bind, list = list, binary = binary,
   alias = shared, subquery = shared, cte = shared, label = shared,
   table = function(node) return emit(table_token(node)) end,
+  -- A class's own join is the same for every statement.
+  join = function(node) return node.lasting and emit(table_token(node)) or generic(node) end,
 }
 
 function walk(node)

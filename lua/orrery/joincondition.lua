@@ -4,6 +4,7 @@
 local import = ...
 local errors = import "errors"
 local expression = import "expression"
+local hierarchy = import "hierarchy"
 local joining = import "joining"
 
 local joincondition = {}
@@ -188,11 +189,11 @@ end
 
 -- Whether a column is one of those that a class is read from.
 local function belongs(column, mapper, source)
-  if source ~= mapper.table then
+  if source ~= hierarchy.selectable(mapper) then
     return column.table == source
   end
   local own = base(column)
-  return column.table == own.table and (mapper.key_by_column[own] ~= nil or own.table == source)
+  return column.table == own.table and (mapper:number_of_column(own) ~= nil or own.table == source)
 end
 
 local function outside(question, option, column)
@@ -205,11 +206,11 @@ local function link_sides(question, option, node, sides)
   local first = option == "primaryjoin" and "parent" or "target"
   local mapper = question[first]
   each_column(node, function(column)
-    if belongs(column, mapper, first == "target" and question.source or mapper.table) then
+    if belongs(column, mapper, first == "target" and question.source or hierarchy.selectable(mapper)) then
       sides[column] = first
     elseif column.table == question.secondary then
       sides[column] = "secondary"
-    elseif belongs(column, question.parent, question.parent.table) then
+    elseif belongs(column, question.parent, hierarchy.selectable(question.parent)) then
       sides[column] = "parent"
     elseif belongs(column, question.target, question.source) then
       sides[column] = "target"
@@ -237,11 +238,11 @@ end
 
 local function direct_sides(question, node, foreign, sides)
   local parent, target = question.parent, question.target
-  if question.source == parent.table or has_mark(node, "remote") then
+  if question.source == hierarchy.selectable(parent) or has_mark(node, "remote") then
     return own_sides(question, node, foreign, sides)
   end
   each_column(node, function(column)
-    local near, far = belongs(column, parent, parent.table), belongs(column, target, question.source)
+    local near, far = belongs(column, parent, hierarchy.selectable(parent)), belongs(column, target, question.source)
     if not near and not far then
       outside(question, "primaryjoin", column)
     end

@@ -53,7 +53,7 @@ function add_tables(node, set)
   if not node then
     return
   elseif node.visit == "column" or node.visit == "entity" then
-    add_one(node.table, set)
+    add_one(node.from and node.from() or node.table, set)
   elseif SELECTABLE[node.visit] then
     add_one(node, set)
   elseif not OPAQUE[node.visit] then
@@ -84,19 +84,6 @@ local function hide_joined(selectable, hidden)
   end
 end
 
-local function wanted_roots(select)
-  local set = {}
-  for _, root in ipairs(select.roots or {}) do
-    add_one(root, set)
-  end
-  for _, field in ipairs({ "items", "wheres" }) do
-    for _, node in ipairs(select[field] or {}) do
-      add_tables(node, set)
-    end
-  end
-  return set
-end
-
 local function targets_of(select)
   local targets = {}
   for _, step in ipairs(select.joins or {}) do
@@ -104,6 +91,68 @@ local function targets_of(select)
     hide_joined(step.target, targets)
   end
   return targets
+end
+
+-- What the selected classes and joins read.
+local function held_by(select, roots)
+  local held = targets_of(select)
+  for _, root in ipairs(roots) do
+    held[root] = true
+    hide_joined(root, held)
+  end
+  return held
+end
+
+-- How many of the tables that a class's rows spread over are read already, and of how many.
+local function held_members(join, held)
+  local count, all = 0, 0
+  for _, member in pairs(join.members) do
+    count, all = count + (held[member] and 1 or 0), all + 1
+  end
+  return count, all
+end
+
+local function refuse_partial(join, held)
+  for _, member in pairs(join.members) do
+    if not held[member] then
+      errors.raise("InvalidRequestError", "a condition reads '%s', the table of a subclass, in a query of the class above; "
+        .. "select the subclass, or orm.with_polymorphic(Base, { Subclass }) and write the condition with its columns",
+        joining.describe(member))
+    end
+  end
+end
+
+-- Conditions on a class whose rows spread over several tables need all of them, or none of them twice.
+local function add_condition_tables(node, set, held)
+  for _, root in ipairs(joining.tables_of(node)) do
+    local count, all = 0, 0
+    if root.members and not held[root] then
+      count, all = held_members(root, held)
+    end
+    if count > 0 and count < all then
+      refuse_partial(root, held)
+    elseif all == 0 or count == 0 then
+      add_one(root, set)
+    end
+  end
+end
+
+local function wanted_roots(select)
+  local set = {}
+  for _, root in ipairs(select.roots or {}) do
+    add_one(root, set)
+  end
+  for _, node in ipairs(select.items or {}) do
+    add_tables(node, set)
+  end
+  if not select.wheres then
+    return set
+  end
+  local held = held_by(select, set)
+  for _, node in ipairs(select.wheres) do
+    add_condition_tables(node, set, held)
+  end
+  return set
 end
 
 local function add_chain(chains, root)
@@ -117,7 +166,8 @@ end
 local function find_chain(chains, tables, target)
   for position = #chains, 1, -1 do
     for _, selectable in ipairs(tables) do
-      if selectable ~= target and chains[position].holds[selectable] then
+      local holds = chains[position].holds
+      if selectable ~= target and (holds[selectable] or selectable.members and held_members(selectable, holds) > 0) then
         return chains[position]
       end
     end

@@ -8,6 +8,7 @@ local functions = import "functions"
 local compiler = import "compiler"
 local result = import "result"
 local statement = import "statement"
+local hierarchy = import "hierarchy"
 local mapper_module = import "mapper"
 local shaping = import "shaping"
 
@@ -17,6 +18,26 @@ local loading = {}
 
 local unpack = table.unpack or unpack
 
+-- The attribute numbers that a class of the family has for the columns of an entity; 0 for those of other classes.
+local function kind_of(mapper, columns)
+  local map = {}
+  for offset, column in ipairs(columns) do
+    map[offset] = column.origin and mapper:number_of_column(column.origin) or 0
+  end
+  return { class = mapper.class, map = map, identity = hierarchy.identity(mapper) }
+end
+
+-- An entity whose rows may be of several classes.
+local function polymorphic_item(item, map, keys, position_of)
+  local entity, kinds = item.entity, {}
+  for position, mapper in ipairs(entity.kinds) do
+    kinds[position] = kind_of(mapper, entity.columns)
+  end
+  local discriminator = hierarchy.discriminator(entity.mapper)
+  return { class = entity.class, first = item.first, map = map, keys = keys, left = entity.left, refused = entity.refused,
+    kinds = kinds, discriminator = discriminator.column and position_of[discriminator.column] or item.first + item.count - 1 }
+end
+
 -- Result columns of the key's parts, and the attribute number of each column, for one entity.
 local function entity_item(item)
   local entity, mapper = item.entity, item.entity.mapper
@@ -24,10 +45,13 @@ local function entity_item(item)
   for offset = 1, item.count do
     local number = entity.numbers and entity.numbers[offset] or offset
     map[offset] = number
-    position_of[mapper.attributes[mapper.column_keys[number]].origin] = item.first + offset - 1
+    position_of[number > 0 and mapper.attributes[mapper.column_keys[number]].origin or false] = item.first + offset - 1
   end
-  for number, column in ipairs(mapper.table.primary_key) do
+  for number, column in ipairs(hierarchy.base(mapper).table.primary_key) do
     keys[number] = position_of[column]
+  end
+  if entity.kinds then
+    return polymorphic_item(item, map, keys, position_of)
   end
   return { class = mapper.class, first = item.first, map = map, keys = keys, left = entity.left, refused = entity.refused }
 end
@@ -47,6 +71,40 @@ local function finishers_of(raw)
   end
   return list
 end
+
+local function shown_identities(mapper)
+  local shown = {}
+  for position, one in ipairs(hierarchy.family(mapper)) do
+    local identity = one.arguments.polymorphic_identity
+    shown[position] = (identity == nil and "none" or errors.show(identity)) .. " for " .. one.name
+  end
+  return table.concat(shown, ", ")
+end
+
+local function place_of(mapper)
+  local discriminator, base = hierarchy.discriminator(mapper), hierarchy.base(mapper)
+  return ("'%s.%s'"):format(base.table.name, discriminator.column and discriminator.column.name or "polymorphic_on")
+end
+
+core.hook("unknown_identity", function(class, _, value)
+  local mapper = mapper_module.of(class)
+  for _, one in ipairs(hierarchy.family(hierarchy.base(mapper))) do
+    if hierarchy.identity(one) == value then
+      errors.raise("InvalidRequestError", "a row of a query of %s has %s = %s, which makes it a %s, and that does not inherit "
+        .. "from %s", mapper.name, place_of(mapper), errors.show(value), one.name, mapper.name)
+    end
+  end
+  errors.raise("InvalidRequestError", "a row has %s = %s, and no class has that polymorphic_identity (%s); declare the class "
+    .. "before the query, or correct the row", place_of(mapper), errors.show(value), shown_identities(hierarchy.base(mapper)))
+end)
+
+core.hook("other_class", function(class, other, key)
+  local mapper, known = mapper_module.of(class), mapper_module.of(other)
+  errors.raise("InvalidRequestError", "the session has the row of key %s as a %s already, and this query is about a %s; "
+    .. "%s", errors.show(key), known.name, mapper.name, hierarchy.discriminator(mapper)
+    and "its discriminator was changed elsewhere: expunge the object first"
+    or "give the topmost class a polymorphic_on, so that each row is loaded as what it is")
+end)
 
 local function new_plan(compiled, visible)
   local items, names, nodes = {}, {}, {}
@@ -196,7 +254,7 @@ local function key_select(mapper, entity)
   mapper.key_selects = mapper.key_selects or {}
   if not mapper.key_selects[entity] then
     local conditions, numbers = {}, {}
-    for _, column in ipairs(mapper.table.primary_key) do
+    for _, column in ipairs(hierarchy.base(mapper).table.primary_key) do
       local number = mapper:number_of_column(column)
       add_condition(conditions, numbers, attribute_of_column(mapper, column), number)
     end

@@ -5,7 +5,9 @@ local errors = import "errors"
 local core = import "core"
 local event = import "event"
 local expression = import "expression"
+local hierarchy = import "hierarchy"
 local registry = import "registry"
+local statement = import "statement"
 local relationship = import "relationship"
 
 local mapper = {}
@@ -20,6 +22,10 @@ local mapper = {}
 ---@field relationships orrery.Relationship[]
 ---@field relationships_by_key table<string, orrery.Relationship>
 ---@field methods table<string, any>
+---@field inherits? orrery.Mapper
+---@field concrete boolean its rows are no rows of the class that it inherits from
+---@field children orrery.Mapper[]
+---@field own_keys string[] columns that it does not inherit
 local Mapper = {}
 local metatable = { __index = Mapper }
 
@@ -55,7 +61,34 @@ function mapper.new(fields)
   self.attributes, self.column_keys, self.key_by_column = {}, {}, {}
   self.arguments, self.attribute_dispatch, self.validators = {}, {}, {}
   self.relationships, self.relationships_by_key = {}, {}
+  self.own_keys, self.own_relationships, self.children = self.column_keys, self.relationships, {}
   return self
+end
+
+--- Makes a mapper inherit from another one; before it gets columns.
+---@param parent orrery.Mapper
+---@param concrete boolean
+function Mapper:inherit(parent, concrete)
+  self.inherits, self.concrete = parent, concrete
+  parent.children[#parent.children + 1] = self
+  if concrete then
+    return
+  end
+  self.own_keys, self.own_relationships = {}, {}
+  hierarchy.lay_out(self)
+  self.read_from = function() return hierarchy.selectable(self) end
+  self.criterion_of = function()
+    self:configure()
+    self.criterion_made = self.criterion_made or { hierarchy.criterion(self) }
+    return self.criterion_made[1]
+  end
+end
+
+--- Whether objects of this class are objects of another one.
+---@param other orrery.Mapper
+---@return boolean
+function Mapper:is_a(other)
+  return hierarchy.is_a(self, other)
 end
 
 -- ---- attributes ----
@@ -77,7 +110,8 @@ local function attribute_of(self, key, column)
       type = column.type, origin = column, owner = self.name, class = self.class, table = self.table }
   end
   return expression.new{ visit = "column", name = column.name, key = key, type = column.type, table = column.table,
-    origin = column, owner = self.name, class = self.class }
+    origin = column, owner = self.name, class = self.class, from = hierarchy.above(self) and self.read_from or nil,
+    criterion = self.criterion_of }
 end
 
 function Mapper:add_column(key, column)
@@ -85,9 +119,18 @@ function Mapper:add_column(key, column)
   if other then
     errors.raise("ArgumentError", "%s: '%s' and '%s' are the same column '%s'; map it once", self.name, other, key, column.name)
   end
-  self.key_by_column[column], self.numbers = key, nil
+  self.key_by_column[column] = key
   self.attributes[key] = { origin = column }
-  self.column_keys[#self.column_keys + 1] = key
+  self.own_keys[#self.own_keys + 1] = key
+  hierarchy.lay_out(self)
+end
+
+--- A column of the key of a joined class: it is the attribute that the parent's key is, under this name too.
+function Mapper:add_key_column(key, column)
+  if not self.attributes[key] then
+    self.aliases = self.aliases or {}
+    self.aliases[key], self.attributes[key] = column, { origin = column }
+  end
 end
 
 --- The class-level expression of a column, made when first read: until then its type may follow from a table that is
@@ -104,8 +147,9 @@ end
 
 function Mapper:add_relationship(key, property)
   property.key, property.parent = key, self
-  self.relationships[#self.relationships + 1] = property
+  self.own_relationships[#self.own_relationships + 1] = property
   self.relationships_by_key[key] = property
+  hierarchy.lay_out(self)
 end
 
 --- Attribute number of a relationship among the class's relationships, from 1.
@@ -139,18 +183,15 @@ function Mapper:number_of(key)
       return number
     end
   end
+  local column = self.aliases and self.aliases[key]
+  return column and self:number_of_column(column)
 end
 
 --- The attribute number of a table's column, or nil.
 ---@param column orrery.Column
 ---@return integer?
 function Mapper:number_of_column(column)
-  if not self.numbers then
-    self.numbers = {}
-    for number, key in ipairs(self.column_keys) do
-      self.numbers[self.attributes[key].origin] = number
-    end
-  end
+  self.numbers = self.numbers or hierarchy.numbers(self)
   return self.numbers[column]
 end
 
@@ -176,16 +217,7 @@ end
 function Mapper:entity()
   if not self.entity_node then
     self:configure()
-    local columns, numbers, expressions = {}, {}, false
-    for number, key in ipairs(self.column_keys) do
-      local origin = self.attributes[key].origin
-      if not origin.read_only or origin.expression then
-        columns[#columns + 1], numbers[#numbers + 1] = self:attribute(key), number
-        expressions = expressions or origin.read_only or false
-      end
-    end
-    self.entity_node = expression.new{ visit = "entity", class = self.class, table = self.table, columns = columns,
-      mapper = self, name = self.name, numbers = #numbers < #self.column_keys and numbers or nil, has_expressions = expressions }
+    self.entity_node = hierarchy.entity(self)
   end
   return self.entity_node
 end
@@ -211,6 +243,7 @@ end
 ---@param key string
 function Mapper:is_heard(key)
   return self.attribute_dispatch[key] ~= nil or self.validators[key] ~= nil
+    or self.inherits ~= nil and self.inherits:is_heard(key)
 end
 
 --- Has the core report the changes of an attribute from now on.
@@ -218,6 +251,11 @@ end
 function Mapper:hear(key)
   if self.configured then
     core.listen(self.class, self:number_of(key), true)
+  end
+  for _, child in ipairs(self.children) do
+    if child:number_of(key) then
+      child:hear(key)
+    end
   end
 end
 
@@ -249,11 +287,25 @@ local function returned(self, key, ...)
   return (...)
 end
 
+-- Those of the class that a class inherits from come first.
 local function validated(self, object, key, value)
+  if self.inherits then
+    value = validated(self.inherits, object, key, value)
+  end
   for _, validator in ipairs(self.validators[key] or {}) do
     value = returned(self, key, validator(object, key, value))
   end
   return value
+end
+
+local function fire_attribute(self, key, name, ...)
+  if self.inherits then
+    fire_attribute(self.inherits, key, name, ...)
+  end
+  local dispatch = self.attribute_dispatch[key]
+  if dispatch and dispatch[name] then
+    event.fire(dispatch, name, ...)
+  end
 end
 
 core.hook("attribute_event", function(object, number, value, name)
@@ -262,13 +314,10 @@ core.hook("attribute_event", function(object, number, value, name)
   if name ~= "remove" then
     value = validated(self, object, key, value)
   end
-  local dispatch = self.attribute_dispatch[key]
-  if dispatch and dispatch[name] then
-    if name == "set" then
-      event.fire(dispatch, name, object, value, (core.peek(object, number)))
-    else
-      event.fire(dispatch, name, object, value)
-    end
+  if name == "set" then
+    fire_attribute(self, key, name, object, value, (core.peek(object, number)))
+  else
+    fire_attribute(self, key, name, object, value)
   end
   return value
 end)
@@ -353,6 +402,7 @@ local function column_spec(self, key, column)
   return {
     handle = kind.handle,
     key = column.primary_key,
+    above = column.table ~= self.table and not column.primary_key,
     autokey = is_autokey(self, column),
     default = column.default ~= nil,
     onupdate = column.onupdate ~= nil,
@@ -370,7 +420,7 @@ end
 --- The attribute numbers of the primary key, in the order of its columns.
 ---@return integer[]
 function Mapper:key_numbers()
-  local numbers, tbl = {}, self.table
+  local numbers, tbl = {}, hierarchy.base(self).table
   for _, column in ipairs(tbl.primary_key) do
     numbers[#numbers + 1] = self:number_of_column(column)
   end
@@ -384,7 +434,7 @@ end
 local function specs_of(self, method)
   local specs = {}
   for number, property in ipairs(self.relationships) do
-    specs[number] = property[method](property)
+    specs[number] = property[method](property, self)
   end
   return specs
 end
@@ -397,8 +447,22 @@ local function targets_of(self)
   return targets
 end
 
+local function class_of(other)
+  return other and other.class or nil
+end
+
+-- The further names of a joined class's key.
+local function alias_numbers(self)
+  local numbers = {}
+  for key, column in pairs(self.aliases or {}) do
+    numbers[key] = self:number_of_column(column)
+  end
+  return numbers
+end
+
 local function core_spec(self)
   local columns, types, defaults = {}, {}, {}
+  local discriminator = hierarchy.discriminator(self)
   for number, key in ipairs(self.column_keys) do
     local column = self.attributes[key].origin
     columns[number], types[number] = column_spec(self, key, column), column.type
@@ -409,6 +473,9 @@ local function core_spec(self)
     relations = specs_of(self, "spec"), types = types, defaults = defaults, targets = targets_of(self),
     members = self.methods, meta = self.instance_meta, group = group_of(self.table),
     version = self:version_number(), version_hook = self.arguments.version_id_generator ~= nil,
+    aliases = alias_numbers(self), parent = class_of(hierarchy.parent(self)), above = class_of(hierarchy.above(self)),
+    discriminator = discriminator and discriminator.number, identity = self.arguments.polymorphic_identity,
+    rows_cascade = self.arguments.passive_deletes,
   }
 end
 
@@ -430,8 +497,8 @@ local pair_count = 0
 local function each_relationship(mappers, method)
   for _, one in ipairs(mappers) do
     local position = 1
-    while one.relationships[position] do
-      local property = one.relationships[position]
+    while one.own_relationships[position] do
+      local property = one.own_relationships[position]
       property[method](property)
       position = position + 1
     end
@@ -459,7 +526,7 @@ end
 
 local function number_pairs(mappers)
   for _, one in ipairs(mappers) do
-    for _, property in ipairs(one.relationships) do
+    for _, property in ipairs(one.own_relationships) do
       if property:number(pair_count + 1) then
         pair_count = pair_count + 1
       end
@@ -480,6 +547,9 @@ end
 
 registry.set_configure(function(mappers)
   resolve_tables(mappers)
+  for _, one in ipairs(mappers) do
+    hierarchy.check(one)
+  end
   each_relationship(mappers, "add_backref")
   each_relationship(mappers, "resolve")
   each_relationship(mappers, "pair")
@@ -492,6 +562,11 @@ registry.set_configure(function(mappers)
   for position, one in ipairs(mappers) do
     core.configure(one.class, specs[position])
     one.configured = true
+    hierarchy.grow(one)
+    if hierarchy.is_single(one) then
+      statement.expect_criteria()
+    end
+    mapper.any_discriminator = mapper.any_discriminator or hierarchy.discriminator(one) ~= nil
     note_habits(one)
     one.table:_freeze()
     check_overlap(one)

@@ -6,7 +6,7 @@ local errors = import "errors"
 local core = import "core"
 local expression = import "expression"
 local functions = import "functions"
-local selectable = import "selectable"
+local hierarchy = import "hierarchy"
 local schema = import "schema"
 local statement = import "statement"
 local joincondition = import "joincondition"
@@ -285,10 +285,87 @@ local function question(self)
 end
 
 -- What follows from the tables' foreign keys alone.
-local function ask_core(self)
+local function ask_core(self, foreign_keys)
   local asked = question(self)
-  asked.foreign_keys, asked.remote_side = places(self, "foreign_keys"), places(self, "remote_side")
+  asked.foreign_keys, asked.remote_side = foreign_keys or places(self, "foreign_keys"), places(self, "remote_side")
   return self.near.metadata.handle:relate(asked)
+end
+
+-- The tables that a class's rows stand in, its own first.
+local function tables_of(mapper)
+  local list = {}
+  while mapper do
+    list[#list + 1] = mapper.table
+    mapper = hierarchy.above(mapper)
+  end
+  return list
+end
+
+local function is_key(columns)
+  for _, column in ipairs(columns) do
+    if not column.primary_key then
+      return false
+    end
+  end
+  return true
+end
+
+-- The foreign keys between two tables of one family, without those by which a row belongs to the row above it.
+local function keys_within(near, far)
+  local found = {}
+  for _, side in ipairs(near == far and { near } or { near, far }) do
+    local other = side == near and far or near
+    for _, key in ipairs(side.foreign_key_constraints) do
+      if (key:target()) == other and (near == far or not is_key(key.columns)) then
+        found[#found + 1] = key
+      end
+    end
+  end
+  return found
+end
+
+local function places_of(key)
+  local list = {}
+  for position, column in ipairs(key.columns) do
+    list[position] = { column.table.id, column.position }
+  end
+  return list
+end
+
+local function try_tables(self, near, far)
+  local family = hierarchy.base(self.parent) == hierarchy.base(self.mapper) and not self.secondary
+  local keys = family and self.options.foreign_keys == nil and keys_within(near, far)
+  if keys and not keys[1] then
+    return false
+  end
+  self.near, self.far = near, far
+  return pcall(ask_core, self, keys and #keys == 1 and places_of(keys[1]) or nil)
+end
+
+-- The foreign key may stand in, or refer to, any table of the two families; their own tables come first.
+local function ask_of_families(self)
+  local nears, fars, first = tables_of(self.parent), tables_of(self.mapper), nil
+  for _, near in ipairs(nears) do
+    for _, far in ipairs(fars) do
+      local ok, answer = try_tables(self, near, far)
+      if ok then
+        return answer
+      elseif errors.is_error(answer, "AmbiguousForeignKeysError") then
+        error(answer, 0)
+      end
+      first = first or answer
+    end
+  end
+  self.near, self.far = nears[1], fars[1]
+  if first then
+    error(first, 0)
+  end
+  return ask_core(self)
+end
+
+local function ask(self)
+  local spread = hierarchy.above(self.parent) or hierarchy.above(self.mapper)
+  return spread and ask_of_families(self) or ask_core(self)
 end
 
 local function columns_of_pairs(list, left, right)
@@ -327,11 +404,11 @@ local function is_list(self, condition)
   elseif wish ~= nil or condition.direction == "manytomany" or #condition.pairs == 0 then
     return wish ~= false
   end
-  local positions, table_id = {}, self.mapper.table.id
+  local positions = {}
   for position, pair in ipairs(condition.pairs) do
     positions[position] = base_column(pair[2]).position
   end
-  return not self.mapper.table.metadata.handle:is_unique(table_id, positions)
+  return not self.far.metadata.handle:is_unique(self.far.id, positions)
 end
 
 -- The near and far tables are those that the pairs' columns stand on.
@@ -383,9 +460,10 @@ local function read_joins(self)
   }
 end
 
---- What the target's columns are read from: its table, or what stands for it (orm.aliased).
+--- What the target's columns are read from: its table, or the join of those that it spreads over, or what stands for it
+--- (orm.aliased).
 function Relationship:source()
-  return self.entity and self.entity.table or self.mapper.table
+  return self.entity and self.entity.table or hierarchy.selectable(self.mapper)
 end
 
 --- The entity whose rows its objects are made of.
@@ -407,7 +485,7 @@ function Relationship:resolve()
   end
   self.near, self.far = self.parent.table, self.mapper.table
   local condition = read_joins(self)
-  local answer = condition and answer_of_condition(self, condition) or ask_core(self)
+  local answer = condition and answer_of_condition(self, condition) or ask(self)
   self.condition = condition or condition_of_answer(self, answer)
   self.direction, self.uselist = answer.direction, answer.uselist
   self:check()
@@ -481,7 +559,7 @@ local function mirrored_options(self, target, given)
   for key, value in pairs(given) do
     options[key] = value
   end
-  if target == self.parent and not through and options.remote_side == nil then
+  if hierarchy.base(target) == hierarchy.base(self.parent) and not through and options.remote_side == nil then
     options.remote_side = function() return opposite_side(self) end
   end
   return options
@@ -570,7 +648,7 @@ end
 function Relationship:order_elements(source)
   local elements = self.options.order_by == nil and {} or late_elements(self, self.options.order_by, {})
   source = source or self:source()
-  if source ~= self.mapper.table then
+  if source ~= hierarchy.selectable(self.mapper) then
     for position, element in ipairs(elements) do
       elements[position] = self:placed(element, source)
     end
@@ -583,8 +661,9 @@ end
 ---@param source table
 function Relationship:placed(element, source)
   return joincondition.map(element, function(column)
-    local own = column.table == self:source() or column.table == self.mapper.table
-    return own and joincondition.on(source, column) or nil
+    local base = joincondition.base(column)
+    local own = column.table == self:source() or column.table == base.table and self.mapper:number_of_column(base)
+    return own and joincondition.on(source, base) or nil
   end)
 end
 
@@ -616,41 +695,57 @@ end
 
 --- The joins that lead from the class to the target.
 ---@param target? table an alias (or entity) in the target's place
----@param parent? table an alias in the place of the class's own table
+---@param parent? table what the class is read from, where it is not its own table
 ---@param secondary? table an alias in the link table's place
 ---@return table[] steps { table =, on =, entity = }
 function Relationship:join_steps(target, parent, secondary)
-  local entity = target and target.visit == "entity" and target or target == nil and self.entity or nil
-  target = entity and entity.table or target or self.mapper.table
-  parent, secondary = parent or self.parent.table, secondary or self.secondary
+  local entity = target and target.visit == "entity" and target or target == nil and self:target_entity() or nil
+  target = entity and entity.table or target
+  parent, secondary = parent or hierarchy.selectable(self.parent), secondary or self.secondary
   local first, second = joincondition.between(self.condition, { parent = parent, target = target, secondary = secondary })
+  local reached = self.secondary and second or first
+  reached[#reached + 1] = entity and entity.criterion and entity.criterion()
   local last = { table = target, on = all_of(self.secondary and second or first), entity = entity or self.mapper:entity() }
   return self.secondary and { { table = secondary, on = all_of(first) }, last } or { last }
 end
 
 attribute_metatable.__metatable.__join = function(attribute, target)
-  return attribute.property:join_steps(target, attribute.source)
+  return attribute.property:join_steps(target or attribute.target, attribute.source)
 end
 
 -- EXISTS (SELECT 1 FROM target WHERE it belongs to the object AND criterion). Of a class that is related to itself the
 -- inner one stands under another name, and the criterion is about that one.
 local function exists(attribute, criterion, call)
   local property = attribute.property
-  local outer, target = attribute.source or property.parent.table, property:source()
+  local outer, target = attribute.source or property.near, attribute.target or property:target_entity()
   if criterion ~= nil then
     criterion = expression.expect(criterion, property:describe() .. ":" .. call .. "()", 1)
   end
-  if target == outer or target == property.parent.table then
-    target = selectable.alias(target)
-    criterion = criterion and property:placed(criterion, target)
+  if hierarchy.reads(target.table, outer) or hierarchy.reads(target.table, property.near) then
+    target = relationship.alias_entity(target)
+    criterion = criterion and property:placed(criterion, target.table)
   end
   local conditions = {}
   for _, step in ipairs(property:join_steps(target, attribute.source)) do
     conditions[#conditions + 1] = step.on
   end
   conditions[#conditions + 1] = criterion
-  local inner = statement.select(functions.literal_column("1")):where(unpack(conditions))
-  return functions.exists(inner:correlate(outer))
+  local inner = statement.select(functions.literal_column("1"))
+  inner = (target.table.members and inner:select_from(target.table) or inner):where(unpack(conditions))
+  return functions.exists(inner:correlate(hierarchy.member(outer, property.near)))
+end
+
+--- The relationship as it leads to a subclass only, Company.employees:of_type(Manager): for join(), any(), has() and loader
+--- options.
+---@param class any the subclass, or what aliased() or with_polymorphic() made of one
+function Attribute:of_type(class)
+  local entity, property = expression.clause(class), self.property
+  if not entity or entity.visit ~= "entity" or not hierarchy.is_a(entity.mapper, property.mapper) then
+    errors.raise("ArgumentError", "%s:of_type() takes '%s' or a class that inherits from it, got %s", property:describe(),
+      property.mapper.name, entity and entity.name or errors.show(class))
+  end
+  return setmetatable({ property = property, key = self.key, class = self.class, source = self.source, target = entity },
+    attribute_metatable)
 end
 
 --- Whether the collection has an object (that fits a criterion): User.posts:any(Post.title:eq("x")).
@@ -699,7 +794,8 @@ local function core_pairs(self, spec)
 end
 
 --- What core.configure wants to know of this relationship.
-function Relationship:spec()
+---@param mapper orrery.Mapper the class, or one that inherits from it
+function Relationship:spec(mapper)
   local condition, options = self.condition, self.options
   local synced = self.reverse and not options.viewonly and not self.reverse.options.viewonly and self.reverse
   local spec = {
@@ -714,12 +810,13 @@ function Relationship:spec()
     criteria = condition.rest ~= nil or self.entity ~= nil,
     set = self.collection and self.collection.form == "set",
     keyed = self.collection and self.collection.form == "keyed",
-    events = self.parent:is_heard(self.key),
+    events = mapper:is_heard(self.key),
     asks = relationship.strategies[self.lazy].asks,
     reverse = synced and self.mapper:relationship_number(synced) or nil,
     id = self.id,
     second = self.second,
     group = schema.is_table(self.secondary) and relationship.group_of(self.secondary) or nil,
+    near_group = relationship.group_of(self.near), far_group = relationship.group_of(self.far),
   }
   spec.pairs = core_pairs(self, spec)
   return spec

@@ -4,6 +4,7 @@
 local import = ...
 local errors = import "errors"
 local expression = import "expression"
+local hierarchy = import "hierarchy"
 local mapper_module = import "mapper"
 local adapting = import "adapting"
 
@@ -144,7 +145,7 @@ end
 local function read_rules(mapper, rules)
   local verdict = {}
   for _, rule in ipairs(rules) do
-    if rule.mapper == nil or rule.mapper == mapper then
+    if rule.mapper == nil or mapper:is_a(rule.mapper) then
       apply(rule, mapper, verdict)
     end
   end
@@ -165,7 +166,8 @@ function shaping.left_out(mapper, rules)
     if what == nil then
       what = by_default(mapper, number)
     end
-    left[number] = not mapper.attributes[key].origin.primary_key and what or nil
+    left[number] = not mapper.attributes[key].origin.primary_key and not hierarchy.is_discriminator(mapper, number) and what
+      or nil
   end
   return left
 end
@@ -193,7 +195,9 @@ local function without(entity, left, out, refused)
     end
   end
   return expression.new{ visit = "entity", class = mapper.class, table = entity.table, columns = columns, mapper = mapper,
-    name = entity.name, numbers = numbers, left = out, refused = refused, has_expressions = entity.has_expressions }
+    name = entity.name, numbers = numbers, left = out, refused = refused, kinds = entity.kinds,
+    generation = entity.generation, criterion = entity.criterion, with = entity.with,
+    has_expressions = entity.has_expressions }
 end
 
 --- The entity without some of its columns; the same one each time for a class's own entity.
@@ -285,7 +289,8 @@ function shaping.only(mapper, numbers)
     wanted[number] = true
   end
   for number, key in ipairs(mapper.column_keys) do
-    left[number] = not wanted[number] and not mapper.attributes[key].origin.primary_key or nil
+    left[number] = not wanted[number] and not mapper.attributes[key].origin.primary_key
+      and not hierarchy.is_discriminator(mapper, number) or nil
   end
   return shaping.narrowed(mapper:entity(), left)
 end

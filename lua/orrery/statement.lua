@@ -498,10 +498,65 @@ local function read_items(call, ...)
 end
 statement.read_items = read_items
 
+-- Whether some class shares a table with the class that it inherits from, so that its rows have to be picked out.
+local picky = false
+
+--- Has selects look for conditions that classes bring along (mapper.lua does, when there is the first one).
+function statement.expect_criteria()
+  picky = true
+end
+
+local function add_criterion(node, found)
+  local criterion = node.criterion and node.criterion()
+  if criterion and not found[criterion] then
+    found[criterion], found[#found + 1] = true, criterion
+  end
+end
+
+-- The conditions that pick the rows of the classes which an expression selects.
+local function add_criteria(node, found)
+  if node.visit == "column" or node.visit == "entity" then
+    return add_criterion(node, found)
+  elseif node.is_statement or joining.has_columns(node) then
+    return
+  end
+  local parts = PARTS[node.visit] or {}
+  for _, field in ipairs(parts.nodes or {}) do
+    if node[field] then
+      add_criteria(node[field], found)
+    end
+  end
+  for _, field in ipairs(parts.lists or {}) do
+    for _, child in ipairs(node[field] or {}) do
+      add_criteria(child, found)
+    end
+  end
+end
+
+-- Adds to a fresh select what is not among its conditions yet.
+local function with_criteria(self, nodes)
+  if not picky then
+    return self
+  end
+  local found, wheres = {}, {}
+  for position, one in ipairs(self.wheres or {}) do
+    wheres[position], found[one] = one, true
+  end
+  for _, node in ipairs(nodes) do
+    add_criteria(node, found)
+  end
+  for _, criterion in ipairs(found) do
+    wheres[#wheres + 1] = criterion
+  end
+  self.wheres = wheres[1] and wheres or nil
+  return self
+end
+
 --- A query: of mapped classes, columns, tables, expressions.
 ---@return orrery.Select
 function statement.select(...)
-  return setmetatable({ visit = "select", items = read_items("select()", ...) }, select_metatable)
+  local self = setmetatable({ visit = "select", items = read_items("select()", ...) }, select_metatable)
+  return picky and with_criteria(self, self.items) or self
 end
 
 --- Only rows for which all of the conditions hold.
@@ -550,7 +605,7 @@ function Select:add_columns(...)
       copy.items[#copy.items + 1] = item
     end
   end
-  return copy
+  return with_criteria(copy, copy.items)
 end
 
 --- Selects these instead; what was selected before no longer counts as a table to read.
@@ -558,7 +613,7 @@ function Select:with_only_columns(...)
   check_statement(self, "select:with_only_columns")
   local copy = copy_of(self)
   copy.items = read_items("with_only_columns()", ...)
-  return copy
+  return with_criteria(copy, copy.items)
 end
 
 local LOCK_OPTIONS = { nowait = true, skip_locked = true, read = true, key_share = true, of = true }
@@ -613,7 +668,7 @@ function Select:select_from(...)
     local value = (select(position, ...))
     add_root(copy, selectable.expect(value, "select_from()", position), value)
   end
-  return copy
+  return with_criteria(copy, copy.sources or {})
 end
 
 --- The tables of the enclosing statement that this one refers to, and does not read itself.
@@ -667,6 +722,8 @@ local function read_join(self, target, condition, kind)
   end
   local right = selectable.expect(target, "join()", 1)
   local on = condition == nil and joining.infer(self, right) or expression.expect_operand(condition, "join()", 2)
+  local picked = picky and with_criteria({ wheres = { on } }, { expression.clause(target) }).wheres
+  on = picked and picked[2] and expression.and_(unpack(picked)) or on
   return { { visit = "join_step", kind = kind, target = right, on = on } }, target
 end
 

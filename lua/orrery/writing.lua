@@ -7,6 +7,7 @@ local core = import "core"
 local compiler = import "compiler"
 local change = import "change"
 local event = import "event"
+local hierarchy = import "hierarchy"
 local expression = import "expression"
 local loading = import "loading"
 local statement = import "statement"
@@ -24,12 +25,8 @@ local UNDO = "ROLLBACK TO SAVEPOINT orrery_flush"
 ---@return string[]
 function writing.key_names(mapper)
   local names = {}
-  for position, column in ipairs(mapper.table.primary_key) do
-    for _, key in ipairs(mapper.column_keys) do
-      if mapper.attributes[key].origin == column then
-        names[position] = key
-      end
-    end
+  for position, number in ipairs(mapper:key_numbers()) do
+    names[position] = mapper.column_keys[number]
   end
   return names
 end
@@ -388,7 +385,7 @@ local function columns_of(mapper, shape, mark)
   local columns = {}
   for number, key in ipairs(mapper.column_keys) do
     if shape:byte(number) == mark then
-      columns[#columns + 1] = mapper.attributes[key].origin
+      columns[#columns + 1] = mapper.inherits and hierarchy.row_column(mapper, number) or mapper.attributes[key].origin
     end
   end
   return columns
@@ -406,15 +403,12 @@ end
 
 -- The columns by which a row is found: its key, and the version that it had.
 local function finding_columns(mapper)
-  local number = mapper:version_number()
-  if not number then
-    return mapper.table.primary_key
+  local columns, version = {}, mapper:version_number()
+  for position, number in ipairs(mapper:key_numbers()) do
+    columns[position] = hierarchy.row_column(mapper, number)
   end
-  local columns = {}
-  for position, column in ipairs(mapper.table.primary_key) do
-    columns[position] = column
-  end
-  columns[#columns + 1] = mapper.attributes[mapper.column_keys[number]].origin
+  local counter = version and mapper.attributes[mapper.column_keys[version]].origin
+  columns[#columns + 1] = counter and counter.table == mapper.table and counter or nil
   return columns
 end
 
