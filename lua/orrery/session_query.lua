@@ -12,6 +12,7 @@ local joined = import "joined"
 local related = import "related"
 local eager = import "eager"
 local writing = import "writing"
+local session_change = import "session_change"
 local session_class = import "session_class"
 local settings = import "settings"
 
@@ -23,31 +24,6 @@ local Session = session_class.Session
 local check = session_class.check
 
 -- ---- statements ----
-
--- Changes that wait (autoflush is off) outlive the statement: only the other objects are read again.
-local function expire_unchanged(self)
-  local changed = {}
-  for _, name in ipairs({ "dirty", "deleted" }) do
-    for _, object in ipairs(core.list(self[1], name)) do
-      changed[object] = true
-    end
-  end
-  for _, object in ipairs(core.objects(self[1])) do
-    if not changed[object] then
-      core.forget(object)
-    end
-  end
-end
-
--- Objects that are not expired would hide what an UPDATE or DELETE statement has done.
-local function after_statement(self, compiled)
-  local stale = compiled.kind == "update" or compiled.kind == "delete" or (compiled.kind == "text" and not compiled.readonly)
-  if stale and core.is_settled(self[1]) then
-    core.expire_all(self[1])
-  elseif stale then
-    expire_unchanged(self)
-  end
-end
 
 local function is_select(stmt)
   return type(stmt) == "table" and (stmt.visit == "select" or stmt.visit == "compound")
@@ -63,7 +39,7 @@ local function has_entity(items)
 end
 
 -- Rows, or objects where `scalars` and the statement selects one class; nil where it selects none.
-local function run_select(self, stmt, params, scalars)
+local function run_select(self, stmt, params, execution, scalars)
   local items = stmt:result_items()
   if not has_entity(items) then
     return nil
@@ -71,7 +47,7 @@ local function run_select(self, stmt, params, scalars)
   local expanded = joined.expand(stmt, loader_option.trees(items, stmt.loader_options))
   local compiled, values = self:connection():compile(expanded.select, params)
   local plan = loading.plan_of(compiled, expanded.links and #expanded.links)
-  local work = eager.new_work(self, (stmt.execution or {}).populate_existing and {} or nil)
+  local work = eager.new_work(self, execution.populate_existing and {} or nil)
   local rows = not (scalars and plan.single)
   local out = loading.run(self, compiled, values, { rows = rows, populated = work.populated, links = expanded.links,
     cohorts = related.cohorts(self, expanded.trees) })
@@ -80,87 +56,49 @@ local function run_select(self, stmt, params, scalars)
   return expanded.lists and result.must_be_unique(made) or made
 end
 
--- An insert or update whose returning() names a class: its objects hold what the statement has made of their rows.
-local function run_returning(self, stmt, params, scalars)
-  if stmt.visit ~= "insert" and stmt.visit ~= "update" then
-    return nil
-  elseif params ~= nil and params[1] ~= nil and stmt.visit == "insert" then
-    stmt, params = stmt:values(params), nil
-  end
-  local connection = self:connection()
-  local compiled, values = connection:compile(stmt, params)
-  if not loading.has_entities(compiled) then
-    return nil
-  end
-  local plan = loading.plan_of(compiled)
-  local out = loading.run(self, compiled, values, { rows = not (scalars and plan.single), populated = {} })
-  return result.from_array(out, scalars and plan.single and plan.names or plan.row_metatable, scalars and plan.single)
-end
-
-local function returns_rows(stmt)
-  return type(stmt) == "table" and rawget(stmt, "items") ~= nil
-end
-
 -- Calls fn(self, stmt, ...) with the timeout that the call or the statement has of its own, which also holds for what is
 -- loaded along.
-local function within(self, options, fn, stmt, ...)
-  local own = type(stmt) == "table" and stmt.execution or {}
-  local seconds = options.timeout or own.timeout
+local function within(self, execution, fn, ...)
+  local seconds = execution.timeout
   if seconds == nil then
-    return fn(self, stmt, ...)
+    return fn(self, ...)
   end
-  return self:connection():within(seconds, fn, self, stmt, ...)
+  return self:connection():within(seconds, fn, self, ...)
 end
 
-local function execute(self, stmt, params, options)
+local function run(self, stmt, params, execution, options, scalars)
   self:autoflush_now(stmt)
-  local found = is_select(stmt) and run_select(self, stmt, params, false)
-    or returns_rows(stmt) and run_returning(self, stmt, params, false)
-  if found then
-    return found
+  if is_select(stmt) then
+    return run_select(self, stmt, params, execution, scalars) or self:connection():execute(stmt, params, options)
   end
-  local connection = self:connection()
-  local outcome = connection:execute(stmt, params, options)
-  if type(stmt) == "table" and stmt.visit ~= "select" then
-    after_statement(self, { kind = stmt.visit, readonly = outcome.returns_rows })
-  end
-  return outcome
+  return session_change.execute(self, stmt, params, execution, options, scalars)
 end
 
 --- Runs a statement, flushing first. Selects of classes give rows of objects.
 ---@param stmt table select, insert, update, delete or text
 ---@param params? table values of named parameters, or an array of such sets
----@param options? { timeout: number, yield_per: integer }
+---@param options? { timeout: number, yield_per: integer, execution_options: table } execution_options as a statement has them:
+--- populate_existing, and synchronize_session: "auto", "evaluate", "fetch" or false
 ---@return table result
 function Session:execute(stmt, params, options)
   check(self, "execute")
-  options = settings.of_call(options)
-  return within(self, options, execute, stmt, params, options)
-end
-
-local function scalars(self, stmt, params, options)
-  self:autoflush_now(stmt)
-  local found = is_select(stmt) and run_select(self, stmt, params, true)
-    or returns_rows(stmt) and run_returning(self, stmt, params, true)
-  if found then
-    return found:scalars()
-  end
-  return self:execute(stmt, params, options):scalars()
+  local execution, of_connection = settings.of_session(options, stmt)
+  return within(self, execution, run, stmt, params, execution, of_connection, false)
 end
 
 --- The first item of each row: the objects of select(Class). NULL is orm.null.
 ---@param stmt table
 ---@param params? table
----@param options? { timeout: number, yield_per: integer }
+---@param options? { timeout: number, yield_per: integer, execution_options: table }
 function Session:scalars(stmt, params, options)
   check(self, "scalars")
-  options = settings.of_call(options)
-  return within(self, options, scalars, stmt, params, options)
+  local execution, of_connection = settings.of_session(options, stmt)
+  return within(self, execution, run, stmt, params, execution, of_connection, true):scalars()
 end
 
-local function objects_or_rows(self, stmt)
+local function objects_or_rows(self, stmt, execution)
   self:autoflush_now(stmt)
-  local found = run_select(self, stmt, nil, true)
+  local found = run_select(self, stmt, nil, execution, true)
   return found or self:connection():execute(stmt), found ~= nil and #found:keys() == 1
 end
 
@@ -168,7 +106,8 @@ end
 ---@param self table session
 ---@param stmt table
 function session_query.objects_or_rows(self, stmt)
-  return within(self, {}, objects_or_rows, stmt)
+  local execution = settings.of_session(nil, stmt)
+  return within(self, execution, objects_or_rows, stmt, execution)
 end
 
 --- How the database means to run a statement, with the joins that its loader options bring: print(session:explain(stmt)).

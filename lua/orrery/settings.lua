@@ -19,8 +19,9 @@ local function check_size(value, call)
   end
 end
 
-local OF_STATEMENT = { timeout = true, yield_per = true, populate_existing = true }
+local OF_STATEMENT = { timeout = true, yield_per = true, populate_existing = true, synchronize_session = true }
 local OF_CALL = { timeout = true, yield_per = true }
+local OF_SESSION = { timeout = true, yield_per = true, execution_options = true }
 
 local function check_values(options, call)
   check_seconds(options.timeout, call)
@@ -51,6 +52,26 @@ end
 ---@return table options
 function settings.of_call(options)
   return check_values(errors.check_options(options, OF_CALL, "execute()"), "execute()")
+end
+
+local NONE = {}
+
+--- Checks the options of one execute() of a session, which may stand in `execution_options` as on a statement, and puts
+--- what the statement says below them.
+---@param options? table
+---@param stmt any
+---@return table execution what holds for this execution
+---@return table? of_connection what the connection is told
+function settings.of_session(options, stmt)
+  local own = type(stmt) == "table" and rawget(stmt, "execution") or NONE
+  if options == nil then
+    return own, nil
+  end
+  options = check_values(errors.check_options(options, OF_SESSION, "session:execute()"), "session:execute()")
+  local merged = settings.of_statement(own, options.execution_options or {})
+  merged.timeout = options.timeout or merged.timeout
+  merged.yield_per = options.yield_per or merged.yield_per
+  return merged, { timeout = merged.timeout, yield_per = merged.yield_per }
 end
 
 local function check_level(engine, level, call)

@@ -918,6 +918,22 @@ static int replace_raw(lua_State *L) {
   return 1;
 }
 
+/* core.set_raw(object, column number, db value): what the database has come to hold, as if it had been
+ * loaded. */
+static int set_raw(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  int column = (int)luaL_checkinteger(L, 2) - 1;
+  luaL_argcheck(L, column >= 0 && column < object->class->column_count, 2, "column number expected");
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  orr_value value;
+  char scratch[ORR_TYPE_SCRATCH];
+  orr_error error;
+  if (orr_type_take(L, 3, &any, &value, scratch, &error) != 0)
+    return orr_attribute_error(L, object->class, column, error.kind, error.message);
+  put_assigned(L, object, 1, column, &value);
+  return 0;
+}
+
 /* What was noted while the collection on top was not loaded is part of it now; `stored` is an array of what
    the database has, so that the difference is known at the next flush. */
 static void take_notes_in(lua_State *L, orr_instance *owner, int index, orr_collection *list, int stored) {
@@ -1116,6 +1132,7 @@ void orr_instance_open(lua_State *L) {
                                        {"touch", touch},
                                        {"is_given", is_given},
                                        {"set_stored", set_stored},
+                                       {"set_raw", set_raw},
                                        {"is_missing", is_missing},
                                        {"was_deleted", was_deleted},
                                        {"make_transient", make_transient},

@@ -653,6 +653,34 @@ static void drop_from(lua_State *L, int user, int field, uint32_t count, int ind
   lua_pop(L, 1);
 }
 
+/* Takes the object at 2 out of the lists of what waits to be written. */
+static void drop_from_lists(lua_State *L, orr_session *session, orr_instance *object, int user) {
+  if (object->flags & ORR_LISTED)
+    drop_from(L, user, ORR_SESSION_DIRTY, session->dirty_count, 2);
+  if (object->flags & ORR_WATCHED)
+    drop_from(L, user, ORR_SESSION_WATCHED, session->watched_count, 2);
+  if (object->flags & ORR_DELETING)
+    drop_from(L, user, ORR_SESSION_DELETED, session->deleted_count, 2);
+  object->flags &= (uint16_t)~IN_LISTS;
+}
+
+/* core.mark_deleted(session, object): a statement has deleted its row; a rollback brings it back. */
+static int mark_deleted(lua_State *L) {
+  orr_session *session = orr_session_check(L, 1);
+  orr_instance *object = orr_instance_check(L, 2);
+  if (orr_instance_session(object) != session || object->state != ORR_PERSISTENT)
+    return 0;
+  int user = user_at(L, 1);
+  drop_from_lists(L, session, object, user);
+  lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
+  orr_session_leave(L, session, object, lua_gettop(L));
+  object->state = ORR_DELETED;
+  lua_rawgeti(L, user, ORR_SESSION_REMOVED);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, (int)++session->removed_count);
+  return 0;
+}
+
 /* core.expunge(session, object): pending becomes transient, persistent detached. */
 static int expunge(lua_State *L) {
   orr_session *session = orr_session_check(L, 1);
@@ -666,19 +694,13 @@ static int expunge(lua_State *L) {
   int user = user_at(L, 1);
   if (object->epoch != session->epoch && object->state == ORR_PERSISTENT)
     orr_instance_forget(L, object, 2, session->epoch);
-  if (object->flags & ORR_LISTED)
-    drop_from(L, user, ORR_SESSION_DIRTY, session->dirty_count, 2);
-  if (object->flags & ORR_WATCHED)
-    drop_from(L, user, ORR_SESSION_WATCHED, session->watched_count, 2);
-  if (object->flags & ORR_DELETING)
-    drop_from(L, user, ORR_SESSION_DELETED, session->deleted_count, 2);
+  drop_from_lists(L, session, object, user);
   if (object->state == ORR_PERSISTENT)
     orr_identity_remove(&session->map, object->slot);
   lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
   lua_pushnil(L);
   lua_rawseti(L, -2, (int)object->slot);
   orr_instance_take_olds(L, object, 2);
-  object->flags &= (uint16_t)~IN_LISTS;
   object->session = object->slot = 0;
   return 0;
 }
@@ -929,6 +951,7 @@ void orr_session_open(lua_State *L) {
                                        {"add", add},
                                        {"delete", delete},
                                        {"expunge", expunge},
+                                       {"mark_deleted", mark_deleted},
                                        {"close", close},
                                        {"expire_all", expire_all},
                                        {"committed", committed},
