@@ -228,11 +228,27 @@ local function load_named(self, mapper, object, names)
   end
 end
 
+-- The whole row, locked until the transaction ends where the database can do so.
+local function load_locked(self, mapper, object, lock)
+  local key = {}
+  for position, number in ipairs(mapper:key_numbers()) do
+    key[position] = core.stored(object, number)
+  end
+  if self:get(mapper.class, key, { with_for_update = lock }) ~= object then
+    errors.raise("ObjectDeletedError", "%s: the row of this object is gone from the database; it was deleted elsewhere",
+      mapper.name)
+  end
+end
+
+local REFRESH_OPTIONS = { with_for_update = true }
+
 --- Reads an object's row again, or only the named attributes; unflushed changes to them are lost.
 ---@param object userdata
 ---@param names? string[] attributes, relationships among them
-function Session:refresh(object, names)
+---@param options? { with_for_update: boolean|table } lock the row, and read all of it
+function Session:refresh(object, names, options)
   check(self, "refresh")
+  options = errors.check_options(options, REFRESH_OPTIONS, "session:refresh()")
   check_object(object, "session:refresh()")
   in_session(self, object, "session:refresh()")
   local mapper = mapper_module.of_object(object)
@@ -245,7 +261,12 @@ function Session:refresh(object, names)
   else
     unload(object, names, "session:refresh()")
   end
-  local ok, err = pcall(names and load_named or loading.refresh, self, mapper, object, names)
+  local ok, err
+  if options.with_for_update then
+    ok, err = pcall(load_locked, self, mapper, object, options.with_for_update)
+  else
+    ok, err = pcall(names and load_named or loading.refresh, self, mapper, object, names)
+  end
   if not ok then
     if errors.is_error(err, "ObjectDeletedError") then
       errors.raise("InvalidRequestError", "session:refresh(): %s", err.message)

@@ -225,7 +225,7 @@ local function key_array(mapper, key)
   return values
 end
 
-local GET_OPTIONS = { populate_existing = true, options = true }
+local GET_OPTIONS = { populate_existing = true, options = true, with_for_update = true, execution_options = true }
 
 local function find(self, mapper, values)
   local object, expired = core.find(self[1], mapper.class, unpack(values))
@@ -251,10 +251,12 @@ local function find_by_query(self, mapper, values, options)
   for position, column in ipairs(mapper.table.primary_key) do
     stmt = stmt:where(loading.attribute_of_column(mapper, column):eq(values[position]))
   end
-  if options.populate_existing then
-    stmt = stmt:execution_options{ populate_existing = true }
+  if options.with_for_update then
+    stmt = stmt:with_for_update(options.with_for_update ~= true and options.with_for_update or nil)
   end
-  return run_select(self, stmt, nil, true):unique():first()
+  local populate = options.populate_existing or (options.with_for_update and true) or nil -- what is locked is read now
+  local execution = settings.of_statement(options.execution_options, { populate_existing = populate })
+  return run_select(self, stmt, nil, execution, true):unique():first()
 end
 
 local function find_row(self, mapper, values, options)
@@ -271,7 +273,7 @@ local function get_slow(self, class, key, options)
   mapper:configure()
   options = errors.check_options(options, GET_OPTIONS, "session:get()")
   local values = key_array(mapper, key)
-  if not options.populate_existing then
+  if not options.populate_existing and not options.with_for_update then
     local object, gone = find(self, mapper, values)
     if object or gone then
       return object
@@ -284,7 +286,8 @@ session_query.getter = core.getter(get_slow)
 --- The object with a primary key, from the session or the database; nil where there is none.
 ---@param class userdata
 ---@param key any the value, or an array (or table by name) for a composite key
----@param options? { populate_existing: boolean, options: orrery.LoaderOption[] }
+---@param options? { populate_existing: boolean, options: orrery.LoaderOption[], with_for_update: boolean|table,
+--- execution_options: table }
 function Session.get(self, class, key, options)
   return session_query.getter(self, class, key, options)
 end
