@@ -35,7 +35,7 @@ Q = $(if $(V),,@)# make V=1 shows the commands
 BOOTSTRAP = scripts/bootstrap
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all library modules demo test test-all asan valgrind lint check bench embed-example install install-rock \
+.PHONY: all library modules demo test test-all asan valgrind lint fault check bench embed-example install install-rock \
         clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -116,6 +116,10 @@ valgrind: ## specs under valgrind
 lint: ## warnings of every compiler, luacheck, and the rules on who may use what
 	@$(BOOTSTRAP) --check
 	@scripts/lint
+
+fault: ## every allocation, file call, write and commit made to fail (FAULT=quick: a sample, FAULT=full: every point)
+	@$(BOOTSTRAP)
+	@scripts/fault $(FAULT)
 
 check: ## all of it, before a change goes in
 	@for step in test asan valgrind lint; do $(MAKE) $$step || exit 1; done

@@ -55,6 +55,10 @@ function connection.new(engine)
     dialect = engine.dialect,
     pool = engine.pool,
     closed = false,
+    transaction = false,
+    explicit = false,
+    ending = false,
+    running = false,
     wrote = false,
     epoch = 0,
     savepoints = {},
@@ -256,11 +260,13 @@ local function open_and_run(self, compiled, values, chunk)
 end
 
 local function execute_once(self, compiled, values, chunk)
-  self.running = nil
+  self.running = false
   local ok, made, bound = pcall(open_and_run, self, compiled, values, chunk)
+  local running = self.running
+  self.running = false
   if not ok then
-    if self.running then
-      self.running:reset()
+    if running then
+      running:reset()
     end
     self:failed(made, compiled, values)
   end
@@ -293,6 +299,7 @@ end
 -- Runs one of several sets; rows that come back join `rows`.
 local function run_set(self, compiled, values, facts, rows)
   local stmt = bind_values(self, compiled, values, facts)
+  self.running = stmt
   local has_row = stmt:step()
   execution.describe(facts, compiled, stmt)
   if #facts.names == 0 then
@@ -331,8 +338,14 @@ end
 
 local function execute_many(self, compiled, value_sets)
   local state = {}
+  self.running = false
   local ok, outcome = pcall(run_many, self, compiled, value_sets, state)
+  local running = self.running
+  self.running = false
   if not ok then
+    if running then
+      running:reset()
+    end
     self:failed(outcome, compiled, state.current)
   end
   return outcome
@@ -612,7 +625,7 @@ end
 ---@return boolean
 function Connection:in_transaction()
   check(self, "in_transaction")
-  return self.explicit ~= nil or (self.transaction ~= nil and self.transaction.is_open)
+  return self.explicit ~= false or (self.transaction and self.transaction.is_open)
 end
 
 --- Whether a savepoint is open.
@@ -684,6 +697,8 @@ end
 
 -- ---- the end ----
 
+local NO_SLOT = { transaction = false, epoch = 0 }
+
 --- Rolls back what is not committed and gives the connection back to its pool. Fine to call twice.
 function Connection:close()
   errors.check_self(self, type(self) == "table" and getmetatable(self) == metatable, "connection:close")
@@ -697,6 +712,7 @@ function Connection:close()
   end
   local told_ok, told_err = pcall(event.fire, self.engine.dispatch, "checkin", self.dbc, self)
   self.pool:checkin(self, self.slot, ok)
+  self.slot, self.dbc = NO_SLOT, false -- others use them now, and must be collectable when they are dropped
   if not (ok and told_ok) then
     error(err or told_err, 0)
   end

@@ -63,10 +63,10 @@ local function set_columns(facts, columns, names)
     nodes[position] = column.node or false
     names[position] = column.name or names[position]
   end
-  facts.names = names
   facts.handles = handles_of(columns)
   facts.result_functions = with_function(columns, "result")
   facts.row_metatable = result.row_metatable(names, nodes)
+  facts.names = names -- last: it says that the others are there
 end
 
 -- The database's columns of a text(), with the types that were given for them by name.

@@ -159,11 +159,23 @@ local function dkjson_codec(dkjson)
   }
 end
 
+-- nil where it is not installed; a library that is there and fails says so itself.
+local function find_dkjson()
+  local require = rawget(_G, "require")
+  if not require then
+    return nil
+  end
+  local found, dkjson = pcall(require, "dkjson")
+  if not found and not tostring(dkjson):find("'dkjson' not found", 1, true) then
+    error(dkjson, 0)
+  end
+  return found and dkjson or nil
+end
+
 local function codec()
   if not chosen then
-    local require = rawget(_G, "require")
-    local found, dkjson = pcall(require or error, "dkjson")
-    if not found then
+    local dkjson = find_dkjson()
+    if not dkjson then
       errors.raise("InvalidRequestError", "a JSON column needs a JSON library: install dkjson (luarocks install "
         .. "dkjson), or give one with orm.use_json{ encode = fn, decode = fn }")
     end

@@ -60,7 +60,7 @@ function mapper.new(fields)
   local self = setmetatable(fields, metatable)
   self.attributes, self.column_keys, self.key_by_column = {}, {}, {}
   self.arguments, self.attribute_dispatch, self.validators = {}, {}, {}
-  self.relationships, self.relationships_by_key = {}, {}
+  self.relationships, self.relationships_by_key, self.configured = {}, {}, false
   self.own_keys, self.own_relationships, self.children = self.column_keys, self.relationships, {}
   return self
 end
@@ -482,6 +482,7 @@ end
 -- What a flush has to know beforehand, noted so that it looks only where some class asks for it.
 local function note_habits(self)
   mapper.any_version = mapper.any_version or self.arguments.version_id_col ~= nil
+  self.key_carriers = nil
   for _, property in ipairs(self.relationships) do
     if property.direction == "onetomany" and property.options.passive_updates == false then
       self.key_carriers = self.key_carriers or {}
@@ -545,7 +546,25 @@ local function resolve_tables(mappers)
   end
 end
 
-registry.set_configure(function(mappers)
+-- Those that no earlier attempt has configured; one that failed after that is made again from here on.
+local function unconfigured(mappers)
+  local list = {}
+  for _, one in ipairs(mappers) do
+    list[#list + 1] = not one.configured and one or nil
+  end
+  return list
+end
+
+-- All classes become usable at one moment, since each may lead to any other.
+local function make_ready(mappers, classes)
+  core.ready(classes)
+  for _, one in ipairs(mappers) do
+    one.configured = true
+  end
+end
+
+registry.set_configure(function(waiting)
+  local mappers, classes = unconfigured(waiting), {}
   resolve_tables(mappers)
   for _, one in ipairs(mappers) do
     hierarchy.check(one)
@@ -560,8 +579,8 @@ registry.set_configure(function(mappers)
     specs[position] = core_spec(one)
   end
   for position, one in ipairs(mappers) do
+    classes[position] = one.class
     core.configure(one.class, specs[position])
-    one.configured = true
     hierarchy.grow(one)
     if hierarchy.is_single(one) then
       statement.expect_criteria()
@@ -569,6 +588,9 @@ registry.set_configure(function(mappers)
     mapper.any_discriminator = mapper.any_discriminator or hierarchy.discriminator(one) ~= nil
     note_habits(one)
     one.table:_freeze()
+  end
+  make_ready(mappers, classes)
+  for _, one in ipairs(mappers) do
     check_overlap(one)
   end
 end)

@@ -116,7 +116,7 @@ end
 
 local function new_slot(self)
   self.process = core.process()
-  return { dbc = self.open(), born = core.clock(), generation = self.generation }
+  return { dbc = self.open(), born = core.clock(), generation = self.generation, transaction = false, epoch = 0 }
 end
 
 local function is_good(self, slot)

@@ -502,9 +502,9 @@ static void read_hierarchy(lua_State *L, orr_class *class) {
   class->rows_cascade = flag(L, "rows_cascade");
 }
 
-/* core.configure(class, spec), once. spec: name, names (columns, then relations), aliases, columns, keys,
-   relations, types, defaults, targets, members, meta, init, parent, above, discriminator, identity. A parent
-   is configured before. */
+/* core.configure(class, spec): prepares the class for core.ready; again where an attempt has failed. spec:
+   name, names (columns, then relations), aliases, columns, keys, relations, types, defaults, targets,
+   members, meta, init, parent, above, discriminator, identity. A parent is configured before. */
 static int configure(lua_State *L) {
   orr_class *class = orr_class_test(L, 1);
   luaL_argcheck(L, class && !class->world, 1, "unconfigured class expected");
@@ -528,7 +528,19 @@ static int configure(lua_State *L) {
   class->id = class->parent ? class->parent->id : ++world->last_class;
   lua_getfield(L, 2, "group");
   class->group = (uint32_t)lua_tointeger(L, -1);
-  class->world = world;
+  return 0;
+}
+
+/* core.ready(classes): what core.configure has prepared is used from now on. All classes that refer to each
+   other at once; nothing here can fail. */
+static int ready(lua_State *L) {
+  orr_world *world = orr_world_get(L);
+  int count = (int)orr_rawlen(L, 1);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, 1, i);
+    ((orr_class *)lua_touserdata(L, -1))->world = world;
+    lua_pop(L, 1);
+  }
   return 0;
 }
 
@@ -588,10 +600,11 @@ static void weak_table(lua_State *L, const char *mode, const void *key) {
 }
 
 void orr_class_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"class", new_class}, {"configure", configure}, {"class_of", class_of}, {"is_class", is_class},
-      {"hook", hook},       {"group", group},         {"listen", listen},     {"set_uniques", set_uniques},
-      {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"class", new_class},   {"configure", configure},
+                                       {"class_of", class_of}, {"is_class", is_class},
+                                       {"hook", hook},         {"group", group},
+                                       {"listen", listen},     {"set_uniques", set_uniques},
+                                       {"ready", ready},       {NULL, NULL}};
   orr_setfuncs(L, functions);
   orr_box_define(L, &world_kind, NULL, NULL);
   lua_pop(L, 1);
