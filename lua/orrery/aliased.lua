@@ -174,11 +174,20 @@ local function new_alias(entity, by_key)
   end)
 end
 
+-- The name is written alone or as { name = "..." }.
+local function read_name(name)
+  if type(name) == "table" and not getmetatable(name) then
+    return errors.check_options(name, { name = 1 }, "aliased()").name
+  end
+  return name
+end
+
 -- aliased(Class, name), aliased(Class, selectable), aliased(Class, selectable, name)
 local function read_source(mapper, source, name)
-  if type(source) == "string" then
+  if type(source) == "string" or (type(source) == "table" and not getmetatable(source)) then
     source, name = nil, source
   end
+  name = read_name(name)
   if source == nil then
     return aliased.source(mapper, name)
   end
@@ -189,8 +198,8 @@ end
 --- The class under another name: local Boss = orm.aliased(Employee); or read from a subquery that has its columns. A class
 --- whose rows spread over several tables has an alias of each of them.
 ---@param class userdata
----@param source? table|string a subquery or alias; or the name
----@param name? string made by the compiler when absent
+---@param source? table|string a subquery or alias; or the name, or { name = string }
+---@param name? string|{ name: string } made by the compiler when absent
 function aliased.aliased(class, source, name)
   local mapper = mapper_module.of(class, "aliased()")
   mapper:configure()
