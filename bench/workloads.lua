@@ -158,6 +158,18 @@ function W.W5()
   stop(total)
 end
 
+-- The same with batch loading: the first collection that is read brings those of the other authors along.
+function W.W5b()
+  start()
+  local total = 0
+  for _, author in ipairs(session:scalars(select(Author):where(Author.id:le(2000)):options(orm.batchload(Author.books))):all()) do
+    for _, book in author.books do
+      total = total + book.price
+    end
+  end
+  stop(total)
+end
+
 function W.W6()
   local hold = session:scalars(select(Book)):all()
   start()

@@ -122,11 +122,18 @@ eager.new_work = new_work
 
 -- ---- when an attribute is read ----
 
+-- Whether something is loaded behind what a node loads, found out once: lazy loads come one by one.
+local function leads_on(node)
+  if node.leads_on == nil then
+    node.leads_on = is_busy(loader_option.below(node), true)
+  end
+  return node.leads_on
+end
+
 local function load_one(session, object, number, node)
   local items = related.load_one(session, object, number, node)
-  local below = loader_option.below(node)
-  if is_busy(below, true) then
-    load_tree(new_work(session), below, items, true)
+  if leads_on(node) then
+    load_tree(new_work(session), loader_option.below(node), items, true)
   end
 end
 
@@ -136,10 +143,10 @@ local function load_siblings(session, object, number, node)
   if #objects < 2 then
     return load_one(session, object, number, node)
   end
-  local work, below = new_work(session), loader_option.below(node)
+  local work = new_work(session)
   local loaded = related.load_many(work, node, objects)
-  if is_busy(below, true) then
-    load_tree(work, below, loaded, true)
+  if leads_on(node) then
+    load_tree(work, loader_option.below(node), loaded, true)
   end
 end
 
@@ -211,19 +218,25 @@ local function raise_detached(mapper, object, property)
     .. "while the session is open, or add the object to a session again"):format(property:describe()))
 end
 
--- What a script's read follows; what the library itself needs (`script` is false) is loaded in any case.
-local function strategy_for(session, object, mapper, property, script)
-  if script and not (session and session.flushing) then
-    return loader_option.for_read(session, object, mapper, property)
+local SELECT = relationship.strategies.select
+
+-- What a read follows. What the library itself needs, outside a script's read or in a flush, is loaded in any case.
+local function strategy_for(session, node, script)
+  local strategy = node.late
+  if node.undecided and session and session.lazy then
+    strategy = session.lazy
   end
-  return relationship.strategies.select, loader_option.default_tree(mapper):node(property)
+  if strategy ~= SELECT and not (script and not (session and session.flushing)) then
+    strategy = SELECT
+  end
+  return strategy
 end
 
-core.hook("load_relation", function(object, number, script)
+core.hook("load_relation", function(object, number, script, tree)
   local mapper = mapper_module.of_object(object)
   local property = mapper.relationships[number - #mapper.column_keys]
-  local session = core.session_of(object)
-  local strategy, node = strategy_for(session, object, mapper, property, script)
+  local session, node = core.session_of(object), (tree or loader_option.default_tree(mapper)):node(property)
+  local strategy = strategy_for(session, node, script)
   if strategy.asks then
     return strategy.read(session, object, number, node)
   elseif not session then

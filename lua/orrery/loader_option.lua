@@ -248,7 +248,8 @@ local function default_node(tree, property)
     undecided = not said and property.options.lazy == nil }
 end
 
---- What holds for a relationship here: { property, strategy, arguments }.
+--- What holds for a relationship here: { property, strategy, arguments, late = what a read of it follows, undecided = whether
+--- neither the relationship nor an option has said anything }.
 ---@param property orrery.Relationship
 ---@return table node
 function Tree:node(property)
@@ -256,6 +257,9 @@ function Tree:node(property)
   if not node then
     node = default_node(self, property)
     self.defaults[property] = node
+  end
+  if not node.late then
+    node.late = node.strategy.read and node.strategy or relationship.strategies.select
   end
   return node
 end
@@ -296,7 +300,7 @@ local function add_path(tree, path)
     end
     local node = tree.nodes[property] or { tree = tree, property = property }
     tree.nodes[property] = node
-    node.strategy, node.arguments = step.strategy, step.arguments
+    node.strategy, node.arguments, node.late = step.strategy, step.arguments, nil
     node.children = node.children or new_tree(property.mapper, tree, tree.everywhere)
     tree = node.children
   end
@@ -337,32 +341,24 @@ local function find_habits(tree)
   return habits
 end
 
+--- Whether the objects of this place are remembered whatever their session says.
+function Tree:is_remembered()
+  self.habits = self.habits or find_habits(self)
+  return self.habits.options or self.habits.siblings or false
+end
+
 --- A number under which the session remembers the objects of this place, where that matters for what they load later;
 --- else nil.
 ---@param session table
 ---@return integer?
 function Tree:cohort(session)
-  self.habits = self.habits or find_habits(self)
-  local habits, default = self.habits, self.habits.undecided and session.lazy
-  if not (habits.options or habits.siblings or default) then
+  local remembered, habits = self:is_remembered(), self.habits
+  local default = habits.undecided and session.lazy
+  if not (remembered or default) then
     return nil
   end
   return core.cohort(session[1], habits.options and self or nil, habits.options,
     habits.asks or (default and default.asks) or false)
-end
-
---- The strategy that a read of an object's relationship follows, and its node.
----@param session table|nil
----@param object userdata
----@param mapper orrery.Mapper of the object
----@param property orrery.Relationship
----@return table strategy
----@return table node
-function loader_option.for_read(session, object, mapper, property)
-  local tree = core.tree_of(object) or loader_option.default_tree(mapper)
-  local node = tree:node(property)
-  local strategy = node.undecided and session and session.lazy or node.strategy
-  return strategy.read and strategy or relationship.strategies.select, node
 end
 
 -- ---- the trees of a statement ----

@@ -124,10 +124,13 @@ end
 ---@param joined? integer how many of its last items belong to relationships of the others
 ---@return table plan { core, single, names, row_metatable, finishers }
 function loading.plan_of(compiled, joined)
-  local plans, visible = compiled.load_plans or {}, #compiled.raw - (joined or 0)
-  compiled.load_plans = plans
-  plans[visible] = plans[visible] or new_plan(compiled, visible)
-  return plans[visible]
+  local plans = compiled.load_plans or {}
+  local plan = plans[joined or 0]
+  if not plan then
+    plan = new_plan(compiled, #compiled.raw - (joined or 0))
+    plans[joined or 0], compiled.load_plans = plan, plans
+  end
+  return plan
 end
 
 --- Whether a compiled select makes objects.
@@ -163,33 +166,27 @@ end
 
 local NOTHING = {}
 
--- Runs the core's loop; an error of the database ends as the connection says.
-local function step_through(session, connection, stmt, compiled, bound, plan, out, order, most)
-  local ok, count, done = pcall(core.load, session[1], stmt, plan.core, out, order.rows and plan.row_metatable or nil,
-    order.populated, most, order.cohorts, order.links, order.gather, order.key_columns)
-  if not ok then
-    connection:failed(count, compiled, bound)
-  end
-  if plan.finishers and order.rows then
-    finish_rows(out, plan.finishers)
-  end
-  return count, done
-end
-loading.step_through = step_through
-
 --- Runs a compiled select and returns its rows, or its first items' objects, as an array, read to the end.
 ---@param session table
 ---@param compiled table
 ---@param values table bind values in marker order
 ---@param order? orrery.LoadOrder
+---@param out? table the array to append to
 ---@return table array
 ---@return integer count
-function loading.run(session, compiled, values, order)
-  order = order or NOTHING
-  local plan, connection, out = loading.plan_of(compiled, order.links and #order.links), session:connection(), {}
+function loading.run(session, compiled, values, order, out)
+  order, out = order or NOTHING, out or {}
+  local plan, connection = loading.plan_of(compiled, order.links and #order.links), session:connection()
   local stmt, bound = connection:start(compiled, values)
-  local count = step_through(session, connection, stmt, compiled, bound, plan, out, order)
+  local ok, count = pcall(core.load, session[1], stmt, plan.core, out, order.rows and plan.row_metatable or nil,
+    order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns)
+  if not ok then
+    connection:failed(count, compiled, bound)
+  end
   connection:finish(stmt, compiled, bound, count)
+  if plan.finishers and order.rows then
+    finish_rows(out, plan.finishers)
+  end
   return out, count
 end
 

@@ -108,8 +108,8 @@ local function new_select(property, below)
   local conditions, numbers, near = conditions_of(property)
   local select = statement.select(property:target_entity()):where(unpack(conditions))
   local expanded = joined.expand(order_by(property, select), { below })
-  return { statement = loading.prepared(expanded.select, numbers), expanded = expanded, near = near,
-    with_null = joincondition.asks_parent(property.condition) }
+  return { statement = loading.prepared(expanded.select, numbers), links = expanded.links, trees = expanded.trees, near = near,
+    with_null = joincondition.asks_parent(property.condition), plain = not expanded.links and not below:is_remembered() }
 end
 
 -- The select for one object, with what is to come along; kept with the node.
@@ -153,12 +153,13 @@ end
 function related.load_one(session, object, number, node)
   local property, made = node.property, select_of(node)
   local compiled = loading.compiled_for(made.statement, session.engine.dialect)
-  local values, items = loading.values_of(compiled, object, made.with_null), {}
-  if values then
-    local expanded = made.expanded
-    local cohorts = related.cohorts(session, expanded.trees)
-    items = loading.run(session, compiled, values,
-      (cohorts or expanded.links) and { cohorts = cohorts, links = expanded.links } or nil)
+  local values, items = loading.values_of(compiled, object, made.with_null), nil
+  if not values then
+    items = {}
+  elseif made.plain and not session.lazy then
+    items = loading.run(session, compiled, values)
+  else
+    items = loading.run(session, compiled, values, { links = made.links, cohorts = related.cohorts(session, made.trees) })
   end
   related.set_loaded(property, object, number, still_there(session, property, object, items))
   return items
@@ -257,12 +258,15 @@ local function run_for_keys(work, expanded, keys, gather, out)
   local session = work.session
   local select = expanded.select:where(in_keys(expanded.columns, keys))
   local compiled, values = compiler.cached(select, session.engine.dialect, session.engine.cache)
-  local found = loading.run(session, compiled, values, { populated = work.populated, links = expanded.links,
-    cohorts = expanded.cohorts, gather = gather, key_columns = gather and expanded.key_columns })
-  for _, object in ipairs(found) do
-    out[#out + 1] = object
+  loading.run(session, compiled, values, { populated = work.populated, links = expanded.links, cohorts = expanded.cohorts,
+    gather = gather, key_columns = gather and expanded.key_columns }, out)
+end
+
+-- What is read along of objects that lack a column of their key: it was deferred, or unloaded by itself.
+local function ensure_keys(work, objects, numbers)
+  for _, object in ipairs(core.keyless(objects, numbers)) do
+    loading.ensure_columns(work.session, mapper_module.of_object(object), object, numbers)
   end
-  return found
 end
 
 local function chunks(list, fn)
@@ -286,10 +290,8 @@ end
 -- Every object gets a collection, which its rows fill.
 local function load_collections(work, node, objects, expanded)
   local out = {}
+  ensure_keys(work, objects, expanded.numbers)
   chunks(objects, function(chunk)
-    for _, object in ipairs(chunk) do
-      loading.ensure_columns(work.session, mapper_module.of_object(object), object, expanded.numbers)
-    end
     local gather, parts = core.gather(chunk, mapper_module.relation_number(chunk[1], node.property), expanded.numbers)
     if #parts > 0 then
       run_for_keys(work, expanded, in_groups(parts, #expanded.columns), gather, out)
@@ -320,8 +322,8 @@ end
 -- The keys of objects, each once, and the objects of each.
 local function sorted_by_key(work, objects, numbers)
   local keys, sharing = {}, {}
+  ensure_keys(work, objects, numbers)
   for _, object in ipairs(objects) do
-    loading.ensure_columns(work.session, mapper_module.of_object(object), object, numbers)
     local key, mark = stored_key(object, numbers)
     if mark and not sharing[mark] then
       sharing[mark], keys[#keys + 1] = {}, key

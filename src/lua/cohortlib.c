@@ -45,7 +45,8 @@ static members members_of(lua_State *L, const orr_session *session) {
 }
 
 /* core.cohort(session, tree or nil, has options, asks) -> number, for core.load. The tree is what Lua gets
-   back from core.tree_of(); `asks`: no relation may be answered from the identity map before Lua was asked.
+   back from the load_relation hook; `asks`: no relation may be answered from the identity map before Lua was
+   asked.
  */
 static int new_cohort(lua_State *L) {
   lua_settop(L, 4);
@@ -73,17 +74,17 @@ void orr_cohort_enter(lua_State *L, orr_session *session, orr_instance *object, 
   object->cohort = number;
 }
 
-/* core.tree_of(object) -> the tree that came with its cohort, or nil */
-static int tree_of(lua_State *L) {
-  const orr_instance *object = orr_instance_check(L, 1);
+void orr_cohort_push_tree(lua_State *L, const orr_instance *object) {
   const orr_session *session = orr_instance_session(object);
-  if (!session || !object->cohort)
-    return 0;
-  lua_settop(L, 1);
+  if (!session || !object->cohort) {
+    lua_pushnil(L);
+    return;
+  }
   members who = members_of(L, session);
   lua_pushinteger(L, (lua_Integer)object->cohort);
   lua_rawget(L, who.trees);
-  return 1;
+  lua_replace(L, who.objects - 1);
+  lua_settop(L, who.objects - 1);
 }
 
 /* ---- siblings ---- */
@@ -165,7 +166,6 @@ static int siblings(lua_State *L) {
 }
 
 void orr_cohort_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"cohort", new_cohort}, {"tree_of", tree_of}, {"siblings", siblings}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"cohort", new_cohort}, {"siblings", siblings}, {NULL, NULL}};
   orr_setfuncs(L, functions);
 }

@@ -109,7 +109,8 @@ static void load(lua_State *L, const orr_end *end, bool script) {
   lua_pushvalue(L, end->index);
   lua_pushinteger(L, end->object->class->column_count + end->relation + 1);
   lua_pushboolean(L, script);
-  lua_call(L, 3, 0);
+  orr_cohort_push_tree(L, end->object);
+  lua_call(L, 4, 0);
   push_kept(L, end);
 }
 

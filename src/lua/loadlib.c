@@ -606,6 +606,14 @@ static int add_key(lua_State *L, int keys, int used, const orr_value *values, in
   return used;
 }
 
+static bool has_columns(orr_instance *object, const int *columns, int count) {
+  for (int k = 0; k < count; k++)
+    if (orr_tags(object)[columns[k]] & ORR_UNLOADED &&
+        !(object->class->columns[columns[k]].flags & ORR_COLUMN_KEY))
+      return false;
+  return true;
+}
+
 /* Gives each parent of the array at 1 a fresh collection for the relation at 2, an attribute number of the
    first one's class: those of subclasses have the same relation behind more columns. `columns` are its key;
    the array at `keys` gets the keys. */
@@ -617,6 +625,7 @@ static void open_collections(lua_State *L, orr_gather *gather, int user, int key
     if (i == 1)
       number -= object->class->column_count;
     luaL_argcheck(L, number >= 0 && number < object->class->relation_count, 2, "relationship expected");
+    luaL_argcheck(L, has_columns(object, columns, gather->key_count), 1, "objects with their keys expected");
     orr_value values[ORR_MAX_KEY];
     orr_collection_new(L, top + 1, number);
     lua_pushvalue(L, -1);
@@ -629,16 +638,34 @@ static void open_collections(lua_State *L, orr_gather *gather, int user, int key
   }
 }
 
-/* Reads the attribute numbers of the array at 3. */
-static int read_key_columns(lua_State *L, int *columns) {
-  int count = (int)orr_rawlen(L, 3);
-  luaL_argcheck(L, count >= 1 && count <= ORR_MAX_KEY, 3, "1 to 32 columns expected");
+/* Reads the attribute numbers of the array at `index`. */
+static int read_key_columns(lua_State *L, int index, int *columns) {
+  luaL_checktype(L, index, LUA_TTABLE);
+  int count = (int)orr_rawlen(L, index);
+  luaL_argcheck(L, count >= 1 && count <= ORR_MAX_KEY, index, "1 to 32 columns expected");
   for (int k = 0; k < count; k++) {
-    lua_rawgeti(L, 3, k + 1);
+    lua_rawgeti(L, index, k + 1);
     columns[k] = (int)lua_tointeger(L, -1) - 1;
     lua_pop(L, 1);
   }
   return count;
+}
+
+/* core.keyless(objects, key columns) -> array of those that lack a column of their key */
+static int keyless(lua_State *L) {
+  int columns[ORR_MAX_KEY], found = 0;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  int width = read_key_columns(L, 2, columns), count = (int)orr_rawlen(L, 1);
+  lua_newtable(L);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, 1, i);
+    if (has_columns(orr_instance_check(L, 4), columns, width))
+      lua_pop(L, 1);
+    else
+      lua_rawseti(L, 3, ++found);
+  }
+  return 1;
 }
 
 /* core.gather(parents, attribute number, key columns) -> handle, keys: every parent of the array gets an
@@ -652,7 +679,7 @@ static int new_gather(lua_State *L) {
   orr_gather *gather = orr_box_new(L, &gather_kind, sizeof *gather);
   orr_identity_init(&gather->slots, orr_allocator(L));
   gather->open = true;
-  gather->key_count = read_key_columns(L, columns);
+  gather->key_count = read_key_columns(L, 3, columns);
   lua_newtable(L);
   lua_pushvalue(L, -1);
   orr_setuservalue(L, 4);
@@ -727,9 +754,11 @@ static bool has_left(lua_State *L, int item) {
 
 /* Puts the row's first object into the collection that its key names. */
 static void fill_collection(lua_State *L, const load *to) {
+  int top = lua_gettop(L);
   orr_collection *list = lua_isnil(L, to->items) ? NULL : collection_of_row(L, to);
   if (list && !is_repeated(L, to, list, to->items) && !has_left(L, to->items))
     orr_collection_push_item(L, list, lua_gettop(L), to->items);
+  lua_settop(L, top);
 }
 
 /* ---- the loop ---- */
@@ -835,12 +864,14 @@ static void begin_load(lua_State *L, load *to) {
   to->objects = lua_gettop(L);
   push_metas(L, to);
   to->visible = (int)to->plan->item_count;
+  to->count = (lua_Integer)orr_rawlen(L, OUT);
 }
 
 /* Pushes what the caller gets for the row: a table with the row metatable, or the one visible item. */
 static void push_row(lua_State *L, const load *to) {
   if (lua_isnil(L, ROW_META)) {
-    lua_pushvalue(L, to->items);
+    if (to->plan->item_count > 1) /* a single one is on top already */
+      lua_pushvalue(L, to->items);
     return;
   }
   lua_createtable(L, to->visible, 0);
@@ -900,15 +931,16 @@ static int run(lua_State *L) {
     to.filling = &filling;
     read_filling(L, &to, &filling);
   }
+  lua_Integer before = to.count;
   bool more = read_rows(L, &to, luaL_optinteger(L, MOST, -1));
-  lua_pushinteger(L, to.count);
+  lua_pushinteger(L, to.count - before);
   lua_pushboolean(L, !more);
   return 2;
 }
 
 /* core.load(session, statement, plan, out [, row metatable, populated, most, cohorts, links, gather, key
    columns])
-   -> count, done: fills `out` from 1. Without a row metatable each row becomes its one visible item; NULL
+   -> count, done: appends to `out`. Without a row metatable each row becomes its one visible item; NULL
    becomes core.null. `populated`: a set of objects; those outside it are overwritten and come in. At most
    `most` rows are read; a statement that is done, or failed, is reset. cohorts[i] is that of item i's
    objects. links[i] = { item, attribute number }: the last items of the plan, from the i-th of them on,
@@ -933,7 +965,7 @@ static int load_rows(lua_State *L) {
 
 void orr_load_open(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"plan", new_plan}, {"load", load_rows}, {"gather", new_gather}, {NULL, NULL}};
+      {"plan", new_plan}, {"load", load_rows}, {"gather", new_gather}, {"keyless", keyless}, {NULL, NULL}};
   orr_box_define(L, &plan_kind, NULL, NULL);
   lua_pop(L, 1);
   orr_box_define(L, &gather_kind, NULL, NULL);

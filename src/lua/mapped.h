@@ -414,6 +414,10 @@ void orr_session_leave(lua_State *L, orr_session *session, const orr_instance *o
 /* Puts a persistent object into a cohort (0: into none) when a result brings it along. */
 void orr_cohort_enter(lua_State *L, orr_session *session, orr_instance *object, orr_cohort_number number);
 
+/* Pushes what the options of its query say about an object's relationships (a tree of loader_option.lua), or
+ * nil. */
+void orr_cohort_push_tree(lua_State *L, const orr_instance *object);
+
 /* each file's part of "core" */
 void orr_cohort_open(lua_State *L);
 void orr_link_open(lua_State *L);
