@@ -78,32 +78,60 @@ local function shown_item(item, source, shown)
   return entity
 end
 
+local function ordered_by(element)
+  return element.visit == "ordering" and element.element or element
+end
+
+-- The items of the select with, behind them, what it is ordered by and does not select.
+local function with_orders(select, shown)
+  local items = { unpack(select.items) }
+  for _, element in ipairs(select.orders or {}) do
+    local column = ordered_by(element)
+    if not shown[column] and (select.is_distinct or select.groups) then
+      errors.raise("InvalidRequestError", "joinedload() of a collection with distinct() or group_by() needs an order by what is "
+        .. "selected, not by %s; use selectinload()", tostring(column))
+    elseif not shown[column] then
+      items[#items + 1], shown[column] = column, true
+    end
+  end
+  return items
+end
+
 -- The same order on the subquery's columns.
 local function outer_orders(select, shown)
   local list = {}
-  for _, element in ipairs(select.orders or {}) do
-    local ordering = element.visit == "ordering" and element or nil
-    local column = shown[ordering and ordering.element or element]
-    if not column then
-      errors.raise("InvalidRequestError", "joinedload() of a collection with limit(), distinct() or group_by() needs an order by "
-        .. "what is selected, not by %s; use selectinload()", tostring(ordering and ordering.element or element))
+  for position, element in ipairs(select.orders or {}) do
+    local column = shown[ordered_by(element)]
+    if element.visit == "ordering" then
+      column = element.direction == "DESC" and column:desc() or column:asc()
     end
-    if ordering then
-      column = ordering.direction == "DESC" and column:desc() or column:asc()
-    end
-    list[#list + 1] = column
+    list[position] = column
   end
   return list
 end
 
+-- The columns of entities, and the other items themselves.
+local function selected(items)
+  local set = {}
+  for _, item in ipairs(items) do
+    set[item] = item.visit ~= "entity" or nil
+    for _, column in ipairs(item.visit == "entity" and item.columns or {}) do
+      set[column] = true
+    end
+  end
+  return set
+end
+
 -- The select as a subquery, of which an outer one shows the same items.
 local function wrap(select)
-  local source, items, shown = select:subquery(), {}, { count = 0 }
-  for position, item in ipairs(select.items) do
+  local inner, items, shown = statement.copy_of(select), {}, { count = 0 }
+  inner.items = with_orders(select, selected(select.items))
+  local source = inner:subquery()
+  for position, item in ipairs(inner.items) do
     items[position] = shown_item(item, source, shown)
   end
   local orders = outer_orders(select, shown)
-  local outer = statement.select(unpack(items))
+  local outer = statement.select(unpack(items, 1, #select.items))
   return #orders > 0 and outer:order_by(unpack(orders)) or outer
 end
 

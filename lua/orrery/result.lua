@@ -605,8 +605,8 @@ function Result:unique(strategy)
   if strategy ~= nil and type(strategy) ~= "function" then
     errors.raise("ArgumentError", "result:unique() takes a function or nothing, got %s", errors.show(strategy))
   end
-  if self.source.needs_unique and not strategy then
-    self.source.needs_unique = nil -- its elements are single already
+  if self.source.needs_unique == "single" and not strategy then
+    self.source.needs_unique = nil
     return self
   end
   self.source.needs_unique = nil
@@ -667,12 +667,13 @@ function result.count(self)
   return source.complete and #source.buffer or #source.buffer .. "+"
 end
 
---- Marks a result whose rows were multiplied by the collections joined to them, and are single again here: SQLAlchemy has
--- its callers say unique() before they read it, so that nobody counts rows that were never there.
+--- Marks a result whose rows were multiplied by the collections joined to them: SQLAlchemy has its callers say unique()
+-- before they read it, so that nobody counts rows that were never there.
 ---@param made table
+---@param single boolean its elements are single again here
 ---@return table
-function result.must_be_unique(made)
-  made.source.needs_unique = true
+function result.must_be_unique(made, single)
+  made.source.needs_unique = single and "single" or "rows"
   return made
 end
 

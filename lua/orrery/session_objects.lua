@@ -101,9 +101,9 @@ end
 -- What a delete cascades to: the related objects of relationships with that cascade, loaded when needed.
 local function enlist_cascade(list, object)
   local mapper = mapper_module.of_object(object)
-  for _, property in ipairs(mapper.relationships) do
+  for number, property in ipairs(mapper.relationships) do
     if property.cascade.delete and (not property.options.passive_deletes or is_loaded(object, mapper, property)) then
-      local value = object[property.key]
+      local value = core.related(object, #mapper.column_keys + number)
       if property.uselist then
         for _, item in value do
           list[#list + 1] = item

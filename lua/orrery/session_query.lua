@@ -53,7 +53,7 @@ local function run_select(self, stmt, params, execution, scalars)
     cohorts = related.cohorts(self, expanded.trees) })
   eager.load_behind(work, expanded.trees, out, rows, #items, expanded.links ~= nil)
   local made = result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
-  return expanded.lists and result.must_be_unique(made) or made
+  return expanded.lists and result.must_be_unique(made, not rows) or made
 end
 
 -- Calls fn(self, stmt, ...) with the timeout that the call or the statement has of its own, which also holds for what is

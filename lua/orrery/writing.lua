@@ -247,7 +247,7 @@ local function load_for_delete(handle)
   for _, object in ipairs(core.list(handle, "deleted")) do
     for _, property in ipairs(mapper_module.of_object(object).relationships) do
       if property.direction ~= "manytoone" and not property.options.viewonly and not property.options.passive_deletes then
-        local _ = object[property.key]
+        core.related(object, mapper_module.relation_number(object, property))
       end
     end
   end
