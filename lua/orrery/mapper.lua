@@ -9,6 +9,7 @@ local hierarchy = import "hierarchy"
 local registry = import "registry"
 local statement = import "statement"
 local relationship = import "relationship"
+local overlap = import "overlap"
 
 local mapper = {}
 
@@ -506,25 +507,6 @@ local function each_relationship(mappers, method)
   end
 end
 
--- Two one-sided relationships that write the same columns would each undo what the other did.
-local function check_overlap(self)
-  local writers = {}
-  for _, property in ipairs(self.relationships) do
-    if property.direction == "manytoone" and not property.reverse and not property.options.viewonly then
-      writers[property.mapper] = property
-    end
-  end
-  for other, property in pairs(writers) do
-    for _, back in ipairs(other.relationships) do
-      if back.direction == "onetomany" and back.mapper == self and not back.reverse and not back.options.viewonly
-        and property.answer.pairs[1][1] == back.answer.pairs[1][2] then
-        errors.warn("%s and %s write the same foreign key and do not know of each other; link them with "
-          .. "back_populates", property:describe(), back:describe())
-      end
-    end
-  end
-end
-
 local function number_pairs(mappers)
   for _, one in ipairs(mappers) do
     for _, property in ipairs(one.own_relationships) do
@@ -591,7 +573,9 @@ registry.set_configure(function(waiting)
   end
   make_ready(mappers, classes)
   for _, one in ipairs(mappers) do
-    check_overlap(one)
+    for _, property in ipairs(one.own_relationships) do
+      overlap.check(property)
+    end
   end
 end)
 

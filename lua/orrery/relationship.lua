@@ -61,13 +61,60 @@ local function check_target(target, call)
   end
 end
 
+-- What an option may be, where the words of its value are not looked at elsewhere.
+local FLAG = { [true] = "true", [false] = "false" }
+local VALUES = {
+  uselist = FLAG, viewonly = FLAG, passive_updates = FLAG, single_parent = FLAG, active_history = FLAG, sync_backref = FLAG,
+  passive_deletes = { [true] = "true", [false] = "false", all = "\"all\"" },
+}
+-- What a relationship that is never written cannot have.
+local WRITING = { "passive_deletes", "passive_updates", "active_history", "single_parent" }
+
+local function check_values(options, call)
+  for _, name in ipairs(errors.sorted_keys(VALUES)) do
+    if options[name] ~= nil and not VALUES[name][options[name]] then
+      errors.raise("ArgumentError", "%s: %s is true or false%s, got %s", call, name, VALUES[name].all and " or \"all\"" or "",
+        errors.show(options[name]))
+    end
+  end
+  for _, name in ipairs({ "cascade", "overlaps", "doc" }) do
+    if options[name] ~= nil and type(options[name]) ~= "string" then
+      errors.raise("ArgumentError", "%s: %s is a string, got %s", call, name, errors.show(options[name]))
+    end
+  end
+end
+
+local function check_viewonly(options, call)
+  for _, name in ipairs(options.viewonly and WRITING or {}) do
+    if options[name] ~= nil then
+      errors.raise("ArgumentError", "%s: %s is about writing, and viewonly = true is never written; leave one of them out", call,
+        name)
+    end
+  end
+  local cascade = options.viewonly and options.cascade or ""
+  if cascade:find("save-update", 1, true) or cascade:find("delete", 1, true) or cascade:find("all", 1, true)
+    or cascade:find("merge", 1, true) then
+    errors.raise("ArgumentError", "%s: cascade = %s is about writing, and viewonly = true is never written; leave one of them "
+      .. "out", call, errors.show(cascade))
+  elseif options.viewonly and options.sync_backref then
+    errors.raise("ArgumentError", "%s: sync_backref = true with viewonly = true: what is never written does not change its other "
+      .. "side", call)
+  end
+end
+
+local function check_given(options, call)
+  check_values(options, call)
+  check_viewonly(options, call)
+  return options
+end
+
 --- Declares a link to another class; see the manual's chapter on relationships.
 ---@param target any class, class name, or function returning the class
 ---@param options? table the names in OPTIONS above; docs/relationships.md says what each does
 ---@return orrery.Relationship
 function relationship.relationship(target, options)
   check_target(target, "relationship()")
-  options = errors.check_options(options, OPTIONS, "relationship()")
+  options = check_given(errors.check_options(options, OPTIONS, "relationship()"), "relationship()")
   if options.back_populates and options.backref then
     errors.raise("ArgumentError", "relationship(): give back_populates or backref, not both")
   end
@@ -84,7 +131,7 @@ function relationship.backref(name, options)
   if type(name) ~= "string" then
     errors.raise("ArgumentError", "backref(): a name expected, got %s", errors.show(name))
   end
-  return { kind = BACKREF, name = name, options = errors.check_options(options, OPTIONS, "backref()") }
+  return { kind = BACKREF, name = name, options = check_given(errors.check_options(options, OPTIONS, "backref()"), "backref()") }
 end
 
 --- "Portfolio.investments"
@@ -110,10 +157,11 @@ local function read_cascade(self)
         errors.hint(word, errors.sorted_keys(CASCADES)))
     end
   end
-  if self.options.viewonly then
-    set = {}
+  if set["delete-orphan"] and not set.delete then
+    errors.warn("%s: cascade 'delete-orphan' without 'delete': what is left over is deleted, but not with its parent; say "
+      .. "cascade = \"all, delete-orphan\"", self:describe())
   end
-  return set
+  return self.options.viewonly and {} or set
 end
 
 -- The mapper that it leads to, and the entity where that is read from something else than its table (orm.aliased).
@@ -505,6 +553,13 @@ function Relationship:check()
     errors.raise("ArgumentError", "%s: cascade 'delete-orphan' belongs on the one-to-many side: the foreign key stands in "
       .. "'%s', so '%s' is the side with many parents; put it on the other side, or set single_parent = true",
       self:describe(), self.direction == "manytoone" and self.parent.table.name or self.secondary.name, self.parent.name)
+  elseif self.direction == "manytomany" and self.options.sync_backref == false then
+    errors.raise("ArgumentError", "%s: sync_backref = false on a many-to-many: both sides write the rows of '%s'; set viewonly = "
+      .. "true on one of them", self:describe(), self.secondary.name)
+  elseif self.options.passive_deletes == "all" and (self.cascade.delete or self.cascade["delete-orphan"]) then
+    errors.raise("ArgumentError", "%s: passive_deletes = \"all\" leaves the deleted object's %s to the database altogether, and "
+      .. "cascade = %s deletes them; passive_deletes = true does both", self:describe(), self.key,
+      errors.show(self.options.cascade))
   end
 end
 
@@ -797,7 +852,8 @@ end
 ---@param mapper orrery.Mapper the class, or one that inherits from it
 function Relationship:spec(mapper)
   local condition, options = self.condition, self.options
-  local synced = self.reverse and not options.viewonly and not self.reverse.options.viewonly and self.reverse
+  local synced = self.reverse and options.sync_backref ~= false and not options.viewonly and not self.reverse.options.viewonly
+    and self.reverse
   local spec = {
     target = self.mapper.class,
     direction = DIRECTIONS[self.direction],
@@ -807,6 +863,7 @@ function Relationship:spec(mapper)
     load_old = self.direction == "onetomany" or options.active_history or self.cascade["delete-orphan"],
     orphans = self.cascade["delete-orphan"],
     sync_keys = self.direction == "onetomany" and options.passive_updates == false,
+    leaves = options.passive_deletes == "all",
     criteria = condition.rest ~= nil or self.entity ~= nil,
     set = self.collection and self.collection.form == "set",
     keyed = self.collection and self.collection.form == "keyed",
@@ -814,7 +871,7 @@ function Relationship:spec(mapper)
     asks = relationship.strategies[self.lazy].asks,
     reverse = synced and self.mapper:relationship_number(synced) or nil,
     id = self.id,
-    second = self.second,
+    second = synced and self.second,
     group = schema.is_table(self.secondary) and relationship.group_of(self.secondary) or nil,
     near_group = relationship.group_of(self.near), far_group = relationship.group_of(self.far),
   }

@@ -299,7 +299,7 @@ static void loosen(lua_State *L, orr_flush *f, int object, int number, const orr
   } else if (relation->direction == ORR_MANY_TO_MANY) {
     if (deleting || h->changed)
       visit_difference(L, f, object, number, h, true, keep, drop_link_row);
-  } else if (deleting || (h->changed && !mirrored(relation))) {
+  } else if (deleting ? !(relation->flags & ORR_RELATION_LEAVES) : h->changed && !mirrored(relation)) {
     visit_difference(L, f, object, number, h, true, keep, release);
   }
 }

@@ -70,6 +70,7 @@ enum {
   ORR_RELATION_LOAD_OLD = 8, /* the replaced value must be known: load it before a change */
   ORR_RELATION_SYNC_KEYS =
       16, /* a changed key is written to the children's foreign keys here, not by the database */
+  ORR_RELATION_LEAVES = 4096,  /* what a deleted object held is the database's matter altogether */
   ORR_RELATION_SET = 1024,     /* its collection holds each object once */
   ORR_RELATION_KEYED = 512,    /* its collection holds one object under each key */
   ORR_RELATION_CRITERIA = 128, /* which objects belong to it is not decided by its pairs alone */
