@@ -92,6 +92,13 @@ local function entity_on(entity, source)
     criterion = criterion, has_expressions = entity.has_expressions }, by_key
 end
 
+--- An entity as an alias, or a subquery that has its columns, shows it.
+---@param entity table
+---@param source table
+---@return table entity
+---@return table<string, table> columns by attribute
+aliased.on = entity_on
+
 --- An entity node for a class over an alias, or over a subquery that has its columns.
 ---@param mapper table
 ---@param source table

@@ -16,6 +16,9 @@ local eager = {}
 
 -- Whether anything below is loaded by statements of its own. `came`: what is joined came along already.
 local function is_busy(tree, came)
+  if tree:behind_subclasses()[1] then
+    return true
+  end
   for _, node in ipairs(tree:with("behind")) do
     if not (came and node.strategy.joins) or is_busy(loader_option.below(node), came) then
       return true
@@ -58,12 +61,26 @@ local function unvisited(work, node, objects)
   return list
 end
 
+-- The objects that have a relationship: not all of them, where a subclass adds it.
+local function having(node, objects)
+  local parent, list = node.property.parent, {}
+  if node.tree.mapper:is_a(parent) then
+    return objects
+  end
+  for _, object in ipairs(objects) do
+    if mapper_module.of_object(object):is_a(parent) then
+      list[#list + 1] = object
+    end
+  end
+  return list
+end
+
 local load_tree
 
 local function load_node(work, node, objects, came)
   local property, below = node.property, loader_option.below(node)
   local joined_now = came and node.strategy.joins
-  objects = unvisited(work, node, objects)
+  objects = unvisited(work, node, having(node, objects))
   local missing = #objects > 0 and not joined_now
     and core.lacking(objects, mapper_module.relation_number(objects[1], property)) or {}
   local loaded = #missing > 0 and node.strategy.behind(work, node, missing) or {}
@@ -79,6 +96,9 @@ end
 ---@param objects userdata[]
 ---@param came boolean whether what is joined came along with them
 function load_tree(work, tree, objects, came)
+  for _, mapper in ipairs(#objects > 0 and tree:behind_subclasses() or {}) do
+    related.load_subclass(work, mapper, objects)
+  end
   for _, node in ipairs(#objects > 0 and tree:with("behind") or {}) do
     load_node(work, node, objects, came)
   end
@@ -187,6 +207,8 @@ for _, strategy in ipairs(STRATEGIES) do
     eager[strategy.option] = loader_option.define(strategy)
   end
 end
+
+eager.selectin_polymorphic = loader_option.selectin_polymorphic
 
 for name, kind in pairs({ load_only = "load_only", defer = "defer", undefer = "undefer", undefer_group = "group",
   with_expression = "expression" }) do

@@ -65,6 +65,31 @@ local function line_of(self)
   return line
 end
 
+--- The relationships that objects found by a query of a class may have: its own and inherited ones, then those that
+--- subclasses add.
+---@param self orrery.Mapper
+---@return orrery.Relationship[]
+function hierarchy.relationships(self)
+  if not self.children[1] then
+    return self.relationships
+  end
+  local list = {}
+  for position, one in ipairs(hierarchy.family(self)) do
+    for _, property in ipairs(position == 1 and one.relationships or one.own_relationships) do
+      list[#list + 1] = property
+    end
+  end
+  return list
+end
+
+--- Whether one of two classes inherits from the other, or they are one.
+---@param self orrery.Mapper
+---@param other orrery.Mapper
+---@return boolean
+function hierarchy.related(self, other)
+  return hierarchy.is_a(self, other) or hierarchy.is_a(other, self)
+end
+
 --- The class whose own table holds the row before this one's: nil where an object has one row.
 ---@param self orrery.Mapper
 ---@return orrery.Mapper?
@@ -222,7 +247,7 @@ function hierarchy.source(self, others, place, inner)
     end
   end
   if source.element ~= root then
-    source.element.members, source.element.lasting = source.members, place == same
+    source.element.members, source.element.renamed = source.members, place ~= same
   end
   return source.element
 end
@@ -251,12 +276,20 @@ function hierarchy.reads(source, tbl)
   return false
 end
 
+-- One join that statements share need not be looked through each time.
+local function lasting(source)
+  if source.members then
+    source.lasting = true
+  end
+  return source
+end
+
 --- The join that a class's rows are read from where they spread over several tables, always the same one.
 ---@param self orrery.Mapper
 ---@return table
 function hierarchy.selectable(self)
   if not self.joined_tables then
-    self.joined_tables = hierarchy.source(self)
+    self.joined_tables = lasting(hierarchy.source(self))
   end
   return self.joined_tables
 end
@@ -477,8 +510,13 @@ end
 ---@param others? orrery.Mapper[] classes whose tables are joined, the mapper's own wishes by default
 ---@return table
 function hierarchy.entity(self, others)
-  others = others or inline_classes(self)
-  local source = #others == 0 and hierarchy.selectable(self) or hierarchy.source(self, others)
+  local source
+  if others then
+    source = hierarchy.source(self, others)
+  else
+    others = inline_classes(self)
+    source = #others == 0 and hierarchy.selectable(self) or lasting(hierarchy.source(self, others))
+  end
   local columns, numbers, expressions = own_columns(self)
   local kinds, discriminator = kinds_of(self), hierarchy.discriminator(self)
   add_extras(self, source, columns, numbers)
@@ -496,7 +534,7 @@ function hierarchy.grow(self)
   local up = parent_of(self)
   while up do
     up.entity_node, up.key_selects, up.shapes, up.defers, up.criterion_made = nil, nil, nil, nil, nil
-    up.eager_default, up.joins_default = nil, nil
+    up.default_tree = nil
     up = parent_of(up)
   end
 end

@@ -72,7 +72,8 @@ export(declarative, "declarative_base", "Mapped", "mapped_column", "deferred", "
   "isinstance", "declared_attr", "has_inherited_table", "configure_mappers")
 export(aliased, "aliased", "with_polymorphic")
 export(eager, "selectinload", "joinedload", "immediateload", "lazyload", "batchload", "raiseload", "noload")
-export(eager, "load_only", "defer", "undefer", "undefer_group", "with_expression")
+export(eager, "load_only", "defer", "undefer", "undefer_group", "with_expression",
+  "selectin_polymorphic")
 export(mapper, "validates")
 export(inspection, "inspect")
 export(column_property, "column_property", "query_expression")

@@ -34,17 +34,19 @@ end
 
 local function join_one(state, node, parent_item, parent_table, outer)
   local property = node.property
-  local target = selectable.alias(property:source())
+  local entity = aliased.fresh(property:target_entity())
+  local target = entity.table
   local secondary = property.secondary and selectable.alias(property.secondary)
   local below, inner = loader_option.below(node), is_inner(node, outer)
-  for _, step in ipairs(property:join_steps(target, parent_table, secondary)) do
+  for _, step in ipairs(property:join_steps(entity, parent_table, secondary)) do
     state.select = state.select[inner and "join" or "outerjoin"](state.select, step.table, step.on)
   end
-  state.select = state.select:add_columns(shaping.shaped(aliased.entity(property.mapper, target), below.rules))
+  state.select = state.select:add_columns(shaping.shaped(entity, below.rules))
   for _, order in ipairs(property:order_elements(target)) do
     state.select = state.select:order_by(order)
   end
-  state.links[#state.links + 1] = { parent_item, #property.parent.column_keys + property.parent:relationship_number(property) }
+  local parent = node.tree.mapper
+  state.links[#state.links + 1] = { parent_item, #parent.column_keys + parent:relationship_number(property) }
   state.trees[#state.trees + 1] = below
   return #state.trees, target, below, not inner
 end
@@ -70,9 +72,9 @@ local function shown_item(item, source, shown)
     shown[item], shown.count = column, shown.count + 1
     return column
   end
-  local entity, by_key = aliased.entity(item.mapper, source)
-  for _, column in ipairs(item.columns) do
-    shown[column] = by_key[column.key]
+  local entity = aliased.on(item, source)
+  for position, column in ipairs(item.columns) do
+    shown[column] = entity.columns[position]
   end
   shown.count = shown.count + #item.columns
   return entity

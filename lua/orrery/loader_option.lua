@@ -4,6 +4,8 @@
 local import = ...
 local errors = import "errors"
 local core = import "core"
+local hierarchy = import "hierarchy"
+local mapper_module = import "mapper"
 local relationship = import "relationship"
 local shaping = import "shaping"
 
@@ -43,14 +45,14 @@ local function property_of(attribute, name)
 end
 
 -- Whether a path that leads to one class may go on from a relationship of the other.
-local function related(mapper, other)
-  return mapper == other
-end
+local related = hierarchy.related
 
 -- The class that a step is about; nil for "*".
 local function class_of(step)
   if step.rule then
     return step.rule.mapper
+  elseif step.subclasses then
+    return step.mapper
   end
   return step.property ~= "*" and step.property.parent or nil
 end
@@ -64,7 +66,7 @@ local function check_step(last, step)
   local mapper, target = class_of(step), last.property.mapper
   if mapper and not related(target, mapper) then
     errors.raise("ArgumentError", "%s(): %s is not the class where %s leads; that is '%s'", step.name,
-      step.rule and "'" .. mapper.name .. "'" or ("'%s', of %s,"):format(mapper.name, step.property:describe()),
+      not step.property and "'" .. mapper.name .. "'" or ("'%s', of %s,"):format(mapper.name, step.property:describe()),
       last.property:describe(), target.name)
   end
 end
@@ -74,7 +76,9 @@ local function step_of(attribute, strategy, arguments)
   local property = attribute == "*" and "*" or property_of(attribute, name)
   arguments = errors.check_options(arguments, strategy.arguments or {}, name .. "()")
   local chosen = strategy.choose and strategy.choose(arguments)
+  local target = property ~= "*" and attribute.target
   return { name = name, property = property, source = property ~= "*" and attribute.source or nil,
+    of_type = target and target.mapper ~= property.mapper and { target.mapper } or target and target.with or nil,
     strategy = chosen and relationship.strategies[chosen] or strategy, arguments = arguments }
 end
 
@@ -149,6 +153,41 @@ function loader_option.define_rule(name, kind)
   end
 end
 
+-- The subclasses of a class in the arguments of selectin_polymorphic().
+local function subclasses_of(mapper, classes)
+  if type(classes) ~= "table" or classes[1] == nil then
+    errors.raise("ArgumentError", "selectin_polymorphic() takes an array of subclasses, got %s", errors.show(classes))
+  end
+  local list = {}
+  for position, class in ipairs(classes) do
+    list[position] = mapper_module.of(class, "selectin_polymorphic()")
+    if mapper and not list[position]:is_a(mapper) then
+      errors.raise("ArgumentError", "selectin_polymorphic(): '%s' does not inherit from '%s'", list[position].name, mapper.name)
+    end
+  end
+  return list
+end
+
+--- Loads the columns that subclasses have in tables of their own, for all objects of a query at once:
+--- selectin_polymorphic(Employee, { Manager, Engineer }), or behind a path :selectin_polymorphic{ Manager }.
+---@param class userdata the class that is queried
+---@param classes userdata[]
+---@return orrery.LoaderOption
+function loader_option.selectin_polymorphic(class, classes)
+  local mapper = mapper_module.of(class, "selectin_polymorphic()")
+  mapper:configure()
+  return ruled(NOWHERE, { name = "selectin_polymorphic", mapper = mapper, subclasses = subclasses_of(mapper, classes) })
+end
+
+---@param classes userdata[]
+---@return orrery.LoaderOption
+function Option:selectin_polymorphic(classes)
+  errors.check_self(self, loader_option.is_option(self), "option:selectin_polymorphic")
+  local last = self.steps[#self.steps]
+  local mapper = last and last.property ~= "*" and last.property.mapper or nil
+  return ruled(self, { name = "selectin_polymorphic", mapper = mapper, subclasses = subclasses_of(mapper, classes) })
+end
+
 --- Several options behind this one: joinedload(User.posts):options(selectinload(Post.tags), lazyload(Post.author)).
 ---@param ... orrery.LoaderOption
 ---@return orrery.LoaderOption
@@ -171,7 +210,9 @@ function Option:options(...)
 end
 
 local function show_step(step)
-  if step.rule then
+  if step.subclasses then
+    return ("%s(%s)"):format(step.name, step.mapper and step.mapper.name or "")
+  elseif step.rule then
     local about = step.rule.mapper
     return ("%s(%s)"):format(step.name, about and about.name .. "." .. table.concat(step.rule.keys or {}, ", ") or "")
   end
@@ -233,6 +274,14 @@ local function goes_round(tree, property)
   return false
 end
 
+-- A relationship that only a subclass has cannot be joined to the rows of the class above.
+local function possible(tree, property, strategy)
+  if strategy.joins and not tree.mapper:is_a(property.parent) then
+    return relationship.strategies.selectin
+  end
+  return strategy
+end
+
 -- What holds for a relationship that no option names.
 local function default_node(tree, property)
   local strategies = relationship.strategies
@@ -244,7 +293,7 @@ local function default_node(tree, property)
   if not strategy.read and goes_round(tree, property) then
     strategy = strategies.select
   end
-  return { tree = tree, property = property, strategy = strategy, arguments = {},
+  return { tree = tree, property = property, strategy = possible(tree, property, strategy), arguments = {},
     undecided = not said and property.options.lazy == nil }
 end
 
@@ -294,15 +343,19 @@ local function add_path(tree, path)
       tree.rules = tree.rules or {}
       table.insert(tree.rules, step.rule)
       return
+    elseif step.subclasses then
+      tree.subclasses = appended(tree.subclasses or {}, step.subclasses)
+      return
     elseif property == "*" then
       tree.level = step.strategy
       return
     end
     local node = tree.nodes[property] or { tree = tree, property = property }
     tree.nodes[property] = node
-    node.strategy, node.arguments, node.late = step.strategy, step.arguments, nil
+    node.strategy, node.arguments, node.late = possible(tree, property, step.strategy), step.arguments, nil
     node.children = node.children or new_tree(property.mapper, tree, tree.everywhere)
     tree = node.children
+    tree.subclasses = step.of_type and appended(tree.subclasses or {}, step.of_type) or tree.subclasses
   end
 end
 
@@ -313,7 +366,7 @@ function Tree:with(kind)
   local list = rawget(self, kind)
   if not list then
     list = {}
-    for _, property in ipairs(self.mapper.relationships) do
+    for _, property in ipairs(hierarchy.relationships(self.mapper)) do
       local node = self:node(property)
       if node.strategy[kind] then
         list[#list + 1] = node
@@ -324,15 +377,42 @@ function Tree:with(kind)
   return list
 end
 
+-- Adds a subclass that has columns of its own to load.
+local function add_subclass(list, mapper)
+  if not list[mapper] and mapper.own_keys[1] then
+    list[mapper], list[#list + 1] = true, mapper
+  end
+end
+
+--- The subclasses whose columns are loaded behind a query, by options or by polymorphic_load = "selectin".
+---@return orrery.Mapper[]
+function Tree:behind_subclasses()
+  if not self.later then
+    local list = {}
+    for _, one in ipairs(hierarchy.family(self.mapper)) do
+      if one ~= self.mapper and one.arguments.polymorphic_load == "selectin" then
+        add_subclass(list, one)
+      end
+    end
+    for _, some in ipairs(self.subclasses or {}) do
+      for _, one in ipairs(some) do
+        add_subclass(list, one)
+      end
+    end
+    self.later = list
+  end
+  return self.later
+end
+
 --- Whether queries bring something along, or remember the objects for later loads.
 function Tree:is_eager()
-  return #self:with("joins") > 0 or #self:with("behind") > 0 or #self:with("siblings") > 0
+  return #self:behind_subclasses() > 0 or #self:with("joins") > 0 or #self:with("behind") > 0 or #self:with("siblings") > 0
 end
 
 -- What has to be remembered with the objects of a place, so that later loads follow it.
 local function find_habits(tree)
   local habits = { options = next(tree.nodes) ~= nil or tree.level ~= nil or tree.everywhere ~= nil }
-  for _, property in ipairs(tree.mapper.relationships) do
+  for _, property in ipairs(hierarchy.relationships(tree.mapper)) do
     local node = tree:node(property)
     habits.asks = habits.asks or node.strategy.asks
     habits.siblings = habits.siblings or node.strategy.siblings
@@ -364,7 +444,7 @@ end
 -- ---- the trees of a statement ----
 
 local function rule_fits(rule, entity)
-  return rule.mapper == nil or rule.table == entity.table
+  return rule.mapper == nil or hierarchy.reads(entity.table, rule.table)
 end
 
 local UNDER_ANOTHER_NAME = { alias = true, subquery = true }
@@ -375,7 +455,7 @@ local function step_fits(step, entity)
   elseif step.source then
     return entity.table == step.source
   end
-  return not UNDER_ANOTHER_NAME[entity.table.visit] and related(entity.mapper, step.property.parent)
+  return not UNDER_ANOTHER_NAME[entity.table.visit] and not entity.table.renamed and related(entity.mapper, class_of(step))
 end
 
 local function raise_misfit(path, items)

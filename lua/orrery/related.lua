@@ -5,10 +5,11 @@ local errors = import "errors"
 local core = import "core"
 local compiler = import "compiler"
 local functions = import "functions"
-local selectable = import "selectable"
 local statement = import "statement"
 local joincondition = import "joincondition"
+local hierarchy = import "hierarchy"
 local mapper_module = import "mapper"
+local aliased = import "aliased"
 local shaping = import "shaping"
 local loading = import "loading"
 local loader_option = import "loader_option"
@@ -176,8 +177,8 @@ end
 
 -- Where a condition asks more of the parent than its keys, the parent is read along, under another name.
 local function parent_keys(property)
-  local columns, parent = {}, selectable.alias(property.parent.table)
-  for position, column in ipairs(property.parent.table.primary_key) do
+  local columns, parent = {}, aliased.source(property.parent)
+  for position, column in ipairs(hierarchy.base(property.parent).table.primary_key) do
     columns[position] = joincondition.on(parent, column)
   end
   return columns, property.parent:key_numbers(), parent
@@ -378,6 +379,44 @@ function related.load_many(work, node, objects)
   local expanded = select_for_many(node)
   expanded.cohorts = related.cohorts(work.session, expanded.trees)
   return (property.uselist and load_collections or load_single)(work, node, objects, expanded)
+end
+
+-- ---- columns of subclasses ----
+
+-- The attribute numbers of the columns that a class adds, without those that it defers.
+local function added_numbers(mapper)
+  local numbers = {}
+  for _, key in ipairs(mapper.own_keys) do
+    local origin = mapper.attributes[key].origin
+    numbers[#numbers + 1] = not origin.deferred and not origin.read_only and mapper:number_of_column(origin) or nil
+  end
+  return numbers
+end
+
+local function lacking_columns(mapper, objects, numbers)
+  local list, keys = {}, mapper:key_numbers()
+  for _, object in ipairs(objects) do
+    if mapper_module.of_object(object):is_a(mapper) and core.is_missing(object, numbers[1]) then
+      list[#list + 1] = stored_key(object, keys)
+    end
+  end
+  return list
+end
+
+--- Loads what a subclass adds, for those among the objects that are of it and lack it.
+---@param work orrery.LoadWork
+---@param mapper orrery.Mapper of the subclass
+---@param objects userdata[]
+function related.load_subclass(work, mapper, objects)
+  local numbers, columns = added_numbers(mapper), {}
+  local keys = numbers[1] and lacking_columns(mapper, objects, numbers) or {}
+  for position, number in ipairs(mapper:key_numbers()) do
+    columns[position] = mapper:attribute(mapper.column_keys[number])
+  end
+  local expanded = { select = statement.select(shaping.only(mapper, numbers)), columns = columns }
+  chunks(keys, function(chunk)
+    run_for_keys(work, expanded, chunk, nil, {})
+  end)
 end
 
 return related
