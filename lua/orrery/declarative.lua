@@ -471,9 +471,10 @@ end
 
 local function mapper_arguments(name, given)
   local arguments = errors.check_options(given, MAPPER_ARGUMENTS, name .. ": __mapper_args__")
-  if arguments.version_id_generator ~= nil and type(arguments.version_id_generator) ~= "function" then
-    errors.raise("ArgumentError", "%s: version_id_generator is a function that makes the next version of one, got %s", name,
-      errors.show(arguments.version_id_generator))
+  local generator = arguments.version_id_generator
+  if generator ~= nil and generator ~= false and type(generator) ~= "function" then
+    errors.raise("ArgumentError", "%s: version_id_generator is a function that makes the next version of one, or false where "
+      .. "the database (or the script) makes them, got %s", name, errors.show(generator))
   end
   check_polymorphic(name, arguments)
   return arguments

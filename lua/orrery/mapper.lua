@@ -469,11 +469,14 @@ local function core_spec(self)
     columns[number], types[number] = column_spec(self, key, column), column.type
     defaults[number] = column.default == nil and false or column.default
   end
+  if self.arguments.version_id_generator == false then -- what stands there after an update only the database knows
+    columns[self:version_number()].computed = true
+  end
   return {
     name = self.name, names = self:attribute_names(), columns = columns, keys = self:key_numbers(),
     relations = specs_of(self, "spec"), types = types, defaults = defaults, targets = targets_of(self),
     members = self.methods, meta = self.instance_meta, group = group_of(self.table),
-    version = self:version_number(), version_hook = self.arguments.version_id_generator ~= nil,
+    version = self:version_number(), version_hook = type(self.arguments.version_id_generator) == "function",
     aliases = alias_numbers(self), parent = class_of(hierarchy.parent(self)), above = class_of(hierarchy.above(self)),
     discriminator = discriminator and discriminator.number, identity = self.arguments.polymorphic_identity,
     rows_cascade = self.arguments.passive_deletes,

@@ -131,8 +131,8 @@ end
 -- Whether the row refers to a parent. That is all there is to know where the parent was never loaded.
 local function had_foreign_key(object, property)
   local mapper = mapper_module.of_object(object)
-  for _, pair in ipairs(property.answer.pairs) do
-    local number = mapper:number_of_column(property.near.columns[pair[1]])
+  for _, pair in ipairs(property.condition.pairs) do
+    local number = mapper:number_of_column(pair[1])
     local old, now = core.old(object, number), object[mapper.column_keys[number]]
     if old == core.null or (old == nil and now == nil) then
       return false
@@ -232,12 +232,37 @@ local function is_versioned(mapper)
   return mapper.arguments.version_id_col ~= nil
 end
 
-local function load_versions(handle, name)
+-- What the database holds of some columns of an object, as a row.
+local function stored_values(connection, mapper, object, numbers)
+  local columns = {}
+  for position, number in ipairs(numbers) do
+    columns[position] = mapper:attribute(mapper.column_keys[number])
+  end
+  local select = statement.select((table.unpack or unpack)(columns))
+  for _, number in ipairs(mapper:key_numbers()) do
+    local old = core.old(object, number)
+    select = select:where(mapper:attribute(mapper.column_keys[number]):eq(old or core.stored(object, number)))
+  end
+  return connection:execute(select):first()
+end
+
+-- Tells an object what some of its columns hold in the database, whatever it was given since.
+local function learn(connection, mapper, object, numbers)
+  local row = stored_values(connection, mapper, object, numbers)
+  for position, number in ipairs(row and numbers or {}) do
+    local kind = mapper.attributes[mapper.column_keys[number]].origin.type
+    core.set_old(object, number, row[position] == nil and core.null or kind:to_db(row[position]))
+  end
+end
+
+local function load_versions(session, handle, name)
   for _, object in ipairs(concerned(handle, name, is_versioned)) do
     local mapper = mapper_module.of_object(object)
     local number = mapper.arguments.version_id_col and mapper:version_number()
     if number and core.state(object) == "persistent" and not core.is_given(object, number) then
       local _ = object[mapper.column_keys[number]]
+    elseif number and core.old(object, number) == false then -- assigned before it was read
+      learn(session:connection(), mapper, object, { number })
     end
   end
 end
@@ -507,9 +532,21 @@ core.hook("not_in_session", function(class, number, item)
     property:describe(), mapper_module.of_object(item).name)
 end)
 
-core.hook("stale", function(kind, class, expected, matched)
-  errors.raise("StaleDataError", "%s on table %s was to change %d row and found %d; the row was deleted, or its key changed, "
-    .. "since this session loaded it", kind, quoted_table(mapper_module.of(class)), expected, matched)
+-- "Book with the key 1, 2": by what the row was looked for.
+local function describe_row(mapper, object)
+  local key = {}
+  for position, number in ipairs(mapper:key_numbers()) do
+    local old = core.old(object, number)
+    key[position] = errors.show(old ~= nil and old or core.stored(object, number))
+  end
+  return ("%s with the key %s"):format(mapper.name, table.concat(key, ", "))
+end
+
+core.hook("stale", function(kind, class, object, matched)
+  local mapper = mapper_module.of_object(object)
+  errors.raise("StaleDataError", "%s on table %s was to change 1 row, %s, and found %d; it was deleted, or its %s changed, "
+    .. "since this session loaded it", kind, quoted_table(mapper_module.of(class)), describe_row(mapper, object), matched,
+    mapper.arguments.version_id_col and "version or key" or "key")
 end)
 
 core.hook("delete_missed", function(class, expected, matched)
@@ -625,29 +662,14 @@ local function unique_numbers(mapper)
   return mapper.unique_numbers
 end
 
-local function stored_values(connection, mapper, object, numbers)
-  local columns = {}
-  for position, number in ipairs(numbers) do
-    columns[position] = mapper:attribute(mapper.column_keys[number])
-  end
-  local select = statement.select((table.unpack or unpack)(columns))
-  for _, number in ipairs(mapper:key_numbers()) do
-    local old = core.old(object, number)
-    select = select:where(mapper:attribute(mapper.column_keys[number]):eq(old or core.stored(object, number)))
-  end
-  return connection:execute(select):first()
-end
-
 -- Objects that are expired may be given values without asking what they had: now that matters.
 local function learn_unique_values(connection, handle)
   for _, list in ipairs({ "dirty", "deleted" }) do
     for _, object in ipairs(core.list(handle, list)) do
       local mapper = mapper_module.of_object(object)
       local numbers = unique_numbers(mapper)
-      local row = numbers[1] and stored_values(connection, mapper, object, numbers)
-      for position, number in ipairs(row and numbers or {}) do
-        local kind = mapper.attributes[mapper.column_keys[number]].origin.type
-        core.set_old(object, number, row[position] == nil and core.null or kind:to_db(row[position]))
+      if numbers[1] then
+        learn(connection, mapper, object, numbers)
       end
     end
   end
@@ -670,8 +692,8 @@ function writing.write(session, handle)
     load_for_new_keys(session, handle)
   end
   if mapper_module.any_version then
-    load_versions(handle, "dirty")
-    load_versions(handle, "deleted")
+    load_versions(session, handle, "dirty")
+    load_versions(session, handle, "deleted")
   end
   apply_onupdate(handle)
   if core.is_settled(handle) then

@@ -112,3 +112,99 @@ describe("a version", function()
       __mapper_args__ = { version_id = "v" }, id = orm.Column(orm.Integer, { primary_key = true }) })
   end)
 end)
+
+describe("a version that the database makes", function()
+  local function by_trigger()
+    local base = orm.declarative_base()
+    local place = { T = base:model("T", { __tablename__ = "t", id = orm.Column(orm.Integer, { primary_key = true }),
+      x = orm.Column(orm.Integer), v = orm.Column(orm.Integer, { nullable = false, server_default = "1" }),
+      __mapper_args__ = { version_id_col = "v", version_id_generator = false } }) }
+    place.engine = database.create(base)
+    run(place.engine, "CREATE TRIGGER count_on AFTER UPDATE OF x ON t BEGIN UPDATE t SET v = old.v + 10 WHERE id = old.id; END")
+    place.session = orm.Session(place.engine)
+    place.record = statements.record(place.engine)
+    return place
+  end
+
+  it("is read with the insert, and again after each update", function()
+    local place = by_trigger()
+    local object = place.T { x = 1 }
+    place.session:add(object)
+    place.session:flush()
+    assert.equal(1, object.v)
+    place.record:take()
+    object.x = 2
+    place.session:flush()
+    assert.same({ "UPDATE t SET x = ? WHERE id = ? AND v = ? [2, 1, 1]" }, place.record:take())
+    assert.equal(11, object.v)
+    object.x = 3
+    place.session:flush()
+    object.x = 4
+    place.session:commit()
+    assert.same({ "1|4|31" }, rows(place.engine, "SELECT * FROM t"))
+  end)
+
+  it("is checked as any other", function()
+    local place = by_trigger()
+    run(place.engine, "INSERT INTO t VALUES (1, 1, 1)")
+    local object = place.session:get(place.T, 1)
+    run(place.session, "UPDATE t SET x = 7")
+    object.x = 2
+    raises("StaleDataError", { "UPDATE", "T with the key 1", "version" }, place.session.flush, place.session)
+    place.session:rollback()
+    object.x = 2
+    place.session:commit()
+    place.session:delete(place.session:get(place.T, 1))
+    place.session:commit()
+    assert.same({}, rows(place.engine, "SELECT * FROM t"))
+  end)
+
+  it("may be assigned by the script", function()
+    local place = open { version_id_col = "v", version_id_generator = false }
+    local object = place.T { x = 1, v = 5 }
+    place.session:add(object)
+    place.session:commit()
+    object.x, object.v = 2, 6
+    place.record:take()
+    place.session:flush()
+    assert.equal("UPDATE t SET x = ?, v = ? WHERE id = ? AND v = ? [2, 6, 1, 5]", place.record:take()[2])
+    assert.equal(6, object.v)
+  end)
+end)
+
+it("an error of a stale row names class and key, and has the object", function()
+  local base = orm.declarative_base()
+  local T = base:model("Thing", { __tablename__ = "t", a = orm.Column(orm.Integer, { primary_key = true }),
+    b = orm.Column(orm.Text, { primary_key = true }), x = orm.Column(orm.Integer), v = orm.Column(orm.Integer),
+    __mapper_args__ = { version_id_col = "v" } })
+  local engine = database.create(base)
+  run(engine, "INSERT INTO t VALUES (1, 'x', 1, 1), (2, 'y', 1, 1)")
+  for _, change in ipairs { function(object) object.x = 5 end, function(object) orm.object_session(object):delete(object) end } do
+    local session = orm.Session(engine)
+    local one, two = session:get(T, { 1, "x" }), session:get(T, { 2, "y" })
+    run(session, "UPDATE t SET v = 2 WHERE a = 2")
+    change(one)
+    change(two)
+    local err = raises("StaleDataError", { "'t'", "Thing with the key 2, 'y'", "found 0" }, session.flush, session)
+    assert.equal(two, err.object)
+    session:close()
+  end
+end)
+
+it("a new object with the key of a deleted one counts its version on", function()
+  local place = open()
+  run(place.engine, "INSERT INTO t VALUES (1, 1, 7)")
+  local former, new = place.session:get(place.T, 1), place.T { id = 1, x = 2 }
+  place.session:delete(former)
+  place.session:add(new)
+  place.record:take()
+  place.session:flush()
+  assert.same({ "UPDATE t SET x = ?, v = ? WHERE id = ? AND v = ? [2, 8, 1, 7]" }, place.record:take())
+  assert.equal(8, new.v)
+  place.session:rollback()
+  assert.same({ "persistent", 7 }, { orm.inspect(former).state, former.v })
+  run(place.session, "UPDATE t SET v = 9")
+  place.session:delete(former)
+  place.session:add(place.T { id = 1, x = 3 })
+  raises("StaleDataError", "T with the key 1", place.session.flush, place.session)
+end)

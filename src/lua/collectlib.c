@@ -464,6 +464,11 @@ void orr_flush_count_version(lua_State *L, orr_flush *f, int index, int former) 
   lua_settop(L, top);
 }
 
+/* Whether versions are made here, not by the database. */
+static bool counts_versions(const orr_class *class) {
+  return class->version >= 0 && !(class->columns[class->version].flags & ORR_COLUMN_COMPUTED);
+}
+
 /* Gives new objects what they were not given: constants and functions of the script's. */
 static void apply_defaults(lua_State *L, orr_flush *f, uint32_t n) {
   orr_instance *object = orr_flush_object(L, f, n);
@@ -480,7 +485,7 @@ static void apply_defaults(lua_State *L, orr_flush *f, uint32_t n) {
     orr_instance_assign(L, object, index, c, lua_gettop(L));
     lua_settop(L, index);
   }
-  if (object->class->version >= 0 && orr_tags(object)[object->class->version] & ORR_UNLOADED)
+  if (counts_versions(object->class) && orr_tags(object)[object->class->version] & ORR_UNLOADED)
     orr_flush_count_version(L, f, index, index);
   lua_pop(L, 1);
 }

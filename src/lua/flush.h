@@ -73,6 +73,7 @@ typedef struct orr_flush {
   size_t undo_count, undo_room;
   orr_flush_handover *handovers; /* between rows that are updated */
   size_t handover_count, handover_room;
+  bool asides;     /* some values are set aside */
   bool defers;     /* foreign keys can only be checked when everything is written */
   int blind;       /* objects whose unique values are not known, though they might matter */
   uint32_t *links; /* hash of link records, + 1 */

@@ -1,5 +1,5 @@
-/* handoverlib: unique values that go from one row of a flush to another: exchanged, passed on along a chain, or
-   taken over from a row that is deleted. The row that gives a value up must be written before the one that
+/* handoverlib: unique values that go from one row of a flush to another: exchanged, passed on along a chain,
+   or taken over from a row that is deleted. The row that gives a value up must be written before the one that
    takes it. Where no order does that, or the row has to stay for now, its value is set aside: NULL, or one
    that no row has, stands in its place until the row itself is written. Only objects whose unique columns
    change are looked at; what the rows are ordered by otherwise is collectlib's. */
@@ -132,7 +132,7 @@ static void each_set(lua_State *L, orr_flush *f, question asked, visit what, voi
 typedef struct search {
   orr_givers *givers;
   bool *wanted; /* by group: values of this table are taken */
-  size_t takers, sets;
+  size_t sets;
 } search;
 
 static void note_taker(lua_State *L, orr_flush *f, uint32_t n, const orr_class *row, const orr_unique *unique,
@@ -141,9 +141,7 @@ static void note_taker(lua_State *L, orr_flush *f, uint32_t n, const orr_class *
   (void)f;
   (void)n;
   (void)unique;
-  search *s = ud;
-  s->wanted[row->group] = true;
-  s->takers++;
+  ((search *)ud)->wanted[row->group] = true;
 }
 
 static void count_set(lua_State *L, orr_flush *f, uint32_t n, const orr_class *row, const orr_unique *unique,
@@ -178,6 +176,7 @@ static void set_aside(lua_State *L, orr_flush *f, uint32_t n, const orr_class *r
   r->unique = unique;
   r->next = f->entries[n - 1].first_aside;
   f->entries[n - 1].first_aside = (uint32_t)++f->record_count;
+  f->asides = true;
   f->defers = f->defers || unique->defers;
 }
 
@@ -228,33 +227,41 @@ static orr_givers *new_givers(lua_State *L, size_t most) {
   return givers;
 }
 
-/* Asks for what is unique in classes that are written for the first time. */
-static void learn_uniques(lua_State *L, const orr_flush *f) {
-  for (uint32_t n = 1; n <= f->count; n++)
-    for (const orr_class *row = f->entries[n - 1].object->class; row && row->unique_count < 0;
-         row = row->above) {
-      orr_push_hook(L, "uniques");
-      orr_class_push(L, row);
-      lua_call(L, 1, 0);
+static void learn_uniques(lua_State *L, const orr_class *row) {
+  orr_push_hook(L, "uniques");
+  orr_class_push(L, row);
+  lua_call(L, 1, 0);
+}
+
+/* Whether anything takes a unique value at all: most flushes end here. Asks for what is unique in classes
+   that are written for the first time. */
+static bool any_takes(lua_State *L, const orr_flush *f) {
+  bool any = false;
+  for (uint32_t n = 0; n < f->count; n++)
+    for (const orr_class *row = f->entries[n].object->class; row; row = row->above) {
+      if (row->unique_count < 0)
+        learn_uniques(L, row);
+      for (int u = 0; u < row->unique_count && !any; u++)
+        any = takes(&f->entries[n], &row->uniques[u]);
     }
+  return any;
 }
 
 void orr_flush_find_handovers(lua_State *L, orr_flush *f) {
   int top = lua_gettop(L);
-  learn_uniques(L, f);
-  search s = {NULL, NULL, 0, 0};
+  search s = {NULL, NULL, 0};
+  if (!any_takes(L, f))
+    return;
   size_t groups = f->session->world->group_count;
   s.wanted = lua_newuserdata(L, groups + 1);
   memset(s.wanted, 0, groups + 1);
   each_set(L, f, takes, note_taker, &s);
-  if (s.takers) {
-    each_set(L, f, gives, count_set, &s);
-    if (s.sets) {
-      s.givers = new_givers(L, s.sets);
-      each_set(L, f, gives, note_giver, &s);
-      each_set(L, f, takes, find_handover, &s);
-      close_givers(s.givers);
-    }
+  each_set(L, f, gives, count_set, &s);
+  if (s.sets) {
+    s.givers = new_givers(L, s.sets);
+    each_set(L, f, gives, note_giver, &s);
+    each_set(L, f, takes, find_handover, &s);
+    close_givers(s.givers);
   }
   lua_settop(L, top);
 }

@@ -94,7 +94,7 @@ static void bind_key(lua_State *L, binder *b, orr_instance *object, int index, b
     orr_attribute_error(L, object->class, object->class->keys[0], "FlushError",
                         "this object has no primary key to find its row by");
   for (int k = 0; k < object->class->key_count; k++)
-    if (!bind_stand_in(L, b, object->action, object->class->keys[k]))
+    if (!b->f->asides || !bind_stand_in(L, b, object->action, object->class->keys[k]))
       bind(L, b, &values[k]);
 }
 
@@ -431,11 +431,13 @@ static bool changes_elsewhere(lua_State *L, const orr_class *row, orr_instance *
   return found;
 }
 
-static void stale(lua_State *L, const char *kind, const orr_class *class, int64_t matched) {
+static void stale(lua_State *L, orr_flush *f, const char *kind, const orr_flush_record *r, int64_t matched) {
+  f->culprit = r->object;
+  f->culprits = 1;
   orr_push_hook(L, "stale");
   lua_pushstring(L, kind);
-  orr_class_push(L, class);
-  lua_pushinteger(L, 1);
+  orr_class_push(L, r->class);
+  orr_flush_object(L, f, r->object);
   lua_pushinteger(L, (lua_Integer)matched);
   lua_call(L, 4, 0);
 }
@@ -463,7 +465,7 @@ static bool plan_update(lua_State *L, orr_flush *f, const orr_flush_record *r, i
   bool switched = orr_flush_switched(f, r->object);
   bool writes =
       switched ? switched_shape(r->class, object, shape) : update_shape(L, r->class, object, index, shape);
-  if (restore_asides(f, r, shape))
+  if (f->asides && restore_asides(f, r, shape))
     writes = true;
   int version = orr_class_row_version(r->class);
   if (version < 0 || r->class->columns[version].flags & ORR_COLUMN_COMPUTED)
@@ -512,7 +514,7 @@ static void write_update_run(lua_State *L, orr_flush *f, const orr_unit_batch *b
     finish(&b);
     int64_t matched = changes(f);
     if (matched != 1)
-      stale(L, "UPDATE", r->class, matched);
+      stale(L, f, "UPDATE", record_at(f, batch, b.first), matched);
   }
   b.first = first;
   announce_run(L, &b, "after", has_update, count);
@@ -578,7 +580,7 @@ static void write_set_aside(lua_State *L, orr_flush *f, const orr_unit_batch *ba
   int64_t matched = changes(f);
   announce(L, &b, "after");
   if (matched != 1)
-    stale(L, "UPDATE", r->class, matched);
+    stale(L, f, "UPDATE", r, matched);
   r->writes = true;
   lua_settop(L, top);
 }
@@ -614,7 +616,7 @@ static void delete_rows(lua_State *L, orr_flush *f, const orr_unit_batch *batch,
   int64_t matched = changes(f);
   announce(L, &b, "after");
   if (matched != (int64_t)count && orr_class_row_version(r->class) >= 0)
-    stale(L, "DELETE", r->class, matched);
+    stale(L, f, "DELETE", r, matched);
   if (matched != (int64_t)count) {
     orr_push_hook(L, "delete_missed");
     orr_class_push(L, r->class);
