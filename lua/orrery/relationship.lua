@@ -19,7 +19,7 @@ local DIRECTIONS = { onetomany = 0, manytoone = 1, manytomany = 2 }
 local OPTIONS = {
   uselist = true, secondary = true, back_populates = true, backref = true, cascade = true, order_by = true, lazy = true,
   primaryjoin = true, secondaryjoin = true, foreign_keys = true, remote_side = true, viewonly = true, passive_deletes = true,
-  passive_updates = true, single_parent = true, collection_class = true,
+  passive_updates = true, post_update = true, single_parent = true, collection_class = true,
   active_history = true, sync_backref = true, overlaps = true, innerjoin = true, join_depth = true, doc = true, info = true,
 }
 local CASCADES = {
@@ -65,10 +65,11 @@ end
 local FLAG = { [true] = "true", [false] = "false" }
 local VALUES = {
   uselist = FLAG, viewonly = FLAG, passive_updates = FLAG, single_parent = FLAG, active_history = FLAG, sync_backref = FLAG,
+  post_update = FLAG,
   passive_deletes = { [true] = "true", [false] = "false", all = "\"all\"" },
 }
 -- What a relationship that is never written cannot have.
-local WRITING = { "passive_deletes", "passive_updates", "active_history", "single_parent" }
+local WRITING = { "passive_deletes", "passive_updates", "post_update", "active_history", "single_parent" }
 
 local function check_values(options, call)
   for _, name in ipairs(errors.sorted_keys(VALUES)) do
@@ -848,6 +849,12 @@ local function core_pairs(self, spec)
   return list
 end
 
+--- Whether the foreign key may be written by a statement of its own, after all rows are there: either side may say so.
+---@return boolean
+function Relationship:posts_update()
+  return (self.options.post_update or (self.reverse and self.reverse.options.post_update)) == true
+end
+
 --- What core.configure wants to know of this relationship.
 ---@param mapper orrery.Mapper the class, or one that inherits from it
 function Relationship:spec(mapper)
@@ -862,6 +869,7 @@ function Relationship:spec(mapper)
     viewonly = options.viewonly,
     load_old = self.direction == "onetomany" or options.active_history or self.cascade["delete-orphan"],
     orphans = self.cascade["delete-orphan"],
+    post_update = self:posts_update(),
     sync_keys = self.direction == "onetomany" and options.passive_updates == false,
     leaves = options.passive_deletes == "all",
     criteria = condition.rest ~= nil or self.entity ~= nil,

@@ -267,11 +267,15 @@ local function load_versions(session, handle, name)
   end
 end
 
+local function must_be_known(property)
+  return property.direction ~= "manytoone" or property:posts_update()
+end
+
 -- The children of a deleted object lose their foreign key, its link rows go: both must be known.
 local function load_for_delete(handle)
   for _, object in ipairs(core.list(handle, "deleted")) do
     for _, property in ipairs(mapper_module.of_object(object).relationships) do
-      if property.direction ~= "manytoone" and not property.options.viewonly and not property.options.passive_deletes then
+      if must_be_known(property) and not property.options.viewonly and not property.options.passive_deletes then
         core.related(object, mapper_module.relation_number(object, property))
       end
     end
@@ -575,7 +579,8 @@ local function name_cycle(err, handle)
       names[#names + 1] = tostring(object)
     end
     err.message = ("these objects refer to each other in a circle, so that none can be inserted first: %s; save one of them "
-      .. "without the reference, flush, and set it then"):format(table.concat(names, ", "))
+      .. "without the reference, flush, and set it then, or give the relationship post_update = true"):format(
+      table.concat(names, ", "))
   end
   return err
 end

@@ -56,6 +56,16 @@ describe("unit of work", function()
     }))
   end)
 
+  it("makes room for unique values before all else in a table, and lets foreign keys wait until every row is there", function()
+    assert.same({
+      "a: set_aside x", "a: early_delete d", "a: update u", "a: insert i", "b: insert j", "a: post_update p", "b: post_update q",
+      "b: delete f", "a: delete e",
+    }, plan({ { "a", 0 }, { "b", 1 } }, {
+      "a post_update p", "b insert j", "a delete e", "a insert i", "a update u", "b post_update q", "b delete f",
+      "a early_delete d", "a set_aside x",
+    }))
+  end)
+
   it("does not look at links that ranks decide", function()
     assert.same({ "author: insert a1 a2", "book: insert b1 b2" },
       plan({ { "author", 0 }, { "book", 1 } },

@@ -161,6 +161,8 @@ static uint32_t key_level(const plan *p, uint32_t action) {
 }
 
 static uint32_t key_save_rank(const plan *p, uint32_t action) {
+  if (p->unit->actions[action].kind == ORR_UNIT_POST_UPDATE)
+    return p->highest_rank + 1;
   return is_delete(p, action) ? 0 : p->rank[p->unit->actions[action].group];
 }
 

@@ -3,10 +3,10 @@
    neither rows, nor classes, nor SQL.
 
    The order: first every save, groups by rising rank, and in a group what makes room for others, updates,
-   inserts, link deletes, link inserts; then every delete, groups by falling rank; each time in order of
-   adding. Only in a cyclic group do links count: there the order is level by level (an action's level is the
-   longest chain of links before it), for deletes from the far end. Link rows of a cyclic group come behind
-   all its other saves. */
+   inserts, link deletes, link inserts; then foreign keys that had to wait; then every delete, groups by
+   falling rank; each time in order of adding. Only in a cyclic group do links count: there the order is level
+   by level (an action's level is the longest chain of links before it), for deletes from the far end. Link
+   rows of a cyclic group come behind all its other saves. */
 #ifndef ORR_UNIT_H
 #define ORR_UNIT_H
 
@@ -25,6 +25,7 @@ typedef enum orr_unit_kind {
   ORR_UNIT_INSERT,
   ORR_UNIT_LINK_DELETE,
   ORR_UNIT_LINK_INSERT,
+  ORR_UNIT_POST_UPDATE, /* a foreign key that waits until every row is there, or goes before any is deleted */
   ORR_UNIT_DELETE
 } orr_unit_kind;
 

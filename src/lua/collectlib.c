@@ -640,6 +640,55 @@ static bool is_cyclic(const orr_class *class) {
   return class != NULL;
 }
 
+/* The row of object n that is in the table `group`. */
+static orr_class *row_of(const orr_flush *f, uint32_t n, uint32_t group) {
+  orr_class *row = f->entries[n - 1].object->class;
+  while (row->above && row->group != group)
+    row = row->above;
+  return row;
+}
+
+static bool is_going(const orr_flush *f, uint32_t n) {
+  return n && f->entries[n - 1].kind == ORR_UNIT_DELETE && !orr_flush_switched(f, n);
+}
+
+/* Of two deleted objects at either end of a relation with post_update, the one with the foreign key lets go
+ * first. */
+static void let_go(lua_State *L, orr_flush *f, int object, int item, int number) {
+  const orr_relationship *relation = relation_at(L, object, number);
+  uint32_t n = ((orr_instance *)lua_touserdata(L, object))->action;
+  uint32_t m = ((orr_instance *)lua_touserdata(L, item))->action;
+  bool mine = relation->direction == ORR_MANY_TO_ONE;
+  if (m != n && is_going(f, m) && (mine || !mirrored(relation)))
+    orr_flush_add_post(L, f, 0, mine ? n : m, relation, mine);
+}
+
+static void let_go_of_deleted(lua_State *L, orr_flush *f, uint32_t n) {
+  int top = lua_gettop(L);
+  orr_instance *object = orr_flush_object(L, f, n);
+  for (int r = 0; r < object->class->relation_count; r++) {
+    orr_flush_past h;
+    if (object->class->relations[r].flags & ORR_RELATION_POST_UPDATE &&
+        orr_flush_history(L, object, top + 1, r, &h))
+      visit_difference(L, f, top + 1, r, &h, true, 0, let_go);
+    lua_settop(L, top + 1);
+  }
+  lua_settop(L, top);
+}
+
+static void add_posts(lua_State *L, orr_flush *f) {
+  for (uint32_t n = 1; n <= f->count && f->session->world->posts_updates; n++)
+    if (is_going(f, n))
+      let_go_of_deleted(L, f, n);
+  for (size_t i = 0; i < f->post_count; i++) {
+    const orr_flush_sync *post = &f->posts[i];
+    uint32_t group = post->from_far ? post->relation->near_group : post->relation->far_group;
+    orr_class *row = row_of(f, post->to, group);
+    orr_flush_add_record(L, f, ORR_UNIT_POST_UPDATE, row, post->to)->other = (uint32_t)i + 1;
+    f->record_count++;
+  }
+}
+
 /* Deleted objects of a cyclic group order by the foreign keys they have: through what their relations hold.
  */
 static void plan_delete_links(lua_State *L, orr_flush *f, uint32_t n, const uint32_t *actions) {
@@ -650,7 +699,8 @@ static void plan_delete_links(lua_State *L, orr_flush *f, uint32_t n, const uint
   for (int r = 0; cyclic && r < class->relation_count; r++) {
     orr_flush_past h;
     const orr_relationship *relation = &class->relations[r];
-    if (relation->direction != ORR_MANY_TO_MANY && orr_flush_history(L, object, top + 1, r, &h))
+    bool ordered = relation->direction != ORR_MANY_TO_MANY && !(relation->flags & ORR_RELATION_POST_UPDATE);
+    if (ordered && orr_flush_history(L, object, top + 1, r, &h))
       for (uint32_t i = 1; i <= h.before_count; i++) {
         if (h.scalar)
           lua_pushvalue(L, h.before);
@@ -677,7 +727,7 @@ static uint32_t *plan_actions(lua_State *L, orr_flush *f) {
   for (size_t i = 0; i < f->record_count; i++) {
     const orr_flush_record *r = &f->records[i];
     plan_action(L, f, r);
-    if (!r->relation)
+    if (!r->relation && r->kind != ORR_UNIT_SET_ASIDE && r->kind != ORR_UNIT_POST_UPDATE)
       actions[r->object * rows + (size_t)r->class->level] = (uint32_t)i;
   }
   return actions;
@@ -687,7 +737,7 @@ static uint32_t *plan_actions(lua_State *L, orr_flush *f) {
 static void plan_rows(lua_State *L, orr_flush *f, const uint32_t *actions) {
   for (size_t i = 0; i < f->record_count; i++) {
     const orr_flush_record *r = &f->records[i];
-    if (!r->relation && r->kind != ORR_UNIT_SET_ASIDE && r->class->above &&
+    if (!r->relation && r->kind != ORR_UNIT_SET_ASIDE && r->kind != ORR_UNIT_POST_UPDATE && r->class->above &&
         r->class->world->cyclic[r->class->group])
       plan_link(L, f, actions[r->object * (size_t)f->rows + (size_t)r->class->level - 1], (uint32_t)i);
   }
@@ -736,6 +786,7 @@ int orr_flush_collect(lua_State *L) {
   add_update_records(L, f);
   add_records(L, f, ORR_UNIT_INSERT);
   add_records(L, f, ORR_UNIT_DELETE);
+  add_posts(L, f);
   plan(L, f);
   f->new_seen = session->new_count;
   f->dirty_seen = session->dirty_count;

@@ -15,7 +15,7 @@ typedef struct orr_flush_record {
   orr_unit_kind kind;
   orr_class *class;       /* whose own table the row is in: the object's, or one above it */
   bool writes;            /* an update that has something to write; a value that is set aside by now */
-  uint32_t object, other; /* link rows: both ends */
+  uint32_t object, other; /* link rows: both ends; post updates: `other` is the post, + 1 */
   const orr_relationship *relation; /* link rows only */
   int relation_number;
   const orr_unique *unique; /* what is set aside */
@@ -69,6 +69,8 @@ typedef struct orr_flush {
   size_t record_count, record_room;
   orr_flush_sync *syncs;
   size_t sync_count, sync_room;
+  orr_flush_sync *posts; /* foreign keys that are written when all rows are there; `from` 0: set to NULL */
+  size_t post_count, post_room;
   orr_flush_undo *undos;
   size_t undo_count, undo_room;
   orr_flush_handover *handovers; /* between rows that are updated */
@@ -135,6 +137,10 @@ void orr_flush_blank_key(lua_State *L, orr_flush *f, int to, const orr_relations
  * is new. */
 void orr_flush_refer(lua_State *L, orr_flush *f, int parent, int child, const orr_relationship *relation,
                      bool from_far);
+/* The foreign key of `to` is written after everything else, where `from` is 0 as NULL before what is deleted.
+ */
+void orr_flush_add_post(lua_State *L, orr_flush *f, uint32_t from, uint32_t to,
+                        const orr_relationship *relation, bool from_far);
 /* Checks the handles and sets the stack indexes; the flush is at 1, its session at 2 afterwards. */
 orr_flush *orr_flush_begin(lua_State *L, int arguments);
 /* What a relation holds and held: pushes at most three values; false where the relation is not loaded. */

@@ -14,6 +14,7 @@ static void close_flush(void *block) {
   orr_alloc_free(&f->alloc, f->syncs, f->sync_room, sizeof *f->syncs);
   orr_alloc_free(&f->alloc, f->undos, f->undo_room, sizeof *f->undos);
   orr_alloc_free(&f->alloc, f->links, f->link_room, sizeof *f->links);
+  orr_alloc_free(&f->alloc, f->posts, f->post_room, sizeof *f->posts);
   orr_alloc_free(&f->alloc, f->handovers, f->handover_room, sizeof *f->handovers);
   memset(f, 0, sizeof *f);
 }
@@ -153,6 +154,13 @@ static void add_sync(lua_State *L, orr_flush *f, uint32_t from, uint32_t to, con
   f->entries[to - 1].first_sync = (uint32_t)f->sync_count;
 }
 
+void orr_flush_add_post(lua_State *L, orr_flush *f, uint32_t from, uint32_t to,
+                        const orr_relationship *relation, bool from_far) {
+  f->posts = orr_flush_grow(L, f, f->posts, &f->post_room, f->post_count + 1, sizeof *f->posts);
+  orr_flush_sync post = {from, to, relation, from_far, 0};
+  f->posts[f->post_count++] = post;
+}
+
 void orr_flush_refer(lua_State *L, orr_flush *f, int parent, int child, const orr_relationship *relation,
                      bool from_far) {
   const orr_instance *source = lua_touserdata(L, parent);
@@ -160,7 +168,9 @@ void orr_flush_refer(lua_State *L, orr_flush *f, int parent, int child, const or
   if (orr_flush_deleting(target))
     return;
   uint32_t to = orr_flush_number(L, f, child);
-  if (source->state == ORR_PENDING)
+  if (source->state == ORR_PENDING && relation->flags & ORR_RELATION_POST_UPDATE)
+    orr_flush_add_post(L, f, source->action, to, relation, from_far);
+  else if (source->state == ORR_PENDING)
     add_sync(L, f, source->action, to, relation, from_far);
   else
     orr_flush_copy_key(L, f, parent, child, relation, from_far);
@@ -407,7 +417,7 @@ static int cycle(lua_State *L) {
 /* core.planned(flush) -> { object, "insert" | "update" | "delete", ... } in the order in which rows are
  * written */
 static int planned(lua_State *L) {
-  static const char *const names[] = {NULL, "delete", "update", "insert", NULL, NULL, "delete"};
+  static const char *const names[] = {NULL, "delete", "update", "insert", NULL, NULL, NULL, "delete"};
   orr_flush *f = orr_flush_begin(L, 1);
   lua_newtable(L);
   for (size_t i = 0, n = 0; i < f->record_count; i++) {

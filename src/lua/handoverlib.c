@@ -233,16 +233,24 @@ static void learn_uniques(lua_State *L, const orr_class *row) {
   lua_call(L, 1, 0);
 }
 
+static bool row_takes(const orr_flush_entry *entry, const orr_class *row) {
+  if (entry->kind != ORR_UNIT_UPDATE)
+    return entry->kind == ORR_UNIT_INSERT && row->unique_count > 1;
+  for (const orr_unique *unique = row->uniques; unique < row->uniques + row->unique_count; unique++)
+    if (changes(entry->object, unique))
+      return true;
+  return false;
+}
+
 /* Whether anything takes a unique value at all: most flushes end here. Asks for what is unique in classes
    that are written for the first time. */
 static bool any_takes(lua_State *L, const orr_flush *f) {
   bool any = false;
-  for (uint32_t n = 0; n < f->count; n++)
-    for (const orr_class *row = f->entries[n].object->class; row; row = row->above) {
+  for (const orr_flush_entry *entry = f->entries; entry < f->entries + f->count && !any; entry++)
+    for (const orr_class *row = entry->object->class; row; row = row->above) {
       if (row->unique_count < 0)
         learn_uniques(L, row);
-      for (int u = 0; u < row->unique_count && !any; u++)
-        any = takes(&f->entries[n], &row->uniques[u]);
+      any = any || row_takes(entry, row);
     }
   return any;
 }
@@ -252,6 +260,9 @@ void orr_flush_find_handovers(lua_State *L, orr_flush *f) {
   search s = {NULL, NULL, 0};
   if (!any_takes(L, f))
     return;
+  for (uint32_t n = 0; n < f->count; n++)
+    for (const orr_class *row = f->entries[n].object->class; row && row->unique_count < 0; row = row->above)
+      learn_uniques(L, row);
   size_t groups = f->session->world->group_count;
   s.wanted = lua_newuserdata(L, groups + 1);
   memset(s.wanted, 0, groups + 1);

@@ -33,6 +33,7 @@ typedef struct orr_world {
   bool *cyclic;
   size_t rank_room, cyclic_room;
   uint32_t group_count;
+  bool posts_updates;   /* some relation has post_update */
   bool hears_attaching; /* somebody listens, or has listened, to a session */
 } orr_world;
 
@@ -70,13 +71,14 @@ enum {
   ORR_RELATION_LOAD_OLD = 8, /* the replaced value must be known: load it before a change */
   ORR_RELATION_SYNC_KEYS =
       16, /* a changed key is written to the children's foreign keys here, not by the database */
-  ORR_RELATION_LEAVES = 4096,  /* what a deleted object held is the database's matter altogether */
-  ORR_RELATION_SET = 1024,     /* its collection holds each object once */
-  ORR_RELATION_KEYED = 512,    /* its collection holds one object under each key */
-  ORR_RELATION_CRITERIA = 128, /* which objects belong to it is not decided by its pairs alone */
-  ORR_RELATION_ORPHANS = 64,   /* delete-orphan: what it lets go of is deleted, or not saved */
-  ORR_RELATION_ASKS = 256,     /* its loading strategy may refuse what the identity map has */
-  ORR_RELATION_EVENTS = 32     /* somebody listens to changes: see orr_attribute_event() */
+  ORR_RELATION_POST_UPDATE = 8192, /* its foreign key may be written after all rows are there */
+  ORR_RELATION_LEAVES = 4096,      /* what a deleted object held is the database's matter altogether */
+  ORR_RELATION_SET = 1024,         /* its collection holds each object once */
+  ORR_RELATION_KEYED = 512,        /* its collection holds one object under each key */
+  ORR_RELATION_CRITERIA = 128,     /* which objects belong to it is not decided by its pairs alone */
+  ORR_RELATION_ORPHANS = 64,       /* delete-orphan: what it lets go of is deleted, or not saved */
+  ORR_RELATION_ASKS = 256,         /* its loading strategy may refuse what the identity map has */
+  ORR_RELATION_EVENTS = 32         /* somebody listens to changes: see orr_attribute_event() */
 };
 
 enum { ORR_MAX_KEY = 32 }; /* columns of a primary key; the mapper refuses more */

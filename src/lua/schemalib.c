@@ -511,8 +511,8 @@ static int toposort(lua_State *L) {
   return 3;
 }
 
-static const char *const KINDS[] = {"set_aside",   "early_delete", "update", "insert",
-                                    "link_delete", "link_insert",  "delete", NULL};
+static const char *const KINDS[] = {"set_aside",   "early_delete", "update", "insert", "link_delete",
+                                    "link_insert", "post_update",  "delete", NULL};
 
 static void add_actions(lua_State *L, int index, orr_unit *unit, size_t groups) {
   orr_error error;

@@ -552,6 +552,24 @@ static void write_updates(lua_State *L, orr_flush *f, const orr_unit_batch *batc
   }
 }
 
+/* Updates one row by itself; `fill` binds the columns of the shape, and by what the row is found. */
+static void write_row(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t i,
+                      void (*fill_row)(lua_State *L, binder *b)) {
+  const orr_flush_record *r = record_at(f, batch, i);
+  int top = lua_gettop(L);
+  orr_statement *statement = statement_for(L, f, "update", r, (size_t)r->class->column_count, 1);
+  binder b = {f, statement, fill_row, batch, i, 1, 1, 0};
+  announce(L, &b, "before");
+  fill(L, &b);
+  step(L, &b);
+  finish(&b);
+  int64_t matched = changes(f);
+  announce(L, &b, "after");
+  if (matched != 1)
+    stale(L, f, "UPDATE", r, matched);
+  lua_settop(L, top);
+}
+
 /* ---- values that are set aside ---- */
 
 static void fill_set_aside(lua_State *L, binder *b) {
@@ -571,16 +589,7 @@ static void write_set_aside(lua_State *L, orr_flush *f, const orr_unit_batch *ba
   f->shape = lua_newuserdata(L, columns);
   memset(f->shape, LEFT_OUT, columns);
   f->shape[r->unique->aside] = WRITTEN;
-  orr_statement *statement = statement_for(L, f, "update", r, columns, 1);
-  binder b = {f, statement, fill_set_aside, batch, i, 1, 1, 0};
-  announce(L, &b, "before");
-  fill(L, &b);
-  step(L, &b);
-  finish(&b);
-  int64_t matched = changes(f);
-  announce(L, &b, "after");
-  if (matched != 1)
-    stale(L, f, "UPDATE", r, matched);
+  write_row(L, f, batch, i, fill_set_aside);
   r->writes = true;
   lua_settop(L, top);
 }
@@ -588,6 +597,55 @@ static void write_set_aside(lua_State *L, orr_flush *f, const orr_unit_batch *ba
 static void write_set_asides(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
   for (uint32_t i = 0; i < batch->count; i++)
     write_set_aside(L, f, batch, i);
+}
+
+/* ---- foreign keys that had to wait ---- */
+
+static void fill_post(lua_State *L, binder *b) {
+  static const orr_value null = {ORR_NULL, 0, {0}};
+  const orr_flush_record *r = record_at(b->f, b->batch, b->first);
+  orr_instance *object = orr_flush_object(L, b->f, r->object);
+  int index = lua_gettop(L);
+  bool deleted = b->f->entries[r->object - 1].kind == ORR_UNIT_DELETE;
+  for (int c = 0; c < r->class->column_count; c++)
+    if (b->f->shape[c] == WRITTEN && b->f->posts[r->other - 1].from)
+      bind_column(L, b, object, index, c);
+    else if (b->f->shape[c] == WRITTEN)
+      bind(L, b, &null);
+  bind_key(L, b, object, index, !deleted);
+  if (orr_class_row_version(r->class) >= 0 && deleted)
+    bind_version(L, b, r->object);
+  else if (orr_class_row_version(r->class) >= 0)
+    bind_column(L, b, object, index, object->class->version);
+  lua_settop(L, index - 1);
+}
+
+/* Copies the key that is there by now, and pushes which columns are written. */
+static void take_key(lua_State *L, orr_flush *f, const orr_flush_record *r) {
+  const orr_flush_sync *post = &f->posts[r->other - 1];
+  size_t columns = (size_t)r->class->column_count;
+  int top = lua_gettop(L);
+  if (post->from) {
+    orr_flush_object(L, f, post->from);
+    orr_flush_object(L, f, post->to);
+    orr_flush_copy_key(L, f, top + 1, top + 2, post->relation, post->from_far);
+    lua_settop(L, top);
+  }
+  f->shape = lua_newuserdata(L, columns);
+  memset(f->shape, LEFT_OUT, columns);
+  for (int p = 0; p < post->relation->pair_count; p++) {
+    const orr_pair *pair = &post->relation->pairs[p];
+    f->shape[post->from_far ? pair->near : pair->far] = WRITTEN;
+  }
+}
+
+static void write_posts(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
+  int top = lua_gettop(L);
+  for (uint32_t i = 0; i < batch->count; i++) {
+    take_key(L, f, record_at(f, batch, i));
+    write_row(L, f, batch, i, fill_post);
+    lua_settop(L, top);
+  }
 }
 
 /* ---- deletes ---- */
@@ -737,7 +795,7 @@ static void write_link_deletes(lua_State *L, orr_flush *f, const orr_unit_batch 
 static void write_batch(lua_State *L, orr_flush *f, size_t i) {
   static void (*const writers[])(lua_State *, orr_flush *, const orr_unit_batch *) = {
       write_set_asides,   write_deletes,      write_updates, write_inserts,
-      write_link_deletes, write_link_inserts, write_deletes};
+      write_link_deletes, write_link_inserts, write_posts,   write_deletes};
   writers[f->unit.batches[i].kind](L, f, &f->unit.batches[i]);
 }
 
