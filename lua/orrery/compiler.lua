@@ -252,15 +252,15 @@ function compiler.cached(node, dialect, cache, params)
   end
   local key, values = fingerprint.of(node, dialect)
   local compiled = cache.young[key]
-  local nodes = fingerprint.finish(not (compiled and compiled.direct))
+  if compiled and compiled.direct then
+    return compiled, values
+  end
+  local _, _, _, nodes = fingerprint.of(node, dialect, true)
   if not compiled then
     compiled = cache.old[key] or compile_shape(node, dialect, nodes, cache)
     keep(cache, key, compiled)
   end
-  if compiled.direct then
-    return compiled, values
-  end
-  return compiled, collect(compiled.sources, nodes)
+  return compiled, compiled.direct and values or collect(compiled.sources, nodes)
 end
 
 -- ---- SQL for others ----

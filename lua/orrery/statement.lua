@@ -34,17 +34,8 @@ local common = { is_statement = true }
 statement.common = common
 
 --- A copy of a statement, to be changed before anyone sees it.
----@param self table
----@return table
-local function copy_of(self)
-  -- room for the usual fields, which else would grow one by one
-  local copy = { visit = nil, items = nil, wheres = nil, orders = nil, limited = nil, skipped = nil, joins = nil,
-    sources = nil }
-  for field, value in next, self do
-    copy[field] = value
-  end
-  return setmetatable(copy, statement.metatables[self.visit])
-end
+---@type fun(self: table): table
+local copy_of = core.copy
 statement.copy_of = copy_of
 
 statement.metatables = {}

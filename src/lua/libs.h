@@ -9,5 +9,6 @@ void orr_schema_open(lua_State *L);  /* schemalib.c: schema handle, relation res
 void orr_conn_open(lua_State *L);    /* connlib.c: connections and statements */
 void orr_class_open(lua_State *L);   /* instancelib.c: mapped classes, packed instances, collections */
 void orr_session_open(lua_State *L); /* sessionlib.c: identity map, dirty set, load and flush loops */
+void orr_shape_open(lua_State *L); /* shapelib.c: the walk over a statement that the cache's key is made of */
 
 #endif

@@ -1,0 +1,615 @@
+/* shapelib: the walk over a statement's nodes that fingerprint.lua asks for: a text that is equal for two
+   statements exactly when their SQL is, and the bound values found on the way. What may stand in a statement
+   twice is written out once and named by its number after that. Reads the fields that expression.lua's PARTS
+   names, and never calls a script's code. */
+#include <string.h>
+
+#include "libs.h"
+
+/* ---- kinds of nodes ---- */
+
+typedef enum orr_special {
+  GENERIC,
+  STATEMENT,
+  COLUMN,
+  ENTITY,
+  BIND,
+  LIST,
+  BINARY,
+  SHARED,
+  TABLE
+} orr_special;
+
+/* The fields of a kind stand in the shaper's table of names from `first`: atoms, lists, nodes. Nodes are
+   visited before lists, but in a select or union after them: as in SQL, so that values mostly come in the
+   order of its markers. */
+typedef struct orr_kind {
+  orr_special special;
+  int first, atoms, lists, nodes;
+  bool nodes_first;
+} orr_kind;
+
+enum { KINDS = 96 }; /* more than expression.lua, statement.lua and their like define */
+
+typedef struct orr_shaper {
+  orr_kind kinds[KINDS];
+  int count, names;
+} orr_shaper;
+
+/* User value of a shaper, and places of the walk's stack: */
+enum { NAMES = 1, NUMBERS, TOKENS, HELPERS, PARTS };
+/* Names that every walk needs stand first in the table of names. */
+enum {
+  VISIT = 1,
+  TYPE,
+  KEY,
+  VALUE,
+  BIND_KEY,
+  OPERATOR,
+  TOKEN,
+  NAME,
+  ESCAPE,
+  LEFT,
+  RIGHT,
+  TABLE_OF,
+  COLUMNS,
+  FROM,
+  FIXED_NAMES
+};
+static const char *const FIXED[] = {"visit", "type",   "key",  "value", "bind_key", "operator", "token",
+                                    "name",  "escape", "left", "right", "table",    "columns",  "from"};
+
+/* ---- a walk ---- */
+
+enum { FIRST_ROOM = 1024, FEW = 16, MAX_DEPTH = 1000 };
+
+typedef struct walk {
+  lua_State *L;
+  orr_shaper *shaper;
+  char *text; /* `first`, or a userdata at `box` once that is full */
+  size_t len, room;
+  int names, numbers, tokens, helpers, parts; /* stack indexes */
+  int box, values, nodes, seen; /* `nodes` 0: not wanted; `seen` nil until something is shared */
+  int shared, count, depth;
+  bool expands;         /* whether lists are written as single markers always */
+  const void *few[FEW]; /* the first bound values met; */
+  int places;           /* all of them by address, nil while they are few */
+  char first[FIRST_ROOM];
+} walk;
+
+static void make_room(walk *w, size_t more) {
+  size_t room = (w->len + more) * 2;
+  char *grown = lua_newuserdata(w->L, room);
+  memcpy(grown, w->text, w->len);
+  lua_replace(w->L, w->box);
+  w->text = grown;
+  w->room = room;
+}
+
+static void emit(walk *w, const char *text, size_t len) {
+  if (w->len + len + 1 > w->room)
+    make_room(w, len + 1);
+  memcpy(w->text + w->len, text, len);
+  w->text[w->len + len] = ';';
+  w->len += len + 1;
+}
+
+/* A mark and a number: "L12". */
+static void emit_number(walk *w, const char *mark, long long number) {
+  char text[32];
+  size_t at = sizeof text, marks = strlen(mark);
+  unsigned long long rest = number < 0 ? 0ULL - (unsigned long long)number : (unsigned long long)number;
+  do
+    text[--at] = (char)('0' + rest % 10);
+  while (rest /= 10);
+  if (number < 0)
+    text[--at] = '-';
+  at -= marks;
+  memcpy(text + at, mark, marks);
+  emit(w, text + at, sizeof text - at);
+}
+
+/* The text on top, popped. */
+static void emit_top(walk *w) {
+  size_t len;
+  const char *text = lua_tolstring(w->L, -1, &len);
+  if (!text)
+    luaL_error(w->L, "orrery: part of a statement has no text for the cache's key");
+  emit(w, text, len);
+  lua_pop(w->L, 1);
+}
+
+/* Pushes a field of the table at `index`, which may have it from its metatable. */
+static int push_field(walk *w, int index, int name) {
+  lua_rawgeti(w->L, w->names, name);
+  lua_gettable(w->L, index);
+  return lua_type(w->L, -1);
+}
+
+/* The field `name` of the table in field `of` of the node at `index`: both are there. */
+static void emit_inner(walk *w, int index, int of, int name) {
+  push_field(w, index, of);
+  push_field(w, lua_gettop(w->L), name);
+  emit_top(w);
+  lua_pop(w->L, 1);
+}
+
+/* Emits the value on top, popped: a text with its length before it; a table has a token. */
+static void emit_atom(walk *w) {
+  size_t len;
+  const char *text;
+  switch (lua_type(w->L, -1)) {
+  case LUA_TTABLE:
+    push_field(w, lua_gettop(w->L), TOKEN);
+    emit_top(w);
+    lua_pop(w->L, 1);
+    return;
+  case LUA_TSTRING:
+    text = lua_tolstring(w->L, -1, &len);
+    emit_number(w, "", (long long)len);
+    emit(w, text, len);
+    break;
+  case LUA_TBOOLEAN:
+    emit(w, lua_toboolean(w->L, -1) ? "true" : "false", lua_toboolean(w->L, -1) ? 4 : 5);
+    break;
+  default: /* a number: tostring() of a copy */
+    lua_pushvalue(w->L, -1);
+    emit_top(w);
+  }
+  lua_pop(w->L, 1);
+}
+
+static void visit(walk *w);
+
+/* Calls a helper of fingerprint.lua with the node at `index`; its text is on top, or nil. */
+static bool push_help(walk *w, const char *name, int index) {
+  lua_getfield(w->L, w->helpers, name);
+  lua_pushvalue(w->L, index);
+  lua_call(w->L, 1, 1);
+  return !lua_isnil(w->L, -1);
+}
+
+static void emit_help(walk *w, const char *name, int index) {
+  push_help(w, name, index);
+  emit_top(w);
+}
+
+/* ---- what is written in a way of its own ---- */
+
+/* Tables, and columns of them, have short texts; a column of anything else is named after that. A column may
+   bring along what it is selected from. */
+static void visit_column(walk *w, int node) {
+  lua_rawgeti(w->L, w->names, FROM);
+  lua_rawget(w->L, node);
+  if (lua_isfunction(w->L, -1)) {
+    lua_call(w->L, 0, 1);
+    emit(w, "F", 1);
+    visit(w);
+  } else {
+    lua_pop(w->L, 1);
+  }
+  lua_pushvalue(w->L, node);
+  lua_rawget(w->L, w->tokens);
+  if (lua_type(w->L, -1) != LUA_TSTRING) {
+    lua_pop(w->L, 1);
+    if (!push_help(w, "column", node)) {
+      lua_pop(w->L, 1);
+      emit(w, "C", 1);
+      push_field(w, node, TABLE_OF);
+      visit(w);
+      push_help(w, "column_text", node);
+    }
+  }
+  emit_top(w);
+}
+
+static void visit_entity(walk *w, int node) {
+  if (push_help(w, "entity", node)) {
+    emit_top(w);
+    return;
+  }
+  lua_pop(w->L, 1);
+  emit_help(w, "alias", node);
+  push_field(w, node, TABLE_OF);
+  visit(w);
+  push_field(w, node, COLUMNS);
+  int columns = lua_gettop(w->L), count = (int)orr_rawlen(w->L, columns);
+  emit_number(w, "", count);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(w->L, columns, i);
+    push_field(w, columns + 1, VISIT);
+    lua_pushliteral(w->L, "column");
+    bool is_column = lua_rawequal(w->L, -1, -2);
+    lua_pop(w->L, 2);
+    if (is_column)
+      emit_help(w, "column_text", columns + 1);
+    else {
+      lua_pushvalue(w->L, columns + 1);
+      visit(w);
+    }
+    lua_settop(w->L, columns);
+  }
+  lua_pop(w->L, 1);
+}
+
+/* The place of a bound node in the order of the walk, counted from 1; 0 where it is met for the first time.
+ */
+static int place_of(walk *w, const void *node) {
+  if (lua_isnil(w->L, w->places)) {
+    for (int i = 0; i < w->count; i++)
+      if (w->few[i] == node)
+        return i + 1;
+    return 0;
+  }
+  orr_rawgetp(w->L, w->places, node);
+  int place = (int)lua_tointeger(w->L, -1);
+  lua_pop(w->L, 1);
+  return place;
+}
+
+static void note_place(walk *w, const void *node, int place) {
+  lua_pushinteger(w->L, place);
+  orr_rawsetp(w->L, w->places, node);
+}
+
+/* Enters a bound node as the next one. */
+static void take_place(walk *w, int node) {
+  const void *address = lua_topointer(w->L, node);
+  if (w->count == FEW && lua_isnil(w->L, w->places)) {
+    lua_newtable(w->L);
+    lua_replace(w->L, w->places);
+    for (int i = 0; i < FEW; i++)
+      note_place(w, w->few[i], i + 1);
+  }
+  if (w->count < FEW)
+    w->few[w->count] = address;
+  w->count++;
+  if (!lua_isnil(w->L, w->places))
+    note_place(w, address, w->count);
+  if (w->nodes) {
+    lua_pushvalue(w->L, node);
+    lua_rawseti(w->L, w->nodes, w->count);
+  }
+}
+
+static void visit_bind(walk *w, int node) {
+  int place = place_of(w, lua_topointer(w->L, node));
+  if (place) {
+    emit_number(w, "^", place);
+    return;
+  }
+  take_place(w, node);
+  push_field(w, node, VALUE);
+  lua_rawseti(w->L, w->values, w->count);
+  emit_inner(w, node, TYPE, BIND_KEY);
+  if (push_field(w, node, KEY) == LUA_TNIL)
+    lua_pop(w->L, 1);
+  else
+    emit_atom(w);
+}
+
+static void visit_list(walk *w, int node) {
+  lua_getfield(w->L, w->helpers, "list");
+  lua_pushvalue(w->L, node);
+  lua_pushboolean(w->L, w->expands);
+  lua_call(w->L, 2, 1);
+  emit_top(w);
+  take_place(w, node);
+}
+
+/* The type of an operation follows from its parts, except where a script says it. */
+static void visit_binary(walk *w, int node) {
+  push_field(w, node, OPERATOR);
+  int operator_index = lua_gettop(w->L);
+  push_field(w, operator_index, TOKEN);
+  emit_top(w);
+  push_field(w, operator_index, NAME);
+  const char *name = lua_tostring(w->L, -1);
+  if (name && strcmp(name, "op") == 0)
+    emit_inner(w, node, TYPE, KEY);
+  lua_pop(w->L, 2);
+  if (push_field(w, node, ESCAPE) == LUA_TNIL) {
+    lua_pop(w->L, 1);
+  } else {
+    emit(w, "\\", 1);
+    emit_atom(w);
+  }
+  push_field(w, node, LEFT);
+  visit(w);
+  push_field(w, node, RIGHT);
+  visit(w);
+}
+
+/* ---- everything else ---- */
+
+/* A field that a node has is named by its place among those of its kind; one that it has not leaves no trace.
+ */
+static void visit_atoms(walk *w, int node, const orr_kind *kind) {
+  for (int i = 0; i < kind->atoms; i++) {
+    if (push_field(w, node, kind->first + i) == LUA_TNIL) {
+      lua_pop(w->L, 1);
+      continue;
+    }
+    emit_number(w, "a", i);
+    emit_atom(w);
+  }
+}
+
+static void visit_lists(walk *w, int node, const orr_kind *kind) {
+  for (int i = 0; i < kind->lists; i++) {
+    if (push_field(w, node, kind->first + kind->atoms + i) != LUA_TTABLE) {
+      lua_pop(w->L, 1);
+      continue;
+    }
+    int items = lua_gettop(w->L), count = (int)orr_rawlen(w->L, items);
+    emit_number(w, "l", i);
+    emit_number(w, "", count);
+    for (int k = 1; k <= count; k++) {
+      lua_rawgeti(w->L, items, k);
+      visit(w);
+    }
+    lua_pop(w->L, 1);
+  }
+}
+
+static void visit_nodes(walk *w, int node, const orr_kind *kind) {
+  for (int i = 0; i < kind->nodes; i++) {
+    push_field(w, node, kind->first + kind->atoms + kind->lists + i);
+    if (!lua_toboolean(w->L, -1)) {
+      lua_pop(w->L, 1);
+      continue;
+    }
+    emit_number(w, "n", i);
+    visit(w);
+  }
+}
+
+static void visit_fields(walk *w, int node, const orr_kind *kind) {
+  push_field(w, node, VISIT);
+  emit_top(w);
+  if (push_field(w, node, TYPE) == LUA_TTABLE) {
+    push_field(w, lua_gettop(w->L), KEY);
+    emit_top(w);
+  }
+  lua_pop(w->L, 1);
+  visit_atoms(w, node, kind);
+  if (kind->nodes_first)
+    visit_nodes(w, node, kind);
+  visit_lists(w, node, kind);
+  if (!kind->nodes_first)
+    visit_nodes(w, node, kind);
+  emit(w, ")", 1);
+}
+
+/* What may stand in several places counts as one. */
+static void visit_shared(walk *w, int node, const orr_kind *kind) {
+  const void *address = lua_topointer(w->L, node);
+  if (lua_isnil(w->L, w->seen)) {
+    lua_newtable(w->L);
+    lua_replace(w->L, w->seen);
+  }
+  orr_rawgetp(w->L, w->seen, address);
+  int number = (int)lua_tointeger(w->L, -1);
+  lua_pop(w->L, 1);
+  if (number) {
+    emit_number(w, "@", number);
+    return;
+  }
+  lua_pushinteger(w->L, ++w->shared);
+  orr_rawsetp(w->L, w->seen, address);
+  visit_fields(w, node, kind);
+}
+
+/* ---- learning kinds ---- */
+
+/* Adds the names in a field of a kind's parts, if any, and says how many they are. */
+static int names_in(lua_State *L, int parts, const char *field, walk *w) {
+  if (!lua_istable(L, parts))
+    return 0;
+  lua_getfield(L, parts, field);
+  int count = lua_istable(L, -1) ? (int)orr_rawlen(L, -1) : 0;
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, -1, i);
+    lua_rawseti(L, w->names, ++w->shaper->names);
+  }
+  lua_pop(L, 1);
+  return count;
+}
+
+static orr_special special_of(const char *name) {
+  static const struct {
+    const char *name;
+    orr_special special;
+  } specials[] = {{"join", JOIN},     {"select", STATEMENT}, {"compound", STATEMENT}, {"column", COLUMN},
+                  {"entity", ENTITY}, {"bind", BIND},        {"list", LIST},          {"binary", BINARY},
+                  {"alias", SHARED},  {"subquery", SHARED},  {"cte", SHARED},         {"label", SHARED},
+                  {"table", TABLE}};
+  for (size_t i = 0; i < sizeof specials / sizeof *specials; i++)
+    if (strcmp(specials[i].name, name) == 0)
+      return specials[i].special;
+  return GENERIC;
+}
+
+/* The kind whose name is on top and is new. */
+static const orr_kind *learn(walk *w) {
+  lua_State *L = w->L;
+  int visit_name = lua_gettop(L);
+  const char *name = lua_tostring(L, visit_name);
+  orr_special special = name ? special_of(name) : GENERIC;
+  lua_pushvalue(L, visit_name);
+  if (name)
+    lua_rawget(L, w->parts);
+  if (!name || (!lua_istable(L, -1) && (special <= STATEMENT || special == SHARED)))
+    orr_raisef(L, "CompileError", "%s cannot be part of a statement",
+               name ? name : luaL_typename(L, visit_name));
+  orr_kind kind = {special, 0, 0, 0, 0, special != STATEMENT};
+  do { /* once more where a finalizer has walked over a statement, and learnt, in between */
+    kind.first = w->shaper->names + 1;
+    kind.atoms = names_in(L, visit_name + 1, "atoms", w);
+    kind.lists = names_in(L, visit_name + 1, "lists", w);
+    kind.nodes = names_in(L, visit_name + 1, "nodes", w);
+  } while (w->shaper->names != kind.first + kind.atoms + kind.lists + kind.nodes - 1);
+  if (w->shaper->count == KINDS)
+    luaL_error(L, "orrery: more kinds of nodes than shapelib.c has room for");
+  w->shaper->kinds[w->shaper->count] = kind;
+  int number = ++w->shaper->count;
+  lua_settop(L, visit_name);
+  lua_pushinteger(L, number);
+  lua_rawset(L, w->numbers);
+  return &w->shaper->kinds[number - 1];
+}
+
+static const orr_kind *kind_of(walk *w, int node) {
+  push_field(w, node, VISIT);
+  lua_pushvalue(w->L, -1);
+  lua_rawget(w->L, w->numbers);
+  int number = (int)lua_tointeger(w->L, -1);
+  lua_pop(w->L, 1);
+  if (!number)
+    return learn(w);
+  lua_pop(w->L, 1);
+  return &w->shaper->kinds[number - 1];
+}
+
+/* Writes the node on top out and pops it. */
+static void visit(walk *w) {
+  int node = lua_gettop(w->L);
+  if (!lua_istable(w->L, node))
+    orr_raisef(w->L, "CompileError", "a %s cannot be part of a statement", luaL_typename(w->L, node));
+  if (++w->depth > MAX_DEPTH)
+    orr_raisef(
+        w->L, "CompileError",
+        "an expression is nested deeper than %d levels; and_(...) and or_(...) take any number of conditions",
+        MAX_DEPTH);
+  luaL_checkstack(w->L, 20, "statement");
+  const orr_kind *kind = kind_of(w, node);
+  switch (kind->special) {
+  case COLUMN:
+    visit_column(w, node);
+    break;
+  case ENTITY:
+    visit_entity(w, node);
+    break;
+  case BIND:
+    visit_bind(w, node);
+    break;
+  case LIST:
+    visit_list(w, node);
+    break;
+  case BINARY:
+    visit_binary(w, node);
+    break;
+  case SHARED:
+    visit_shared(w, node, kind);
+    break;
+  case TABLE:
+    emit_help(w, "table", node);
+    break;
+  case JOIN: /* a class's own is the same for every statement */
+    if (push_help(w, "lasting", node))
+      emit_top(w);
+    else
+      visit_fields(w, node, kind);
+    break;
+  default:
+    visit_fields(w, node, kind);
+  }
+  lua_settop(w->L, node - 1);
+  w->depth--;
+}
+
+/* ---- for Lua ---- */
+
+/* shape(statement, dialect name, expands [, wants nodes]) -> text, values, count [, nodes]. Upvalue: the
+ * shaper. */
+static int shape(lua_State *L) {
+  walk w;
+  lua_settop(L, 4);
+  w.L = L;
+  w.shaper = lua_touserdata(L, lua_upvalueindex(1));
+  w.text = w.first;
+  w.len = 0;
+  w.room = sizeof w.first;
+  w.shared = w.count = w.depth = 0;
+  w.expands = lua_toboolean(L, 3);
+  luaL_checkstack(L, 30, "statement");
+  orr_getuservalue(L, lua_upvalueindex(1));
+  for (int field = NAMES; field <= PARTS; field++)
+    lua_rawgeti(L, 5, field);
+  w.names = 5 + NAMES;
+  w.numbers = 5 + NUMBERS;
+  w.tokens = 5 + TOKENS;
+  w.helpers = 5 + HELPERS;
+  w.parts = 5 + PARTS;
+  w.box = w.parts + 1;
+  lua_settop(L, w.box + 2);
+  w.places = w.box + 1;
+  w.seen = w.box + 2;
+  lua_createtable(L, 4, 0);
+  w.values = lua_gettop(L);
+  w.nodes = 0;
+  if (lua_toboolean(L, 4)) {
+    lua_newtable(L);
+    w.nodes = lua_gettop(L);
+  }
+  size_t len;
+  const char *dialect = luaL_checklstring(L, 2, &len);
+  emit(&w, dialect, len);
+  lua_pushvalue(L, 1);
+  visit(&w);
+  lua_pushlstring(L, w.text, w.len);
+  lua_pushvalue(L, w.values);
+  lua_pushinteger(L, w.count);
+  if (!w.nodes)
+    return 3;
+  lua_pushvalue(L, w.nodes);
+  return 4;
+}
+
+/* core.shaper(PARTS, tokens, helpers) -> shape, as above. `tokens`: texts by column; `helpers`: the functions
+   of fingerprint.lua that are called for what a walk meets seldom. */
+static int new_shaper(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  orr_shaper *shaper = orr_newuserdata(L, sizeof *shaper);
+  memset(shaper, 0, sizeof *shaper);
+  lua_newtable(L);
+  lua_newtable(L);
+  for (; shaper->names < FIXED_NAMES - 1; shaper->names++) {
+    lua_pushstring(L, FIXED[shaper->names]);
+    lua_rawseti(L, -2, shaper->names + 1);
+  }
+  lua_rawseti(L, -2, NAMES);
+  lua_newtable(L);
+  lua_rawseti(L, -2, NUMBERS);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, TOKENS);
+  lua_pushvalue(L, 3);
+  lua_rawseti(L, -2, HELPERS);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, -2, PARTS);
+  orr_setuservalue(L, -2);
+  lua_pushcclosure(L, shape, 1);
+  return 1;
+}
+
+/* core.copy(table) -> a fresh table with its fields and its metatable */
+static int copy(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_createtable(L, 0, 8);
+  for (lua_pushnil(L); lua_next(L, 1);) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, 2);
+  }
+  if (lua_getmetatable(L, 1))
+    lua_setmetatable(L, 2);
+  return 1;
+}
+
+void orr_shape_open(lua_State *L) {
+  static const luaL_Reg functions[] = {{"shaper", new_shaper}, {"copy", copy}, {NULL, NULL}};
+  orr_setfuncs(L, functions);
+}
