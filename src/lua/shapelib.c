@@ -17,7 +17,8 @@ typedef enum orr_special {
   LIST,
   BINARY,
   SHARED,
-  TABLE
+  TABLE,
+  JOIN
 } orr_special;
 
 /* The fields of a kind stand in the shaper's table of names from `first`: atoms, lists, nodes. Nodes are
