@@ -2,6 +2,9 @@
 #ifndef ORRERY_H
 #define ORRERY_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include <lua.h>
 
 #if defined(__GNUC__)
@@ -30,6 +33,35 @@ enum {
 
 /* The same; `version` is what sqlite3_libversion() returns in the library that opened the handle. */
 ORR_API void orr_push_engine_of(lua_State *L, void *db, int how, const char *version);
+
+/* ---- reading objects ---- */
+
+/* The number of a column's attribute of the mapped object (or class in use) at `index`, or -1 where there is
+   no such object or attribute. The same for all objects of one class, so it may be kept. Never raises. */
+ORR_API int orr_attr(lua_State *L, int index, const char *name);
+
+enum {
+  ORR_GOT_NOTHING,  /* no mapped object, or no such attribute */
+  ORR_GOT_UNLOADED, /* Lua would ask the database: the attribute is expired or deferred */
+  ORR_GOT_NULL,
+  ORR_GOT_INTEGER, /* also booleans, as 0 and 1 */
+  ORR_GOT_NUMBER,
+  ORR_GOT_TEXT, /* also dates, exact numbers and JSON, as they are stored */
+  ORR_GOT_BYTES
+};
+
+typedef struct orr_field {
+  int kind; /* one of those above */
+  int64_t integer;
+  double number;
+  const char *bytes; /* of text and bytes; not NUL-terminated. They live until the attribute changes or the
+                        object is collected */
+  size_t len;
+} orr_field;
+
+/* Reads an attribute of the mapped object at `index` by its number, without calling Lua or the database.
+   Fills `out` and returns its kind. Never raises. */
+ORR_API int orr_get(lua_State *L, int index, int attribute, orr_field *out);
 
 /* ---- stopping a statement ---- */
 

@@ -86,6 +86,74 @@ static void refuse_other_copies(void) {
   sqlite3_close(db);
 }
 
+static void print_field(const char *name, const orr_field *field) {
+  switch (field->kind) {
+  case ORR_GOT_INTEGER:
+    printf("%s: integer %lld\n", name, (long long)field->integer);
+    break;
+  case ORR_GOT_NUMBER:
+    printf("%s: number %g\n", name, field->number);
+    break;
+  case ORR_GOT_TEXT:
+  case ORR_GOT_BYTES:
+    printf("%s: %s of %zu, '", name, field->kind == ORR_GOT_TEXT ? "text" : "bytes", field->len);
+    fwrite(field->bytes, 1, field->len, stdout);
+    printf("'\n");
+    break;
+  default:
+    printf("%s: %s\n", name,
+           field->kind == ORR_GOT_NULL ? "null" : field->kind == ORR_GOT_UNLOADED ? "unloaded" : "nothing");
+  }
+}
+
+static void print_global(lua_State *L, const char *object, const char *name) {
+  orr_field field;
+  lua_getglobal(L, object);
+  orr_get(L, -1, orr_attr(L, -1, name), &field);
+  print_field(name, &field);
+  lua_pop(L, 1);
+}
+
+static void print_all(lua_State *L, const char *object) {
+  static const char *const names[] = {"id", "name", "photo", "size", "paid", "born", "note"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    print_global(L, object, names[i]);
+}
+
+/* Reads attributes of new, stored, changed, expired and detached objects, and of what is no object. */
+static void read_objects(void) {
+  lua_State *L = new_state();
+  run(L, "local Base = orm.declarative_base()\n"
+         "User = Base:model('User', { __tablename__ = 'u', id = orm.Mapped(orm.Integer, { primary_key = true }),\n"
+         "  name = orm.Mapped(orm.Text), photo = orm.Mapped(orm.Optional(orm.LargeBinary)),\n"
+         "  size = orm.Mapped(orm.Float), paid = orm.Mapped(orm.Boolean), born = orm.Mapped(orm.Date),\n"
+         "  note = orm.Mapped(orm.Optional(orm.Text)), boss_id = orm.Mapped(orm.Optional(orm.Integer), orm.ForeignKey('u.id')),\n"
+         "  boss = orm.relationship('User', { remote_side = 'id' }) })\n"
+         "engine = orm.create_engine('sqlite://')\n"
+         "Base.metadata:create_all(engine)\n"
+         "session = orm.Session(engine)\n"
+         "user = User{ name = 'ann', photo = 'a\\0b', size = 1.5, paid = true, born = '2024-02-29' }\n");
+  print_all(L, "user");
+  run(L, "session:add(user); session:flush(); user.name = 'bea'; user.photo = nil");
+  print_all(L, "user");
+  run(L, "session:commit()");
+  print_global(L, "user", "name");
+  run(L, "local _ = user.id");
+  print_all(L, "user");
+  run(L, "session:expunge(user)");
+  print_global(L, "user", "name");
+  print_global(L, "user", "boss");
+  print_global(L, "user", "nmae");
+  print_global(L, "User", "name");
+  print_global(L, "session", "name");
+  print_global(L, "print", "name");
+  print_global(L, "nowhere", "name");
+  lua_getglobal(L, "User");
+  printf("by the class: %s\n", orr_attr(L, -1, "name") == 1 ? "the same number" : "another");
+  printf("stack: %d\n", lua_gettop(L));
+  lua_close(L);
+}
+
 static void *interrupt_soon(void *connection) {
   usleep(50000);
   orr_interrupt(connection);
@@ -109,11 +177,32 @@ static void interrupt(void) {
   lua_close(L);
 }
 
+/* A query for objects, on the connection of a session. */
+static void interrupt_session(void) {
+  pthread_t thread;
+  lua_State *L = new_state();
+  run(L, "local Base = orm.declarative_base()\n"
+         "User = Base:model('User', { __tablename__ = 'u', id = orm.Mapped(orm.Integer, { primary_key = true }) })\n"
+         "engine = orm.create_engine('sqlite://')\n"
+         "Base.metadata:create_all(engine)\n"
+         "session = orm.Session(engine); session:add(User{}); session:commit(); conn = session:connection()");
+  lua_getglobal(L, "conn");
+  pthread_create(&thread, NULL, interrupt_soon, orr_to_connection(L, -1));
+  run(L, "local slow = orm.select(User):where(orm.text('(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 '\n"
+         "  .. 'FROM n) SELECT count(*) FROM n) > 0'))\n"
+         "local ok, err = pcall(session.scalars, session, slow)\n"
+         "print(err.kind, err.message, session:query(User):count())");
+  pthread_join(thread, NULL);
+  lua_close(L);
+}
+
 int main(void) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   borrow();
   own();
   refuse_other_copies();
+  read_objects();
   interrupt();
+  interrupt_session();
   return 0;
 }

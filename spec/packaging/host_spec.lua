@@ -1,5 +1,5 @@
 -- @lua 5.4 @bare  What orrery.h offers a C program beside opening the library: engines over its own database handles,
--- and stopping a statement from another thread.
+-- reading objects, and stopping a statement from another thread.
 
 local function output(command)
   local pipe = assert(io.popen("{ " .. command .. "; } 2>&1"))
@@ -8,7 +8,7 @@ local function output(command)
 end
 
 describe("a C program", function()
-  it("lends or gives its SQLite handle, and interrupts a statement from another thread", function()
+  it("lends or gives its SQLite handle, reads objects, and interrupts statements from another thread", function()
     local program = os.tmpname()
     local built, fine = output("cc -Isrc -I/usr/include/lua5.4 -o " .. program .. " spec/packaging/host.c "
       .. "build/5.4/liborrery.a -llua5.4 -lsqlite3 -lm -lpthread")
@@ -25,8 +25,24 @@ describe("a C program", function()
       "closed: yes",
       "own\t2",
       "another copy is refused",
+      -- a new object
+      "id: null", "name: text of 3, 'ann'", "photo: bytes of 3, 'a\0b'", "size: number 1.5", "paid: integer 1",
+      "born: text of 10, '2024-02-29'", "note: null",
+      -- stored and changed
+      "id: integer 1", "name: text of 3, 'bea'", "photo: null", "size: number 1.5", "paid: integer 1",
+      "born: text of 10, '2024-02-29'", "note: null",
+      -- expired by the commit, and read again
+      "name: unloaded",
+      "id: integer 1", "name: text of 3, 'bea'", "photo: null", "size: number 1.5", "paid: integer 1",
+      "born: text of 10, '2024-02-29'", "note: null",
+      -- detached; a relationship, an unknown name, a class, a session, a function, nil
+      "name: text of 3, 'bea'",
+      "boss: nothing", "nmae: nothing", "name: nothing", "name: nothing", "name: nothing", "name: nothing",
+      "by the class: the same number",
+      "stack: 1",
       "no connection: none",
       "OperationalError\tinterrupted",
+      "OperationalError\tinterrupted\t1",
       "",
     }, "\n"), text)
   end)

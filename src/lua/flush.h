@@ -35,7 +35,7 @@ typedef struct orr_flush_undo {
   int column;
   unsigned char tag;
   orr_cell cell;
-  int text; /* where the string of an ORR_OWN tag is kept, 0: nowhere */
+  int text; /* where the string of an ORR_OUTSIDE tag is kept, 0: nowhere */
 } orr_flush_undo;
 
 typedef struct orr_flush_entry {

@@ -95,7 +95,7 @@ void orr_flush_note(lua_State *L, orr_flush *f, orr_instance *object, int index,
   undo->column = column;
   undo->tag = orr_tags(object)[column];
   undo->cell = orr_cells(object)[column];
-  undo->text = undo->tag & ORR_OWN ? keep_text(L, f, object, index, column) : 0;
+  undo->text = undo->tag & ORR_OUTSIDE ? keep_text(L, f, object, index, column) : 0;
   f->undo_count++;
 }
 

@@ -70,7 +70,7 @@ void orr_instance_value(lua_State *L, orr_instance *object, int index, int colum
   out->as.i = cell->i;
   if (out->tag < ORR_TEXT)
     return;
-  if (tag & ORR_OWN) {
+  if (tag & ORR_OUTSIDE) {
     orr_instance_getuser(L, object, index, column + 1);
     out->as.s = lua_tolstring(L, -1, &out->len);
     lua_pop(L, 1); /* anchored by the user value */
@@ -106,7 +106,7 @@ void orr_instance_put(lua_State *L, orr_instance *object, int index, int column,
   index = orr_absindex(L, index);
   lua_pushlstring(L, value->as.s, value->len);
   orr_instance_setuser(L, object, index, column + 1);
-  orr_tags(object)[column] = (unsigned char)(value->tag | ORR_OWN);
+  orr_tags(object)[column] = (unsigned char)(value->tag | ORR_OUTSIDE);
 }
 
 /* ---- state ---- */
@@ -139,7 +139,7 @@ static void forget_key(lua_State *L, orr_instance *object, int index, int column
    stays deferred until it was loaded once. */
 static unsigned char unloaded_tag(unsigned tag, unsigned flags) {
   if (flags & ORR_COLUMN_KEY)
-    return (unsigned char)((tag & (ORR_TAG | ORR_OWN)) | ORR_UNLOADED);
+    return (unsigned char)((tag & (ORR_TAG | ORR_OUTSIDE)) | ORR_UNLOADED);
   if (flags & ORR_COLUMN_DEFERRED && tag & ORR_DEFERRED)
     return (unsigned char)tag;
   return ORR_NULL | ORR_UNLOADED;
@@ -199,7 +199,7 @@ static void push_known(lua_State *L, orr_instance *object, int index, int column
 /* The object's own text is never written over, so a cell that points to it stays good. */
 static bool keeps_in_history(const orr_instance *object, const orr_session *session, int column,
                              unsigned tag) {
-  return session && !(tag & ORR_OWN) && !(object->class->columns[column].flags & ORR_COLUMN_KEY) &&
+  return session && !(tag & ORR_OUTSIDE) && !(object->class->columns[column].flags & ORR_COLUMN_KEY) &&
          column <= ORR_HISTORY_COLUMNS;
 }
 
@@ -440,7 +440,7 @@ static void push_long_text(lua_State *L, orr_instance *object, int index, int co
     return;
   lua_pushvalue(L, -1);
   orr_instance_setuser(L, object, index, column + 1);
-  orr_tags(object)[column] |= ORR_OWN;
+  orr_tags(object)[column] |= ORR_OUTSIDE;
 }
 
 static void push_column(lua_State *L, orr_instance *object, int index, int column) {
@@ -457,7 +457,7 @@ static void push_column(lua_State *L, orr_instance *object, int index, int colum
     lua_pushnumber(L, cell->r);
   else if (about->type.kind != ORR_KIND_TEXT || (tag & ORR_TAG) != ORR_TEXT)
     push_raw(L, object, index, column);
-  else if (tag & ORR_OWN)
+  else if (tag & ORR_OUTSIDE)
     orr_instance_getuser(L, object, index, column + 1);
   else if (cell->text.len <= SHORT_TEXT)
     lua_pushlstring(L, orr_text(object) + cell->text.at, cell->text.len);
@@ -562,7 +562,7 @@ static void put_assigned(lua_State *L, orr_instance *object, int index, int colu
   if (value->tag >= ORR_TEXT) {
     lua_pushlstring(L, value->as.s, value->len);
     orr_instance_setuser(L, object, index, column + 1);
-    orr_tags(object)[column] = (unsigned char)(value->tag | ORR_OWN | changed);
+    orr_tags(object)[column] = (unsigned char)(value->tag | ORR_OUTSIDE | changed);
     return;
   }
   orr_instance_store(object, column, value);

@@ -2,7 +2,7 @@
 
    An instance is one userdata without __gc: header, one 8-byte cell per column, one tag byte per column, then
    the row's text. What does not fit there stands in its user value, a table made when first needed: [i]
-   column i (from 1): its text where the tag says ORR_OWN, or the value a type made of it [columns + i] what a
+   column i (from 1): its text where the tag says ORR_OUTSIDE, or the value a type made of it [columns + i] what a
    type's result function made of column i [2*columns + r]         relationship r (from 1): an object, a
    collection, or false for "loaded, nothing there"
      [-i], [-(2*columns + r)] the value before the first change since the last flush, where it is not in the
@@ -191,7 +191,7 @@ void orr_class_push(lua_State *L, const orr_class *class);
 
 enum {
   ORR_TAG = 7,
-  ORR_OWN = 8,
+  ORR_OUTSIDE = 8,
   ORR_UNLOADED = 16,
   ORR_CHANGED = 32,
   ORR_CACHED = 64,
@@ -260,7 +260,7 @@ void orr_instance_setuser(lua_State *L, orr_instance *object, int index, int key
 /* The stored value of a column. Text borrows from the object or from the string that the user value anchors.
  */
 void orr_instance_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out);
-/* Stores a value read from the database (or made by it) without any event; the string of ORR_OWN text is the
+/* Stores a value read from the database (or made by it) without any event; the string of ORR_OUTSIDE text is the
  * caller's. */
 void orr_instance_store(orr_instance *object, int column, const orr_value *value);
 /* Stores a value, keeping text as a Lua string in the user value; marks nothing. */
