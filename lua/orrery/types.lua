@@ -483,11 +483,20 @@ define("Interval", {
 -- The JSON document `null`, which is not the absence of a document (NULL, nil).
 local JSON_NULL = setmetatable({}, { __tostring = function() return "JSON.NULL" end, __newindex = function() end })
 
+-- The NUMERIC affinity of a column named JSON makes an integer of a bare number, which not every Lua can read back.
+local function check_bare(value)
+  if type(value) == "number" and not core.int64 and value % 1 == 0 and math.abs(value) > 2 ^ 53 - 1
+    and math.abs(value) < 2 ^ 63 then
+    errors.raise("ArgumentError", "a number that this Lua holds exactly expected, got %s", errors.show(value))
+  end
+end
+
 define("JSON", {
   kind = kinds.TEXT,
   ddl = "JSON",
   mutable = true,
   bind = function(_, value)
+    check_bare(value)
     return json.encode(value == JSON_NULL and null or value)
   end,
   result = function(_, stored)

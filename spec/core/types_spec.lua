@@ -271,6 +271,14 @@ describe("Date, Time and DateTime", function()
     end
   end)
 
+  it("is not made of a table that names no hour", function()
+    refused(orm.Time, {}, "a time like")
+    refused(orm.Time, { 1, 2 }, "a time like")
+    refused(orm.Time, { min = 5 }, "a time like")
+    kept(orm.Time, { hour = 5 }, "05:00:00")
+    kept(orm.DateTime, { year = 2024, month = 2, day = 29 }, "2024-02-29 00:00:00")
+  end)
+
   it("take tables as os.date makes them", function()
     local moment = { year = 2024, month = 2, day = 29, hour = 12, min = 30, sec = 5 }
     kept(orm.DateTime, moment, "2024-02-29 12:30:05")

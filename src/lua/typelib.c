@@ -298,7 +298,8 @@ static int take_any(const taking *t) {
 
 /* ---- dates ---- */
 
-/* A field of an os.date("*t") table; an absent one counts as `fallback` unless that is negative. */
+/* A field of an os.date("*t") table; an absent one counts as `fallback` unless that is negative: a time alone
+   names its hour, or any table would be midnight. */
 static bool read_field(const taking *t, const char *name, int fallback, int *out) {
   int64_t value;
   lua_pushstring(t->L, name);
@@ -316,8 +317,9 @@ static bool read_table(const taking *t, orr_moment *m, bool date, bool time) {
   m->has_time = time;
   bool dated = !date || (read_field(t, "year", -1, &m->year) && read_field(t, "month", -1, &m->month) &&
                          read_field(t, "day", -1, &m->day));
-  bool timed = !time || (read_field(t, "hour", 0, &m->hour) && read_field(t, "min", 0, &m->minute) &&
-                         read_field(t, "sec", 0, &m->second) && read_field(t, "usec", 0, &m->micro));
+  bool timed =
+      !time || (read_field(t, "hour", date ? 0 : -1, &m->hour) && read_field(t, "min", 0, &m->minute) &&
+                read_field(t, "sec", 0, &m->second) && read_field(t, "usec", 0, &m->micro));
   return dated && timed && orr_moment_valid(m);
 }
 
