@@ -37,7 +37,7 @@ function constraint.arguments(call, allowed, ...)
   return arguments, count, errors.check_options(options, allowed, call)
 end
 
-local UTF8 = core.type(core.kinds.TEXT)
+local LONGEST = 4096 -- bytes of a name; statements with longer ones are of no use to anybody
 
 --- A name of a table, column or constraint; raises for what is none.
 ---@param name any
@@ -47,8 +47,10 @@ function constraint.check_name(name, where)
   if type(name) ~= "string" or name == "" or name:find("\0", 1, true) then
     errors.raise("ArgumentError", "%s: a name is a string that is not empty and has no NUL byte, got %s", where,
       errors.show(name))
-  elseif not pcall(core.take, UTF8, name) then
+  elseif not core.is_utf8(name) then
     errors.raise("ArgumentError", "%s: a name is text in UTF-8, got %s", where, errors.show(name))
+  elseif #name > LONGEST then
+    errors.raise("ArgumentError", "%s: a name has at most %d bytes, got %d: %s", where, LONGEST, #name, errors.show(name))
   end
   return name
 end

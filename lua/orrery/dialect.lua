@@ -35,15 +35,22 @@ local SQLITE_RESERVED = dialect.words [[
   trigger true unbounded union unique update using vacuum values view virtual when where window with without
 ]]
 
+local LONGEST = 4096 -- bytes
+
+local function is_name(text)
+  return type(text) == "string" and text ~= "" and #text <= LONGEST and not text:find("\0", 1, true)
+    and (not text:find("[\128-\255]") or core.is_utf8(text))
+end
+
 local function refuse_identifier(identifier)
-  errors.raise("CompileError", "%s cannot be the name of a table, column or label: a name is a string that is not "
-    .. "empty and has no NUL byte", errors.show(identifier))
+  errors.raise("CompileError", "%s cannot be the name of a table, column or label: a name is a string in UTF-8 of 1 to %d "
+    .. "bytes without NUL", errors.show(identifier), LONGEST)
 end
 
 -- Names that a database takes as they are; the same for all so far, except for the reserved words.
 local function make_quote(reserved)
   return function(identifier)
-    if type(identifier) ~= "string" or identifier == "" or identifier:find("\0", 1, true) then
+    if not is_name(identifier) then
       refuse_identifier(identifier)
     elseif identifier:find("^[a-z_][a-z0-9_]*$") and not reserved[identifier] then
       return identifier

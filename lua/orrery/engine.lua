@@ -383,7 +383,7 @@ local function outcome_of(details)
 end
 
 local function echo_text(self, sql, params, many, details, coloured)
-  local lines = { paint(sql, "sql", coloured) }
+  local lines = { paint(errors.printable(sql), "sql", coloured) }
   if params and #params > 0 then
     local text = self.hide_parameters and "(parameters hidden)" or show_params(params, many)
     lines[2] = "  " .. paint(text, "params", coloured)

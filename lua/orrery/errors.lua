@@ -45,20 +45,46 @@ local PARENT = {
 local metatable = core.error_metatable
 metatable.__name = "orrery.error"
 
--- A value as it stands in a message: quoted, control bytes escaped, cut when long.
+-- The beginning of a long text, not cut within a character.
+local function cut(text)
+  local stop = 77
+  while stop > 73 and text:find("^[\128-\191]", stop + 1) do
+    stop = stop - 1
+  end
+  return text:sub(1, stop) .. "..."
+end
+
+-- A value as it stands in a message: quoted, control bytes and what is not UTF-8 escaped, cut when long.
 local function show(value)
   if value == core.null then
     return "NULL"
   elseif type(value) ~= "string" then
     return tostring(value)
   end
-  local text = #value > 80 and value:sub(1, 77) .. "..." or value
-  text = text:gsub("[%c\127\\']", function(char)
+  local text = #value > 80 and cut(value) or value
+  text = text:gsub(core.is_utf8(text) and "[%c\127\\']" or "[%c\127-\255\\']", function(char)
     return char == "\n" and "\\n" or char == "'" and "\\'" or char == "\\" and "\\\\" or ("\\%d"):format(char:byte())
   end)
   return "'" .. text .. "'"
 end
 errors.show = show
+
+--- A text for people, with what a script's names may have brought into it: control bytes would reach a terminal.
+---@param text string
+---@return string
+function errors.printable(text)
+  local unfit = core.is_utf8(text) and "[%z\1-\8\11-\31\127]" or "[%z\1-\8\11-\31\127-\255]"
+  return (text:gsub(unfit, function(char) return ("\\%d"):format(char:byte()) end))
+end
+
+local LONGEST = 4000 -- bytes of a message
+
+local function message_of(text)
+  if #text > LONGEST then
+    text = text:sub(1, LONGEST - 500):gsub("[\128-\255]+$", "") .. "..." .. text:sub(-400):gsub("^[\128-\255]+", "")
+  end
+  return errors.printable(text)
+end
 
 local function show_set(set)
   local parts = {}
@@ -82,7 +108,7 @@ function metatable.__tostring(err)
   if type(err.hint) == "string" and not err.message:find(err.hint, 1, true) then
     lines[#lines + 1] = "[hint: " .. err.hint .. "]"
   end
-  return table.concat(lines, "\n")
+  return message_of(table.concat(lines, "\n"))
 end
 
 function metatable.__concat(left, right)
@@ -104,7 +130,7 @@ end
 ---@return table
 function errors.new(kind, message, fields)
   local err = fields or {}
-  err.kind, err.message = kind, message
+  err.kind, err.message = kind, message_of(message)
   err.where, err.traceback = core.where(), core.traceback(2)
   if err.retryable == nil then
     err.retryable = false

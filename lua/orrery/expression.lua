@@ -4,6 +4,7 @@
 local import = ...
 local errors = import "errors"
 local core = import "core"
+local json = import "json"
 local types = import "types"
 local packing = import "packing"
 
@@ -382,8 +383,12 @@ end
 
 local LIKE_OPTIONS = { escape = true }
 
+-- Databases read a pattern up to a NUL byte, and would find rows that were not asked for.
 local function pattern_of(value, self, name)
-  if type(value) == "string" then
+  if type(value) == "string" and value:find("\0", 1, true) then
+    errors.raise("ArgumentError", "%s:%s(): a pattern cannot hold a NUL byte, got %s", describe(self), name,
+      errors.show(value))
+  elseif type(value) == "string" then
     return setmetatable({ visit = "bind", value = value, type = Text }, metatable)
   elseif type(value) == "number" or type(value) == "boolean" then
     errors.raise("ArgumentError", "%s:%s(): a pattern is a string, got %s", describe(self), name, tostring(value))
@@ -923,10 +928,15 @@ function methods:bool_op(text)
   return methods.op(self, text, { is_comparison = true })
 end
 
+-- A name as documents have it, where some characters are escaped: some versions of SQLite compare their text.
+local function name_in_json(step)
+  return step:find("^[%w_ %-%.]*$") and step or json.encode(step):sub(2, -2)
+end
+
 -- SQLite's paths put names in quotes and know no way to escape one.
 local function path_step(step, column)
   if type(step) == "string" and not step:find('"', 1, true) and not step:find("\0", 1, true) then
-    return '."' .. step .. '"'
+    return '."' .. name_in_json(step) .. '"'
   elseif type(step) == "number" and step % 1 == 0 and step >= 1 then
     return ("[%d]"):format(step - 1)
   end

@@ -230,14 +230,16 @@ end
 -- ---- savepoints ----
 
 local function run_savepoint(self, event_name, sql, name)
-  announce(self, event_name, sql .. name, name)
-  control(self, sql .. name)
+  sql = sql .. self.dialect.quote(name)
+  announce(self, event_name, sql, name)
+  control(self, sql)
 end
 
---- Sets a savepoint; the name is an identifier that needs no quotes.
+--- Sets a savepoint.
 ---@param self table connection
 ---@param name string
 function transaction.savepoint(self, name)
+  self.dialect.quote(name) -- which refuses what is no name, before anything begins
   transaction.ensure_begun(self, not self.readonly)
   run_savepoint(self, "savepoint", "SAVEPOINT ", name)
 end

@@ -31,7 +31,7 @@ local function encode(text)
 end
 
 local function malformed(text)
-  text = text:gsub("[^:@/]*@", "***@")
+  text = #text <= 1000 and text:gsub(":[^:@/]*@", ":***@") or "..."
   errors.raise("ArgumentError",
     "'%s' is not a database URL; it looks like 'sqlite:///file.db' or 'sqlite://' (in memory)", text)
 end

@@ -578,6 +578,14 @@ static orr_value stored_value(lua_State *L, int index) {
   return value;
 }
 
+/* is_utf8(text) */
+static int is_utf8(lua_State *L) {
+  size_t len, characters;
+  const char *text = luaL_checklstring(L, 1, &len);
+  lua_pushboolean(L, orr_utf8_count(text, len, &characters));
+  return 1;
+}
+
 /* show(handle, stored): how a stored value reads. */
 static int show(lua_State *L) {
   const orr_type *type = orr_type_check(L, 1);
@@ -597,7 +605,8 @@ static void push_kinds(lua_State *L) {
 }
 
 void orr_type_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"type", new_type}, {"take", take}, {"show", show}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"type", new_type}, {"take", take}, {"show", show}, {"is_utf8", is_utf8}, {NULL, NULL}};
   orr_box_define(L, &TYPE, NULL, NULL);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);
