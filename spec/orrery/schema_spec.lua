@@ -114,7 +114,7 @@ describe("Table", function()
     fails("Table(): a name is a string that is not empty and has no NUL byte, got 5", Table, 5, metadata)
     fails("Table(): a name is a string that is not empty and has no NUL byte, got ''", Table, "", metadata)
     fails("Table(): a name is a string that is not empty and has no NUL byte, got 'a\\0b'", Table, "a\0b", metadata)
-    fails("Table(): a name is text in UTF-8, got 'a\255'", Table, "a\255", metadata)
+    fails("Table(): a name is text in UTF-8, got 'a\\255'", Table, "a\255", metadata)
   end)
 
   it("refuses what is no column", function()
