@@ -16,8 +16,8 @@ PARTS.insert = { nodes = { "target", "source", "conflict" }, lists = { "columns"
 PARTS.row = { lists = { "values" } }
 PARTS.conflict = { atoms = { "constraint" }, lists = { "elements", "columns", "values", "wheres", "index_wheres" } }
 PARTS.update = { atoms = { "everything" }, nodes = { "target" },
-  lists = { "columns", "values_", "wheres", "items", "heads" } }
-PARTS.delete = { atoms = { "everything" }, nodes = { "target" }, lists = { "wheres", "items", "heads" } }
+  lists = { "columns", "values_", "wheres", "items", "heads", "picked" } }
+PARTS.delete = { atoms = { "everything" }, nodes = { "target" }, lists = { "wheres", "items", "heads", "picked" } }
 PARTS.excluded = {}
 
 -- ---- columns and values ----
@@ -79,9 +79,13 @@ end
 
 -- ---- what the three share ----
 
+-- A class whose rows spread over several tables stands for its own: `writes` says which that is, and with which columns.
 local function target_of(value, call)
   local node = expression.expect(value, call, 1)
   local target = node.visit == "entity" and node.table or node
+  if node.writes then
+    return node.writes.table, node.writes
+  end
   if target.visit ~= "table" then
     errors.raise("ArgumentError", "%s: a mapped class or a table expected, got a %s", call, target.visit or "value")
   end
@@ -99,6 +103,12 @@ function returning:returning(...)
   statement.check(self, self.visit .. ":returning")
   local copy = copy_of(self)
   copy.items = statement.read_items("returning()", ...)
+  for _, item in ipairs(copy.items) do
+    if item.writes then
+      errors.raise("ArgumentError", "returning(): the rows of '%s' spread over several tables; name columns of '%s'", item.name,
+        copy.target.name)
+    end
+  end
   return copy
 end
 
@@ -171,12 +181,28 @@ local function read_rows(self, list)
   return columns, rows
 end
 
+-- Rows of a class that is told from others by a column say so.
+local function with_identity(of, list)
+  local identity, result = of.identity, {}
+  for position, values in ipairs(list) do
+    check_values(values, ("values(): row %d"):format(position))
+    local copy = { [identity.key] = identity.value }
+    for name, value in pairs(values) do
+      local node = expression.clause(name)
+      copy[node and node.visit == "column" and (node.key or node.name) or name] = value
+    end
+    result[position] = copy
+  end
+  return result
+end
+
 --- The values of a row, or a list of rows, which must name the same columns.
 ---@param values table<string, any>|table[]
 function Insert:values(values)
   statement.check(self, "insert:values")
   check_values(values, "values()")
   local list = values[1] ~= nil and values or { values }
+  list = self.of.identity and with_identity(self.of, list) or list
   local copy = copy_of(self)
   copy.columns, copy.rows = read_rows(self, list)
   copy.source = nil
@@ -298,10 +324,21 @@ end
 ---@return orrery.Insert
 function change.insert(target)
   local found, of = target_of(target, "insert()")
-  return setmetatable({ visit = "insert", target = found, of = of }, insert_metatable)
+  if of.spread then
+    errors.raise("ArgumentError", "insert(): the rows of '%s' spread over several tables; make objects and session:add() them, or "
+      .. "insert into the tables one by one, such as insert(%s.__table__)", of.name, of.name)
+  end
+  local self = setmetatable({ visit = "insert", target = found, of = of }, insert_metatable)
+  return of.identity and self:values({}) or self
 end
 
 -- ---- update ----
+
+-- The condition by which a class's rows are picked out of a table that it shares.
+local function picked_by(of)
+  local criterion = of.criterion and of.criterion()
+  return criterion and { criterion } or nil
+end
 
 ---@class orrery.Update
 local Update = {}
@@ -323,7 +360,7 @@ local update_metatable = define("update", Update, returning, filtered)
 ---@return orrery.Update
 function change.update(target)
   local found, of = target_of(target, "update()")
-  return setmetatable({ visit = "update", target = found, of = of }, update_metatable)
+  return setmetatable({ visit = "update", target = found, of = of, picked = picked_by(of) }, update_metatable)
 end
 
 -- ---- delete ----
@@ -333,7 +370,11 @@ local delete_metatable = define("delete", {}, returning, filtered)
 --- Deletes rows of a mapped class or a table.
 function change.delete(target)
   local found, of = target_of(target, "delete()")
-  return setmetatable({ visit = "delete", target = found, of = of }, delete_metatable)
+  if of.spread then
+    errors.raise("ArgumentError", "delete(): the rows of '%s' spread over several tables; session:delete() the objects, or delete "
+      .. "from '%s' where the foreign keys of the others have ondelete = \"CASCADE\"", of.name, of.base)
+  end
+  return setmetatable({ visit = "delete", target = found, of = of, picked = picked_by(of) }, delete_metatable)
 end
 
 -- ---- values given at execution ----

@@ -504,6 +504,28 @@ local function own_columns(self)
   return columns, numbers, expressions
 end
 
+-- What update() writes of a class whose rows spread over several tables: the columns of its own table.
+local function own_writes(self)
+  local columns = {}
+  for number, key in ipairs(self.column_keys) do
+    local column = hierarchy.row_column(self, number)
+    if column.table == self.table then
+      columns[#columns + 1] = expression.new{ visit = "column", name = column.name, key = key, type = column.type,
+        table = column.table, origin = column, owner = self.name, class = self.class }
+    end
+  end
+  return { visit = "entity", table = self.table, columns = columns, name = self.name, class = self.class, spread = true,
+    base = hierarchy.base(self).table.name }
+end
+
+-- What the rows of a class have in the column that tells them apart.
+local function identity_of(self)
+  local discriminator, value = hierarchy.discriminator(self), self.arguments.polymorphic_identity
+  if discriminator and discriminator.number and value ~= nil then
+    return { key = self.column_keys[discriminator.number], value = value }
+  end
+end
+
 --- The entity node that a class stands for in statements. `kinds` are the classes that its rows may be of; columns that
 --- only some of these have are numbered 0.
 ---@param self orrery.Mapper
@@ -525,7 +547,8 @@ function hierarchy.entity(self, others)
   end
   return expression.new{ visit = "entity", class = self.class, table = source, columns = columns, mapper = self,
     name = self.name, numbers = #columns ~= #self.column_keys and numbers or nil, kinds = kinds, has_expressions = expressions,
-    generation = #hierarchy.family(self), criterion = self.criterion_of, with = others }
+    generation = #hierarchy.family(self), criterion = self.criterion_of, with = others,
+    writes = hierarchy.above(self) and own_writes(self) or nil, identity = identity_of(self) }
 end
 
 --- Forgets what queries of the classes above have made of their families so far.

@@ -5,6 +5,7 @@ local errors = import "errors"
 local core = import "core"
 local creation = import "creation"
 local inspector = import "inspector"
+local hierarchy = import "hierarchy"
 local mapper_module = import "mapper"
 
 local inspection = {}
@@ -194,7 +195,39 @@ end
 
 -- ---- a class ----
 
+local function class_of(mapper)
+  return mapper and mapper.class or nil
+end
+
+local function classes_of(mappers)
+  local list = {}
+  for position, one in ipairs(mappers) do
+    list[position] = one.class
+  end
+  return list
+end
+
 local CLASS = {
+  inherits = function(mapper) return class_of(mapper.inherits) end,
+  base_mapper = function(mapper) return class_of(hierarchy.base(mapper)) end,
+  polymorphic_identity = function(mapper) return mapper.arguments.polymorphic_identity end,
+  polymorphic_on = function(mapper)
+    local discriminator = hierarchy.discriminator(mapper)
+    return discriminator and (discriminator.number and mapper:attribute(mapper.column_keys[discriminator.number])
+      or discriminator.node)
+  end,
+  polymorphic_map = function(mapper)
+    local map = {}
+    for _, one in ipairs(hierarchy.family(hierarchy.base(mapper))) do
+      if one.arguments.polymorphic_identity ~= nil then
+        map[one.arguments.polymorphic_identity] = one.class
+      end
+    end
+    return map
+  end,
+  subclasses = function(mapper) return classes_of(hierarchy.family(mapper)) end,
+  concrete = function(mapper) return mapper.concrete or false end,
+  single = hierarchy.is_single,
   name = function(mapper) return mapper.name end,
   class = function(mapper) return mapper.class end,
   table = function(mapper) return mapper.table end,

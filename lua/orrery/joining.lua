@@ -24,6 +24,15 @@ local SELECTABLE = { table = true, alias = true, subquery = true, cte = true, jo
 
 local add_tables
 
+-- Notes which table's column it was that asks for a join of several.
+local function add_source(column, set)
+  local source = column.from()
+  set.asked = set.asked or {}
+  set.asked[source] = set.asked[source] or {}
+  set.asked[source][column.table] = true
+  return source
+end
+
 local function add_one(node, set)
   if node and not set[node] then
     set[node], set[#set + 1] = true, node
@@ -53,7 +62,7 @@ function add_tables(node, set)
   if not node then
     return
   elseif node.visit == "column" or node.visit == "entity" then
-    add_one(node.from and node.from() or node.table, set)
+    add_one(node.from and add_source(node, set) or node.table, set)
   elseif SELECTABLE[node.visit] then
     add_one(node, set)
   elseif not OPAQUE[node.visit] then
@@ -103,35 +112,35 @@ local function held_by(select, roots)
   return held
 end
 
--- How many of the tables that a class's rows spread over are read already, and of how many.
-local function held_members(join, held)
-  local count, all = 0, 0
+-- Whether one of the tables that a class's rows spread over is read already.
+local function is_held(join, held)
   for _, member in pairs(join.members) do
-    count, all = count + (held[member] and 1 or 0), all + 1
-  end
-  return count, all
-end
-
-local function refuse_partial(join, held)
-  for _, member in pairs(join.members) do
-    if not held[member] then
-      errors.raise("InvalidRequestError", "a condition reads '%s', the table of a subclass, in a query of the class above; "
-        .. "select the subclass, or orm.with_polymorphic(Base, { Subclass }) and write the condition with its columns",
-        joining.describe(member))
+    if held[member] then
+      return true
     end
   end
+  return false
 end
 
--- Conditions on a class whose rows spread over several tables need all of them, or none of them twice.
+-- Of a class whose rows spread over several tables, one that is read already is not read a second time for a condition;
+-- the others then have to be there, too.
+local function check_asked(join, asked, held)
+  for tbl in pairs(asked) do
+    if not held[tbl] then
+      errors.raise("InvalidRequestError", "a condition reads '%s', the table of a class, where only tables of other classes of its "
+        .. "family are read; select that class, or orm.with_polymorphic(Base, { Subclass }) and use its columns; in update() and "
+        .. "delete() write Class.id:in_(select(...))", joining.describe(tbl))
+    end
+  end
+  return join
+end
+
 local function add_condition_tables(node, set, held)
-  for _, root in ipairs(joining.tables_of(node)) do
-    local count, all = 0, 0
-    if root.members and not held[root] then
-      count, all = held_members(root, held)
-    end
-    if count > 0 and count < all then
-      refuse_partial(root, held)
-    elseif all == 0 or count == 0 then
+  local tables = joining.tables_of(node)
+  for _, root in ipairs(tables) do
+    if root.members and not held[root] and is_held(root, held) then
+      check_asked(root, tables.asked and tables.asked[root] or {}, held)
+    else
       add_one(root, set)
     end
   end
@@ -167,7 +176,7 @@ local function find_chain(chains, tables, target)
   for position = #chains, 1, -1 do
     for _, selectable in ipairs(tables) do
       local holds = chains[position].holds
-      if selectable ~= target and (holds[selectable] or selectable.members and held_members(selectable, holds) > 0) then
+      if selectable ~= target and (holds[selectable] or selectable.members and is_held(selectable, holds)) then
         return chains[position]
       end
     end

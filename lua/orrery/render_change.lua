@@ -166,6 +166,18 @@ local function set_list(node, state)
   return concat(parts, ", ")
 end
 
+-- The script's conditions, and the one that picks a class's rows.
+local function conditions_of(node)
+  if not node.picked then
+    return node.wheres
+  end
+  local list = { node.picked[1] }
+  for _, where in ipairs(node.wheres or {}) do
+    list[#list + 1] = where
+  end
+  return list
+end
+
 function VISIT.update(node, state)
   selects.add_heads(node, state)
   require_condition(node)
@@ -173,7 +185,7 @@ function VISIT.update(node, state)
   enclose(node, others, state)
   local parts = { "UPDATE " .. table_name(node.target, state) .. " SET " .. set_list(node, state) }
   add_clause(parts, "FROM", others, state, selects.from_list)
-  add_clause(parts, "WHERE", node.wheres, state, condition_text)
+  add_clause(parts, "WHERE", conditions_of(node), state, condition_text)
   add_returning(parts, node, state)
   return concat(parts, " ")
 end
@@ -189,7 +201,7 @@ VISIT["delete"] = function(node, state)
   enclose(node, others, state)
   local parts = { "DELETE FROM " .. table_name(node.target, state) }
   add_clause(parts, "USING", others, state, selects.from_list)
-  add_clause(parts, "WHERE", node.wheres, state, condition_text)
+  add_clause(parts, "WHERE", conditions_of(node), state, condition_text)
   add_returning(parts, node, state)
   return concat(parts, " ")
 end

@@ -231,7 +231,7 @@ local function find(self, mapper, values)
   local object, expired = core.find(self[1], mapper.class, unpack(values))
   if not object then
     return nil
-  elseif core.is_deleting(object) then
+  elseif core.is_deleting(object) or not mapper_module.of_object(object):is_a(mapper) then
     return nil, true
   elseif expired then
     local ok, err = pcall(loading.refresh, self, mapper, object)

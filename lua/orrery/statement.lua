@@ -497,8 +497,9 @@ function statement.expect_criteria()
   picky = true
 end
 
+-- That of a class that is joined stands in the join's condition.
 local function add_criterion(node, found)
-  local criterion = node.criterion and node.criterion()
+  local criterion = node.criterion and not found.joined[node.from and node.from() or node.table] and node.criterion()
   if criterion and not found[criterion] then
     found[criterion], found[#found + 1] = true, criterion
   end
@@ -529,7 +530,10 @@ local function with_criteria(self, nodes)
   if not picky then
     return self
   end
-  local found, wheres = {}, {}
+  local found, wheres = { joined = {} }, {}
+  for _, step in ipairs(self.joins or {}) do
+    found.joined[step.target] = true
+  end
   for position, one in ipairs(self.wheres or {}) do
     wheres[position], found[one] = one, true
   end
@@ -718,6 +722,18 @@ local function read_join(self, target, condition, kind)
   return { { visit = "join_step", kind = kind, target = right, on = on } }, target
 end
 
+-- A class that was selected before it is joined.
+local function without_criterion(copy, source)
+  local criterion, wheres = source.criterion and source.criterion(), {}
+  for _, where in ipairs(criterion and copy.wheres or {}) do
+    wheres[#wheres + 1] = where ~= criterion and where or nil
+  end
+  if criterion then
+    copy.wheres = wheres[1] and wheres or nil
+  end
+  return copy
+end
+
 local function add_steps(self, steps, source)
   local copy, joins = copy_of(self), {}
   for position, step in ipairs(self.joins or {}) do
@@ -738,7 +754,7 @@ local function add_steps(self, steps, source)
     copy.sources[position] = old
   end
   copy.sources[#copy.sources + 1] = source
-  return copy
+  return picky and without_criterion(copy, source) or copy
 end
 
 -- join(target), join(target, condition), join(target, options), join(target, condition, options)

@@ -315,6 +315,38 @@ local function apply_onupdate(handle)
   end
 end
 
+-- ---- objects say what they are ----
+
+local function is_told_apart(mapper)
+  local discriminator = hierarchy.discriminator(mapper)
+  return discriminator ~= nil and discriminator.number ~= nil
+end
+
+-- The identities that a class's objects may have: its own, and those of subclasses in the same table.
+local function fits(mapper, value)
+  for _, one in ipairs(hierarchy.family(mapper)) do
+    if one.table == mapper.table and hierarchy.identity(one) == value then
+      return true
+    end
+  end
+  return hierarchy.identity(mapper) == nil
+end
+
+-- A row that says it is of another class would come back as an object of that one.
+local function check_identities(handle)
+  for _, name in ipairs({ "new", "dirty" }) do
+    for _, object in ipairs(concerned(handle, name, is_told_apart)) do
+      local mapper = mapper_module.of_object(object)
+      local number = is_told_apart(mapper) and hierarchy.discriminator(mapper).number
+      if number and core.is_given(object, number) and not fits(mapper, core.stored(object, number)) then
+        errors.warn("%s is written with %s = %s, and the polymorphic_identity of its class is %s: the row will not be loaded as "
+          .. "what it is", tostring(object), mapper.column_keys[number], errors.show(core.stored(object, number)),
+          errors.show(mapper.arguments.polymorphic_identity))
+      end
+    end
+  end
+end
+
 --- Whether an object's columns or relationships differ from what was loaded.
 ---@param object userdata
 ---@return boolean
@@ -699,6 +731,9 @@ function writing.write(session, handle)
   if mapper_module.any_version then
     load_versions(session, handle, "dirty")
     load_versions(session, handle, "deleted")
+  end
+  if mapper_module.any_discriminator then
+    check_identities(handle)
   end
   apply_onupdate(handle)
   if core.is_settled(handle) then
