@@ -300,12 +300,60 @@ local function session_of(mapper, object, what, advice)
   return session
 end
 
+local function raise_gone(mapper)
+  errors.raise("ObjectDeletedError", "%s: the row of this object is gone from the database; it was deleted elsewhere",
+    mapper.name)
+end
+
 local function read_again(session, mapper, object, entity, populate)
   local compiled = compiled_for(key_select(mapper, entity), session.engine.dialect)
   local array = loading.run(session, compiled, values_of(compiled, object) or {}, { populated = populate and {} or nil })
   if array[1] ~= object then
-    errors.raise("ObjectDeletedError", "%s: the row of this object is gone from the database; it was deleted elsewhere",
-      mapper.name)
+    raise_gone(mapper)
+  end
+end
+
+local function key_columns(mapper)
+  local columns = {}
+  for position, column in ipairs(hierarchy.base(mapper).table.primary_key) do
+    columns[position] = attribute_of_column(mapper, column)
+  end
+  return columns
+end
+
+--- columns IN (keys); a key of several columns is an array.
+---@param columns table[]
+---@param keys any[]
+---@return table
+function loading.in_keys(columns, keys)
+  if #columns == 1 then
+    return columns[1]:in_(keys)
+  end
+  return functions.tuple_(unpack(columns)):in_(keys)
+end
+
+-- The key of an object as its row has it.
+local function stored_key(mapper, object)
+  local key = {}
+  for position, number in ipairs(mapper:key_numbers()) do
+    key[position] = core.stored(object, number)
+  end
+  return #key == 1 and key[1] or key
+end
+
+-- Reads the rows of several objects of one class again; the first one's must be there.
+local function read_together(session, mapper, objects)
+  local keys, found = {}, false
+  for position, object in ipairs(objects) do
+    keys[position] = stored_key(mapper, object)
+  end
+  local select = statement.select(mapper:entity()):where(loading.in_keys(key_columns(mapper), keys))
+  local compiled, values = compiler.cached(select, session.engine.dialect, session.engine.cache)
+  for _, object in ipairs(loading.run(session, compiled, values)) do
+    found = found or object == objects[1]
+  end
+  if not found then
+    raise_gone(mapper)
   end
 end
 
@@ -330,6 +378,24 @@ function loading.refresh(session, mapper, object, populate, number)
     entity = shaping.narrowed(entity, number and without_companions(mapper, left, number) or left)
   end
   read_again(session, mapper, object, entity, populate)
+end
+
+--- The same for an object that expired with its session: other expired ones of its class are read in the same statement, as
+--- many as were read again already, up to 500. Whoever goes through all of them sends few statements so, and whoever looks
+--- at one reads one.
+---@param session table
+---@param mapper table
+---@param object userdata
+---@param number? integer of a deferred column that is wanted, too
+function loading.refresh_expired(session, mapper, object, number)
+  if number or shaping.defers(mapper) or mapper:entity().has_expressions then
+    return loading.refresh(session, mapper, object, nil, number)
+  end
+  local objects = core.expired(object)
+  if #objects == 1 then
+    return loading.refresh(session, mapper, object)
+  end
+  read_together(session, mapper, objects)
 end
 
 --- Reads single columns of an object; those that it has loaded stay.
@@ -379,7 +445,7 @@ core.hook("refresh", function(object, number)
   end
   local key, left = mapper.column_keys[number], core.deferred(object)
   refuse_if_raising(mapper, key, left and left[number])
-  loading.refresh(session_for_column(mapper, object, key), mapper, object, nil, left and left[number] and number)
+  loading.refresh_expired(session_for_column(mapper, object, key), mapper, object, left and left[number] and number)
 end)
 
 core.hook("load_column", function(object, number)
@@ -409,7 +475,7 @@ function loading.ensure_columns(session, mapper, object, numbers)
     if number and core.is_missing(object, number) then
       left, missing = left or core.deferred(object) or {}, missing or {}
       if not left[number] then
-        return loading.refresh(session, mapper, object)
+        return loading.refresh_expired(session, mapper, object)
       end
       missing[#missing + 1] = number
     end

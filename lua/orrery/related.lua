@@ -154,7 +154,7 @@ end
 function related.load_one(session, object, number, node)
   local property, made = node.property, select_of(node)
   local compiled = loading.compiled_for(made.statement, session.engine.dialect)
-  local values, items = loading.values_of(compiled, object, made.with_null), nil
+  local values, items = loading.values_of(compiled, object, made.with_null)
   if not values then
     items = {}
   elseif made.plain and not session.lazy then
@@ -167,13 +167,6 @@ function related.load_one(session, object, number, node)
 end
 
 -- ---- for many objects ----
-
-local function in_keys(columns, keys)
-  if #columns == 1 then
-    return columns[1]:in_(keys)
-  end
-  return functions.tuple_(unpack(columns)):in_(keys)
-end
 
 -- Where a condition asks more of the parent than its keys, the parent is read along, under another name.
 local function parent_keys(property)
@@ -257,7 +250,7 @@ end
 
 local function run_for_keys(work, expanded, keys, gather, out)
   local session = work.session
-  local select = expanded.select:where(in_keys(expanded.columns, keys))
+  local select = expanded.select:where(loading.in_keys(expanded.columns, keys))
   local compiled, values = compiler.cached(select, session.engine.dialect, session.engine.cache)
   loading.run(session, compiled, values, { populated = work.populated, links = expanded.links, cohorts = expanded.cohorts,
     gather = gather, key_columns = gather and expanded.key_columns }, out)

@@ -234,7 +234,7 @@ local function find(self, mapper, values)
   elseif core.is_deleting(object) or not mapper_module.of_object(object):is_a(mapper) then
     return nil, true
   elseif expired then
-    local ok, err = pcall(loading.refresh, self, mapper, object)
+    local ok, err = pcall(loading.refresh_expired, self, mapper, object)
     if not ok then
       if errors.is_error(err, "ObjectDeletedError") then
         return nil, true

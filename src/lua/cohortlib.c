@@ -165,7 +165,56 @@ static int siblings(lua_State *L) {
   return 1;
 }
 
+/* ---- expired objects ---- */
+
+enum {
+  MOST_REFRESHED = 500,                /* in one statement */
+  SLOTS_LOOKED_AT = 4 * MOST_REFRESHED /* for them */
+};
+
+static bool is_stale(const orr_instance *object, const orr_class *class, const orr_session *session) {
+  return object && object->class == class && object->state == ORR_PERSISTENT &&
+         object->epoch != session->epoch && !(object->flags & (ORR_DIRTY | ORR_DELETING));
+}
+
+/* How many may be read along: as many as were read again already since the session was expired. So whoever
+   touches a few objects reads few, and whoever touches all of them needs few statements. */
+static uint32_t room_for_stale(orr_session *session) {
+  if (session->refresh_epoch != session->epoch) {
+    session->refresh_epoch = session->epoch;
+    session->refreshed = 0;
+  }
+  return session->refreshed < MOST_REFRESHED - 1 ? session->refreshed : MOST_REFRESHED - 1;
+}
+
+/* core.expired(object) -> array: the object, and behind it other expired ones of its class that are read
+   again with it. */
+static int expired(lua_State *L) {
+  orr_instance *object = orr_instance_check(L, 1);
+  orr_session *session = orr_instance_session(object);
+  lua_settop(L, 1);
+  lua_newtable(L);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, 2, 1);
+  if (!session)
+    return 1;
+  uint32_t most = room_for_stale(session), used = session->map.used, found = 0, slot = object->slot;
+  orr_session_user(L, session);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  for (uint32_t i = 1; found < most && i < used && i < SLOTS_LOOKED_AT; i++) {
+    slot = slot < used ? slot + 1 : 1;
+    lua_rawgeti(L, 4, (int)slot);
+    if (is_stale(lua_touserdata(L, 5), object->class, session))
+      lua_rawseti(L, 2, (int)++found + 1);
+    lua_settop(L, 4);
+  }
+  session->refreshed += found + 1;
+  lua_settop(L, 2);
+  return 1;
+}
+
 void orr_cohort_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"cohort", new_cohort}, {"siblings", siblings}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"cohort", new_cohort}, {"siblings", siblings}, {"expired", expired}, {NULL, NULL}};
   orr_setfuncs(L, functions);
 }
