@@ -166,6 +166,16 @@ end
 
 local NOTHING = {}
 
+--- What Lua has to do to rows that the core's loop has made.
+---@param plan table
+---@param order orrery.LoadOrder
+---@param out table
+function loading.finish(plan, order, out)
+  if plan.finishers and order.rows then
+    finish_rows(out, plan.finishers)
+  end
+end
+
 --- Runs a compiled select and returns its rows, or its first items' objects, as an array, read to the end.
 ---@param session table
 ---@param compiled table
@@ -184,9 +194,7 @@ function loading.run(session, compiled, values, order, out)
     connection:failed(count, compiled, bound)
   end
   connection:finish(stmt, compiled, bound, count)
-  if plan.finishers and order.rows then
-    finish_rows(out, plan.finishers)
-  end
+  loading.finish(plan, order, out)
   return out, count
 end
 

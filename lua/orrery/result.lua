@@ -615,17 +615,6 @@ function Result:unique(strategy)
   return copy
 end
 
---- A result over a cursor, whose first rows are there already.
----@param cursor { fetch: fun(self, max): (table, boolean), close: fun(self), is_current: fun(self): boolean }
----@param row_meta table of row_metatable()
----@param rows table
----@param complete boolean whether these are all
----@param chunk? integer rows to fetch at a time
----@return table
-function result.from_cursor(cursor, row_meta, rows, complete, chunk)
-  return new_result(new_source(rows, cursor, complete, chunk), row_meta.shape)
-end
-
 -- What is known of results that have names only, by the array of these. A copy is kept, since a value that led to its
 -- own weak key would keep it on 5.1 and LuaJIT.
 local named = setmetatable({}, { __mode = "k" })
@@ -638,6 +627,18 @@ local function shape_of_names(names)
     named[names] = shape
   end
   return shape
+end
+
+--- A result over a cursor, whose first rows are there already.
+---@param cursor { fetch: fun(self, max): (table, boolean), close: fun(self), is_current: fun(self): boolean }
+---@param columns table a row_metatable(), or an array of names
+---@param rows table
+---@param complete boolean whether these are all
+---@param chunk? integer rows to fetch at a time
+---@param scalar? boolean each is a single value
+---@return table
+function result.from_cursor(cursor, columns, rows, complete, chunk, scalar)
+  return new_result(new_source(rows, cursor, complete, chunk), columns.shape or shape_of_names(columns), nil, scalar)
 end
 
 --- A result over an array that is there already: rows made with the metatable given, or any values where names

@@ -11,6 +11,7 @@ local loader_option = import "loader_option"
 local joined = import "joined"
 local related = import "related"
 local eager = import "eager"
+local streaming = import "streaming"
 local writing = import "writing"
 local session_change = import "session_change"
 local session_class = import "session_class"
@@ -38,6 +39,16 @@ local function has_entity(items)
   return false
 end
 
+-- What each part of a result, or the whole, is loaded with.
+local function new_part(self, expanded, execution, rows, width)
+  local work = eager.new_work(self, execution.populate_existing and {} or nil)
+  local order = { rows = rows, populated = work.populated, links = expanded.links,
+    cohorts = related.cohorts(self, expanded.trees) }
+  return { order = order, load_behind = function(out)
+    eager.load_behind(work, expanded.trees, out, rows, width, expanded.links ~= nil)
+  end }
+end
+
 -- Rows, or objects where `scalars` and the statement selects one class; nil where it selects none.
 local function run_select(self, stmt, params, execution, scalars)
   local items = stmt:result_items()
@@ -47,11 +58,15 @@ local function run_select(self, stmt, params, execution, scalars)
   local expanded = joined.expand(stmt, loader_option.trees(items, stmt.loader_options))
   local compiled, values = self:connection():compile(expanded.select, params)
   local plan = loading.plan_of(compiled, expanded.links and #expanded.links)
-  local work = eager.new_work(self, execution.populate_existing and {} or nil)
   local rows = not (scalars and plan.single)
-  local out = loading.run(self, compiled, values, { rows = rows, populated = work.populated, links = expanded.links,
-    cohorts = related.cohorts(self, expanded.trees) })
-  eager.load_behind(work, expanded.trees, out, rows, #items, expanded.links ~= nil)
+  if execution.yield_per then
+    return streaming.result(self, expanded, compiled, values, execution.yield_per, function()
+      return new_part(self, expanded, execution, rows, #items)
+    end)
+  end
+  local part = new_part(self, expanded, execution, rows, #items)
+  local out = loading.run(self, compiled, values, part.order)
+  part.load_behind(out)
   local made = result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
   return expanded.lists and result.must_be_unique(made, not rows) or made
 end
@@ -67,18 +82,26 @@ local function within(self, execution, fn, ...)
 end
 
 local function run(self, stmt, params, execution, options, scalars)
-  self:autoflush_now(stmt)
+  if execution.autoflush ~= false then
+    self:autoflush_now(stmt)
+  end
   if is_select(stmt) then
     return run_select(self, stmt, params, execution, scalars) or self:connection():execute(stmt, params, options)
   end
   return session_change.execute(self, stmt, params, execution, options, scalars)
 end
 
+---@class orrery.ExecutionOptions
+---@field timeout? number seconds
+---@field yield_per? integer rows to read at a time
+---@field populate_existing? boolean overwrites what objects hold already
+---@field autoflush? boolean false: nothing is flushed before
+---@field execution_options? table as a statement has them: the same, and synchronize_session: "auto", "evaluate", "fetch" or false
+
 --- Runs a statement, flushing first. Selects of classes give rows of objects.
 ---@param stmt table select, insert, update, delete or text
 ---@param params? table values of named parameters, or an array of such sets
----@param options? { timeout: number, yield_per: integer, execution_options: table } execution_options as a statement has them:
---- populate_existing, and synchronize_session: "auto", "evaluate", "fetch" or false
+---@param options? orrery.ExecutionOptions
 ---@return table result
 function Session:execute(stmt, params, options)
   check(self, "execute")
@@ -89,7 +112,7 @@ end
 --- The first item of each row: the objects of select(Class). NULL is orm.null.
 ---@param stmt table
 ---@param params? table
----@param options? { timeout: number, yield_per: integer, execution_options: table }
+---@param options? orrery.ExecutionOptions
 function Session:scalars(stmt, params, options)
   check(self, "scalars")
   local execution, of_connection = settings.of_session(options, stmt)
@@ -97,7 +120,9 @@ function Session:scalars(stmt, params, options)
 end
 
 local function objects_or_rows(self, stmt, execution)
-  self:autoflush_now(stmt)
+  if execution.autoflush ~= false then
+    self:autoflush_now(stmt)
+  end
   local found = run_select(self, stmt, nil, execution, true)
   return found or self:connection():execute(stmt), found ~= nil and #found:keys() == 1
 end

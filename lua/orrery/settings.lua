@@ -19,9 +19,9 @@ local function check_size(value, call)
   end
 end
 
-local OF_STATEMENT = { timeout = true, yield_per = true, populate_existing = true, synchronize_session = true }
+local OF_STATEMENT = { timeout = true, yield_per = true, populate_existing = true, synchronize_session = true, autoflush = true }
 local OF_CALL = { timeout = true, yield_per = true }
-local OF_SESSION = { timeout = true, yield_per = true, execution_options = true }
+local OF_SESSION = { timeout = true, yield_per = true, populate_existing = true, autoflush = true, execution_options = true }
 
 local function check_values(options, call)
   check_seconds(options.timeout, call)
@@ -69,8 +69,11 @@ function settings.of_session(options, stmt)
   end
   options = check_values(errors.check_options(options, OF_SESSION, "session:execute()"), "session:execute()")
   local merged = settings.of_statement(own, options.execution_options or {})
-  merged.timeout = options.timeout or merged.timeout
-  merged.yield_per = options.yield_per or merged.yield_per
+  for name in pairs(OF_SESSION) do
+    if options[name] ~= nil then
+      merged[name] = options[name]
+    end
+  end
   return merged, { timeout = merged.timeout, yield_per = merged.yield_per }
 end
 

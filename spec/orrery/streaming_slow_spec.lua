@@ -1,0 +1,44 @@
+-- @slow: a session that streams a million rows stays as small as it was.
+local orm = require "orrery"
+local database = require "spec.support.database"
+local library = require "spec.support.library"
+
+local ROWS = 1000000
+
+-- Kilobytes of the process, where the system says so; else of Lua alone.
+local function used()
+  collectgarbage()
+  collectgarbage()
+  local file = io.open("/proc/self/statm")
+  if not file then
+    return collectgarbage("count")
+  end
+  local pages = tonumber(file:read("*a"):match("^%d+ (%d+)"))
+  file:close()
+  return pages * 4
+end
+
+describe("a session that streams a million rows", function()
+  for name, option in pairs({ plain = false, selectin = "selectinload", batch = "batchload" }) do
+    it("stays flat in memory: " .. name, function()
+      local lib = library.empty()
+      database.run(lib.engine, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " .. ROWS .. ") "
+        .. "INSERT INTO author (id, name) SELECT i, 'author ' || i FROM n")
+      local query = orm.select(lib.Author):execution_options { yield_per = 1000 }
+      if option then
+        query = query:options(orm[option](lib.Author.books))
+      end
+      local count, sum, early, late = 0, 0, nil, nil
+      for author in lib.session:scalars(query) do
+        count, sum = count + 1, sum + author.id + (option and #author.books or 0)
+        if count == ROWS / 10 then
+          early = used()
+        end
+      end
+      late = used()
+      assert.equal(ROWS, count)
+      assert.equal(ROWS / 2 * (ROWS + 1), sum)
+      assert.is_true(late - early < 4096, ("%d kB after a tenth, %d at the end"):format(early, late))
+    end)
+  end
+end)
