@@ -82,7 +82,7 @@ local function load_node(work, node, objects, came)
   local joined_now = came and node.strategy.joins
   objects = unvisited(work, node, having(node, objects))
   local missing = #objects > 0 and not joined_now
-    and core.lacking(objects, mapper_module.relation_number(objects[1], property)) or {}
+    and core.lacking(objects, mapper_module.relation_number(objects[1], property), node.criteria ~= nil) or {}
   local loaded = #missing > 0 and node.strategy.behind(work, node, missing) or {}
   local all_new = #missing > 0 and #missing == #objects
   if is_busy(below, all_new or joined_now) then
@@ -188,10 +188,12 @@ end
 ---   read     function(session, object, number, node): loads it when it is read; those that have none read as "select"
 ---   asks     a read may not be answered from the identity map
 ---   siblings reads want to know what came with the object
+---   contains the rows of the query have it already: its own joins bring it
 ---   choose   function(arguments) -> word of another strategy that the option means with them
 local STRATEGIES = {
   { word = "select", option = "lazyload", read = load_one },
   { word = "joined", option = "joinedload", arguments = { innerjoin = true }, joins = true, behind = related.load_many },
+  { option = "contains_eager", arguments = { alias = true }, joins = true, contains = true, behind = related.load_many },
   { word = "selectin", option = "selectinload", arguments = { recursion_depth = true }, behind = related.load_many },
   { word = "immediate", option = "immediateload", arguments = { recursion_depth = true }, behind = related.load_each },
   { word = "batch", option = "batchload", read = load_siblings, siblings = true },
@@ -202,7 +204,9 @@ local STRATEGIES = {
 }
 
 for _, strategy in ipairs(STRATEGIES) do
-  relationship.strategies[strategy.word] = strategy
+  if strategy.word then
+    relationship.strategies[strategy.word] = strategy
+  end
   if strategy.option then
     eager[strategy.option] = loader_option.define(strategy)
   end
@@ -254,6 +258,15 @@ local function strategy_for(session, node, script)
   return strategy
 end
 
+-- The flush may have loaded it, or the identity map have it, which knows of no conditions.
+local function is_known(object, number, node)
+  if node.criteria and not node.property.uselist then
+    return core.lacking({ object }, number, true)[1] == nil
+  end
+  local _, known = core.peek(object, number)
+  return known
+end
+
 core.hook("load_relation", function(object, number, script, tree)
   local mapper = mapper_module.of_object(object)
   local property = mapper.relationships[number - #mapper.column_keys]
@@ -267,8 +280,7 @@ core.hook("load_relation", function(object, number, script, tree)
     session:autoflush_now()
   end
   loading.ensure_columns(session, mapper, object, related.near_numbers(node))
-  local _, known = core.peek(object, number)
-  if not known then -- the flush may have loaded it, or the identity map have it
+  if not is_known(object, number, node) then
     strategy.read(session, object, number, node)
   end
 end)

@@ -2,6 +2,7 @@
 -- their places by the core's loop (loadlib.c).
 local import = ...
 local errors = import "errors"
+local expression = import "expression"
 local selectable = import "selectable"
 local statement = import "statement"
 local aliased = import "aliased"
@@ -13,14 +14,16 @@ local unpack = table.unpack or unpack
 
 -- ---- what is joined ----
 
--- Whether a collection is among what a tree joins: it multiplies the rows.
+-- Whether a collection is among what a tree joins: it multiplies the rows. And whether one is that the select does not
+-- join by itself.
 local function joins_lists(tree)
+  local any, added = false, false
   for _, node in ipairs(tree:with("joins")) do
-    if node.property.uselist or joins_lists(loader_option.below(node)) then
-      return true
-    end
+    local below, added_below = joins_lists(loader_option.below(node))
+    any, added = any or node.property.uselist or below, added or added_below
+      or (node.property.uselist and not node.strategy.contains)
   end
-  return false
+  return any, added
 end
 
 -- A row without the object at the near end has none at the far end either: an inner join behind an outer one would lose it.
@@ -32,28 +35,59 @@ local function is_inner(node, outer)
   return innerjoin and not outer or false
 end
 
+local function add_item(state, node, parent_item, entity)
+  local below, parent = loader_option.below(node), node.tree.mapper
+  state.select = state.select:add_columns(shaping.shaped(entity, below.rules))
+  state.links[#state.links + 1] = { parent_item, #parent.column_keys + parent:relationship_number(node.property) }
+  state.trees[#state.trees + 1] = below
+  return #state.trees, below
+end
+
+-- The select with conditions on a table that it reads: where that is joined, or else among its own.
+local function with_conditions(select, source, condition)
+  local copy, joins = statement.copy_of(select), {}
+  for position, step in ipairs(select.joins or {}) do
+    local on = condition and step.target == source and expression.and_(step.on, condition)
+    joins[position] = on and { visit = step.visit, kind = step.kind, target = step.target, on = on } or step
+    condition = not on and condition or nil
+  end
+  copy.joins = select.joins and joins
+  return condition and copy:where(condition) or copy
+end
+
+-- contains_eager: the rows have the objects already.
+local function take_one(state, node, parent_item)
+  local property, entity = node.property, node.target or node.property:target_entity()
+  local condition = property:with_criteria(node.criteria, entity.table)
+  if condition then
+    state.select = with_conditions(state.select, entity.table, condition)
+  end
+  local item, below = add_item(state, node, parent_item, entity)
+  return item, entity.table, below, true
+end
+
 local function join_one(state, node, parent_item, parent_table, outer)
   local property = node.property
   local entity = aliased.fresh(property:target_entity())
   local target = entity.table
   local secondary = property.secondary and selectable.alias(property.secondary)
-  local below, inner = loader_option.below(node), is_inner(node, outer)
-  for _, step in ipairs(property:join_steps(entity, parent_table, secondary)) do
+  local inner, steps = is_inner(node, outer), property:join_steps(entity, parent_table, secondary)
+  local last = steps[#steps]
+  last.on = property:with_criteria(node.criteria, target, last.on)
+  for _, step in ipairs(steps) do
     state.select = state.select[inner and "join" or "outerjoin"](state.select, step.table, step.on)
   end
-  state.select = state.select:add_columns(shaping.shaped(entity, below.rules))
+  local item, below = add_item(state, node, parent_item, entity)
   for _, order in ipairs(property:order_elements(target)) do
     state.select = state.select:order_by(order)
   end
-  local parent = node.tree.mapper
-  state.links[#state.links + 1] = { parent_item, #parent.column_keys + parent:relationship_number(property) }
-  state.trees[#state.trees + 1] = below
-  return #state.trees, target, below, not inner
+  return item, target, below, not inner
 end
 
 local function join_tree(state, tree, item, source, outer)
   for _, node in ipairs(tree:with("joins")) do
-    local next_item, target, below, next_outer = join_one(state, node, item, source, outer)
+    local add = node.strategy.contains and take_one or join_one
+    local next_item, target, below, next_outer = add(state, node, item, source, outer)
     join_tree(state, below, next_item, target, next_outer)
   end
 end
@@ -151,16 +185,37 @@ local function has_twins(select)
   return false
 end
 
--- Whether anything can be joined, and whether collections are; a union, say, has no place for joins.
-local function find_joins(select, trees)
-  local any, lists = false, false
-  for _, tree in ipairs(select.visit == "select" and trees or {}) do
-    if tree and #tree:with("joins") > 0 then
-      any, lists = true, lists or joins_lists(tree)
+local function check_contains(trees)
+  for _, tree in ipairs(trees) do
+    for _, node in ipairs(tree and tree:with("joins") or {}) do
+      if node.strategy.contains then
+        errors.raise("InvalidRequestError", "contains_eager(%s) goes with a select that joins, not with a union, nor with "
+          .. "joinedload() of a collection under limit() or distinct(); use selectinload()", node.property:describe())
+      end
     end
   end
-  any = any and not (lists and must_wrap(select) and has_twins(select))
-  return any, any and lists
+end
+
+---@class orrery.JoinPlan
+---@field any boolean whether anything can be joined; a union, say, has no place for joins
+---@field lists boolean whether collections are
+---@field wrap boolean whether the rows are counted before they are multiplied
+
+local function find_joins(select, trees)
+  local found, added = { any = false, lists = false, wrap = false }, false
+  for _, tree in ipairs(trees) do
+    if tree and #tree:with("joins") > 0 then
+      local lists, more = joins_lists(tree)
+      found.any, found.lists, added = true, found.lists or lists, added or more
+    end
+  end
+  found.wrap = added and must_wrap(select) and true or false
+  if found.any and (select.visit ~= "select" or found.wrap) then
+    check_contains(trees)
+    found.any = select.visit == "select" and not has_twins(select)
+  end
+  found.lists, found.wrap = found.any and found.lists, found.any and found.wrap
+  return found
 end
 
 -- Classes with the columns that options, and they themselves, want loaded.
@@ -194,14 +249,14 @@ end
 ---@param shaped? boolean its classes have the columns that are wanted already
 ---@return orrery.Expanded
 function joined.expand(select, trees, shaped)
-  local any, lists = find_joins(select, trees)
-  if lists and must_wrap(select) then
+  local found = find_joins(select, trees)
+  if found.wrap then
     select = wrap(select)
   end
   if not shaped then
     select = with_shapes(select, trees)
   end
-  if not any then
+  if not found.any then
     return { select = select, trees = trees }
   end
   local state = { select = select, links = {}, trees = {} }
@@ -214,7 +269,7 @@ function joined.expand(select, trees, shaped)
       join_tree(state, tree, position, items[position].table, false)
     end
   end
-  state.lists = lists
+  state.lists = found.lists
   return state
 end
 

@@ -6,6 +6,7 @@ local errors = import "errors"
 local core = import "core"
 local hierarchy = import "hierarchy"
 local mapper_module = import "mapper"
+local expression = import "expression"
 local relationship = import "relationship"
 local shaping = import "shaping"
 
@@ -63,6 +64,10 @@ local function check_step(last, step)
   elseif last.property == "*" then
     errors.raise("ArgumentError", "%s(): \"*\" ends a path; name the relationship that the path goes through", step.name)
   end
+  if step.strategy and step.strategy.contains and not last.strategy.contains then
+    errors.raise("ArgumentError", "%s(%s) is about rows of the statement itself and cannot stand behind %s(); begin the path "
+      .. "with it", step.name, step.property:describe(), last.name)
+  end
   local mapper, target = class_of(step), last.property.mapper
   if mapper and not related(target, mapper) then
     errors.raise("ArgumentError", "%s(): %s is not the class where %s leads; that is '%s'", step.name,
@@ -71,15 +76,32 @@ local function check_step(last, step)
   end
 end
 
+-- What the rows of the statement have of the target where that is not the class itself.
+local function target_of(property, alias, name)
+  local entity = alias ~= nil and expression.clause(alias)
+  if alias == nil then
+    return nil
+  elseif not entity or entity.visit ~= "entity" or entity.mapper ~= property.mapper then
+    errors.raise("ArgumentError", "%s(): alias must be an alias of '%s', orm.aliased(%s), got %s", name, property.mapper.name,
+      property.mapper.name, errors.show(alias))
+  end
+  return entity
+end
+
 local function step_of(attribute, strategy, arguments)
   local name = strategy.option
   local property = attribute == "*" and "*" or property_of(attribute, name)
   arguments = errors.check_options(arguments, strategy.arguments or {}, name .. "()")
   local chosen = strategy.choose and strategy.choose(arguments)
-  local target = property ~= "*" and attribute.target
-  return { name = name, property = property, source = property ~= "*" and attribute.source or nil,
-    of_type = target and target.mapper ~= property.mapper and { target.mapper } or target and target.with or nil,
-    strategy = chosen and relationship.strategies[chosen] or strategy, arguments = arguments }
+  local step = { name = name, property = property, strategy = chosen and relationship.strategies[chosen] or strategy,
+    arguments = arguments }
+  if property ~= "*" then
+    local target = attribute.target
+    step.source, step.criteria = attribute.source, attribute.criteria
+    step.of_type = target and target.mapper ~= property.mapper and { target.mapper } or target and target.with or nil
+    step.target = strategy.contains and (target_of(property, arguments.alias, name) or target) or nil
+  end
+  return step
 end
 
 local function appended(list, item)
@@ -353,6 +375,7 @@ local function add_path(tree, path)
     local node = tree.nodes[property] or { tree = tree, property = property }
     tree.nodes[property] = node
     node.strategy, node.arguments, node.late = possible(tree, property, step.strategy), step.arguments, nil
+    node.criteria, node.target = step.criteria, step.target
     node.children = node.children or new_tree(property.mapper, tree, tree.everywhere)
     tree = node.children
     tree.subclasses = step.of_type and appended(tree.subclasses or {}, step.of_type) or tree.subclasses
@@ -414,7 +437,7 @@ local function find_habits(tree)
   local habits = { options = next(tree.nodes) ~= nil or tree.level ~= nil or tree.everywhere ~= nil }
   for _, property in ipairs(hierarchy.relationships(tree.mapper)) do
     local node = tree:node(property)
-    habits.asks = habits.asks or node.strategy.asks
+    habits.asks = habits.asks or node.strategy.asks or node.criteria ~= nil
     habits.siblings = habits.siblings or node.strategy.siblings
     habits.undecided = habits.undecided or node.undecided
   end

@@ -105,8 +105,9 @@ local function conditions_of(property)
   return conditions, numbers, near
 end
 
-local function new_select(property, below)
+local function new_select(property, below, criteria)
   local conditions, numbers, near = conditions_of(property)
+  conditions[#conditions + 1] = property:with_criteria(criteria, property:source())
   local select = statement.select(property:target_entity()):where(unpack(conditions))
   local expanded = joined.expand(order_by(property, select), { below })
   return { statement = loading.prepared(expanded.select, numbers), links = expanded.links, trees = expanded.trees, near = near,
@@ -115,7 +116,7 @@ end
 
 -- The select for one object, with what is to come along; kept with the node.
 local function select_of(node)
-  node.lazy_select = node.lazy_select or new_select(node.property, loader_option.below(node))
+  node.lazy_select = node.lazy_select or new_select(node.property, loader_option.below(node), node.criteria)
   return node.lazy_select
 end
 
@@ -226,13 +227,15 @@ end
 
 -- `columns` hold the keys of the objects, whose attribute numbers are `numbers`; in the result they stand at `key_columns`.
 -- Those of a link table, or of the parent itself, are selected for that.
-local function new_select_for_many(property, below)
+local function new_select_for_many(property, below, criteria)
   local columns, numbers, parent = find_keys(property)
   local entity, beside, positions = far_entity(property, columns, below.rules), property.secondary or parent, {}
   local select = statement.select(entity)
   for _, condition in ipairs(conditions_for_many(property, parent)) do
     select = select:where(condition)
   end
+  local criterion = property:with_criteria(criteria, property:source())
+  select = criterion and select:where(criterion) or select
   for position, column in ipairs(columns) do
     positions[position] = beside and #entity.columns + position or position_in(entity, column)
   end
@@ -244,7 +247,7 @@ end
 
 -- The select for many objects, without their keys; kept with the node.
 local function select_for_many(node)
-  node.many_select = node.many_select or new_select_for_many(node.property, loader_option.below(node))
+  node.many_select = node.many_select or new_select_for_many(node.property, loader_option.below(node), node.criteria)
   return node.many_select
 end
 

@@ -10,6 +10,7 @@ local hierarchy = import "hierarchy"
 local schema = import "schema"
 local statement = import "statement"
 local joincondition = import "joincondition"
+local adapting = import "adapting"
 local collection = import "collection"
 
 local relationship = {}
@@ -765,8 +766,26 @@ function Relationship:join_steps(target, parent, secondary)
   return self.secondary and { { table = secondary, on = all_of(first) }, last } or { last }
 end
 
+--- The conditions of and_() on what the target is read from, with others in front.
+---@param criteria? table[]
+---@param source table
+---@param first? table
+---@return table? condition nil where there is none
+function Relationship:with_criteria(criteria, source, first)
+  local list = { first }
+  for _, element in ipairs(criteria or {}) do
+    list[#list + 1] = adapting.moved(element, self:source(), source, function(column)
+      return joincondition.on(source, column)
+    end)
+  end
+  return list[1] and all_of(list)
+end
+
 attribute_metatable.__metatable.__join = function(attribute, target)
-  return attribute.property:join_steps(target or attribute.target, attribute.source)
+  local steps = attribute.property:join_steps(target or attribute.target, attribute.source)
+  local last = steps[#steps]
+  last.on = attribute.property:with_criteria(attribute.criteria, last.table, last.on)
+  return steps
 end
 
 -- EXISTS (SELECT 1 FROM target WHERE it belongs to the object AND criterion). Of a class that is related to itself the
@@ -785,7 +804,7 @@ local function exists(attribute, criterion, call)
   for _, step in ipairs(property:join_steps(target, attribute.source)) do
     conditions[#conditions + 1] = step.on
   end
-  conditions[#conditions + 1] = criterion
+  conditions[#conditions + 1] = property:with_criteria(attribute.criteria, target.table, criterion)
   local inner = statement.select(functions.literal_column("1"))
   inner = (target.table.members and inner:select_from(target.table) or inner):where(unpack(conditions))
   return functions.exists(inner:correlate(hierarchy.member(outer, property.near)))
@@ -800,8 +819,23 @@ function Attribute:of_type(class)
     errors.raise("ArgumentError", "%s:of_type() takes '%s' or a class that inherits from it, got %s", property:describe(),
       property.mapper.name, entity and entity.name or errors.show(class))
   end
-  return setmetatable({ property = property, key = self.key, class = self.class, source = self.source, target = entity },
-    attribute_metatable)
+  return setmetatable({ property = property, key = self.key, class = self.class, source = self.source, target = entity,
+    criteria = self.criteria }, attribute_metatable)
+end
+
+--- The relationship to those objects only that fit conditions, too, User.posts:and_(Post.title:like("a%")): for join(), any(),
+--- has() and loader options.
+---@param ... table conditions on the target
+function Attribute:and_(...)
+  local criteria, call = { unpack(self.criteria or {}) }, self.property:describe() .. ":and_()"
+  if select("#", ...) == 0 then
+    errors.raise("ArgumentError", "%s needs a condition", call)
+  end
+  for position = 1, select("#", ...) do
+    criteria[#criteria + 1] = expression.expect_operand((select(position, ...)), call, position)
+  end
+  return setmetatable({ property = self.property, key = self.key, class = self.class, source = self.source,
+    target = self.target, criteria = criteria }, attribute_metatable)
 end
 
 --- Whether the collection has an object (that fits a criterion): User.posts:any(Post.title:eq("x")).

@@ -203,8 +203,8 @@ end
 
 local function check_readable(source)
   if source.needs_unique then
-    errors.raise("InvalidRequestError", "this query joins collections to its objects (joinedload); call unique() on its result "
-      .. "before reading it")
+    errors.raise("InvalidRequestError", "this query joins collections to its objects (joinedload, contains_eager); call "
+      .. "unique() on its result before reading it")
   end
   if not source.closed and source.cursor and not source.cursor:is_current() then
     close_source(source, "this result was ended by the commit, rollback or close of its connection; "

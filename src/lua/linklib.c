@@ -479,24 +479,28 @@ void orr_relationship_set(lua_State *L, orr_instance *object, int index, int rel
 /* Whether a relation of the object on top is not known: not loaded, expired, not to be had from the identity
    map. One that was changed from its other side, without a flush, loads by itself and takes that change in.
  */
-static bool is_lacking(lua_State *L, int relation) {
+static bool is_lacking(lua_State *L, int relation, bool kept) {
   int top = lua_gettop(L);
   orr_end end = end_at(L, top, relation);
   const orr_session *session = orr_instance_session(end.object);
   if (!session || end.object->epoch != session->epoch)
     return session != NULL;
-  push_known(L, &end);
+  if (kept)
+    push_kept(L, &end);
+  else
+    push_known(L, &end);
   orr_instance_getuser(L, end.object, top, orr_user_backlog(end.object->class, relation));
   bool lacks = lua_isnil(L, -1) && lua_isnil(L, -2);
   lua_settop(L, top);
   return lacks;
 }
 
-/* core.lacking(objects, attribute number of the first one's class) -> array of those that lack that relation
- */
+/* core.lacking(objects, attribute number of the first one's class [, kept]) -> array of those that lack that
+   relation; `kept`: what the identity map has does not count. */
 static int lacking(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   int count = (int)orr_rawlen(L, 1), number = (int)luaL_checkinteger(L, 2) - 1, found = 0;
+  bool kept = lua_toboolean(L, 3);
   lua_settop(L, 1);
   lua_newtable(L);
   for (int i = 1; i <= count; i++) {
@@ -506,7 +510,7 @@ static int lacking(lua_State *L) {
       number -= object->class->column_count;
     luaL_argcheck(L, number >= 0 && number < object->class->relation_count, 2,
                   "number of a relation expected");
-    if (is_lacking(L, number))
+    if (is_lacking(L, number, kept))
       lua_rawseti(L, 2, ++found);
     lua_settop(L, 2);
   }
