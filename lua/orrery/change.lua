@@ -196,7 +196,46 @@ local function with_identity(of, list)
   return result
 end
 
---- The values of a row, or a list of rows, which must name the same columns.
+-- Columns with their values, together with those of an earlier values(), where they are not given again; in the order
+-- of the table.
+local function merge_columns(self, columns, nodes, old_columns, old_nodes)
+  local given, merged, place = {}, {}, {}
+  for position, column in ipairs(self.of.columns) do
+    place[column] = position
+  end
+  for position, column in ipairs(columns) do
+    given[column] = true
+    merged[position] = { column = column, node = nodes[position] }
+  end
+  for position, column in ipairs(old_columns) do
+    if not given[column] then
+      merged[#merged + 1] = { column = column, node = old_nodes[position] }
+    end
+  end
+  table.sort(merged, function(a, b) return place[a.column] < place[b.column] end)
+  return pick(merged, "column"), pick(merged, "node")
+end
+
+local function merge_row(self, copy)
+  local columns, nodes = merge_columns(self, copy.columns, copy.rows[1].values, self.columns, self.rows[1].values)
+  copy.columns, copy.rows = columns, { new{ visit = "row", values = nodes } }
+end
+
+local function append_rows(self, copy)
+  for position, column in ipairs(self.columns) do
+    if copy.columns[position] ~= column or #copy.columns ~= #self.columns then
+      errors.raise("ArgumentError", "values(): these rows name other columns than those that were given before")
+    end
+  end
+  local rows = { unpack(self.rows) }
+  for _, row in ipairs(copy.rows) do
+    rows[#rows + 1] = row
+  end
+  copy.rows = rows
+end
+
+--- The values of a row, or a list of rows, which must name the same columns. Called again, it adds columns to the row,
+--- or rows to the list.
 ---@param values table<string, any>|table[]
 function Insert:values(values)
   statement.check(self, "insert:values")
@@ -205,7 +244,12 @@ function Insert:values(values)
   list = self.of.identity and with_identity(self.of, list) or list
   local copy = copy_of(self)
   copy.columns, copy.rows = read_rows(self, list)
-  copy.source = nil
+  copy.source, copy.many = nil, values[1] ~= nil
+  if self.rows and copy.many ~= self.many then
+    errors.raise("ArgumentError", "values(): one row { name = value } and a list of rows cannot be mixed")
+  elseif self.rows then
+    (copy.many and append_rows or merge_row)(self, copy)
+  end
   return copy
 end
 
@@ -343,14 +387,15 @@ end
 ---@class orrery.Update
 local Update = {}
 
---- The new values of columns; expressions may use the old ones.
+--- The new values of columns; expressions may use the old ones. Called again, it adds columns.
 ---@param values table<string, any>
 function Update:values(values)
   statement.check(self, "update:values")
   check_values(values, "values()")
   local entries = order_names(self, values, "values()")
   local copy = copy_of(self)
-  copy.columns, copy.values_ = pick(entries, "column"), value_nodes(entries)
+  copy.columns, copy.values_ = merge_columns(self, pick(entries, "column"), value_nodes(entries), self.columns or {},
+    self.values_ or {})
   return copy
 end
 
@@ -404,23 +449,12 @@ end
 
 -- The columns that a statement has and those of the parameters, in the order of the table.
 local function add_parameters(self, entries)
-  local given, merged, positions = {}, {}, {}
-  for position, column in ipairs(self.of.columns) do
-    positions[column] = position
+  local nodes = {}
+  for position, entry in ipairs(entries) do
+    nodes[position] = new{ visit = "bind", key = entry.key, type = entry.column.type }
   end
-  for _, entry in ipairs(entries) do
-    given[entry.column] = true
-    entry.node = new{ visit = "bind", key = entry.key, type = entry.column.type }
-    merged[#merged + 1] = entry
-  end
-  local values = self.values_ or self.rows and self.rows[1].values
-  for position, column in ipairs(self.columns or {}) do
-    if not given[column] then
-      merged[#merged + 1] = { column = column, node = values[position], position = positions[column] }
-    end
-  end
-  table.sort(merged, function(a, b) return a.position < b.position end)
-  return merged
+  return merge_columns(self, pick(entries, "column"), nodes, self.columns or {},
+    self.values_ or self.rows and self.rows[1].values or {})
 end
 
 --- An insert or update whose further columns are the names of `params`, with values to come by those names. Other
@@ -436,9 +470,8 @@ function change.for_parameters(self, params)
   if #entries == 0 then
     return self
   end
-  local merged, copy = add_parameters(self, entries), copy_of(self)
-  copy.columns = pick(merged, "column")
-  local nodes = pick(merged, "node")
+  local copy, columns, nodes = copy_of(self), add_parameters(self, entries)
+  copy.columns = columns
   copy.values_ = self.visit == "update" and nodes or nil
   copy.rows = self.visit == "insert" and { new{ visit = "row", values = nodes } } or nil
   return copy

@@ -179,8 +179,8 @@ local function as_operand(node, call)
     return mark.__operand(node)
   elseif not node.type then
     local name = node.table and node.table.name or node.name
-    errors.raise("ArgumentError", "%s: a column or value expected, got a whole %s%s", call, node.visit,
-      name and " '" .. name .. "'" or "")
+    errors.raise("ArgumentError", "%s: a column or value expected, got a whole %s%s", call,
+      node.visit == "entity" and "class" or node.visit, name and " '" .. name .. "'" or "")
   end
   return node
 end
@@ -602,7 +602,9 @@ local function members_node(node, self, name)
   if node.visit == "bind" and node.key then
     return expanding(node, self)
   elseif not node.is_statement then
-    errors.raise("ArgumentError", "%s:%s(): a list or a select expected, got a %s", describe(self), name, node.visit)
+    errors.raise("ArgumentError", "%s:%s(): a list or a select expected, got %s", describe(self), name,
+      node.visit == "entity" and "a class" or node.visit == "column" and "the column " .. describe(node)
+        or "an expression (" .. node.visit .. ")")
   end
   return node
 end
@@ -686,9 +688,19 @@ local function time_type(name, left, right)
   return (is_span(left) or is_span(right)) and types.Interval or nil
 end
 
+-- Python joins texts by "+"; a database would make numbers of them.
+local function refuse_text(value, record)
+  if is_element(value) and value.visit == "column" and value.type.kind == kinds.TEXT then
+    errors.raise("ArgumentError", "'%s' is for numbers, and %s is text; texts are joined by '..', and :cast(orm.Integer) "
+      .. "makes a number of one", record.text, describe(value))
+  end
+end
+
 local function arithmetic_operator(event, name, result_of)
   local record = OPERATORS[name]
   arithmetic[event] = function(left, right)
+    refuse_text(left, record)
+    refuse_text(right, record)
     local a = is_element(left) and left or beside(left, right, name)
     local b = is_element(right) and right or beside(right, left, name)
     local moments = (MOMENTS[a.type.kind] or MOMENTS[b.type.kind]) and true or nil

@@ -117,20 +117,37 @@ local function bound(value, default, call_name)
   return ("%d %s"):format(math.abs(value), value < 0 and "PRECEDING" or "FOLLOWING")
 end
 
-local function frame_of(options)
-  local name = options.rows and "rows" or options.range and "range" or options.groups and "groups"
-  if not name then
-    return nil
+local FRAMES = { "rows", "range", "groups" }
+
+local function check_frame(frame, name)
+  if type(frame) ~= "table" or #frame > 2 then
+    errors.raise("ArgumentError", "over(): %s is { from, to } in whole numbers or \"unbounded\", got %s", name,
+      errors.show(frame))
+  elseif type(frame[1]) == "number" and type(frame[2]) == "number" and frame[1] > frame[2] then
+    errors.raise("ArgumentError", "over(): %s ends before it begins: { %s, %s }", name, frame[1], frame[2])
   end
-  local frame = options[name]
-  return ("%s BETWEEN %s AND %s"):format(name:upper(), bound(frame[1], "PRECEDING", name),
-    bound(frame[2], "FOLLOWING", name))
+end
+
+local function frame_of(options)
+  local found
+  for _, name in ipairs(FRAMES) do
+    local frame = options[name]
+    if frame ~= nil then
+      if found then
+        errors.raise("ArgumentError", "over(): a window has one frame: rows, range or groups")
+      end
+      check_frame(frame, name)
+      found = ("%s BETWEEN %s AND %s"):format(name:upper(), bound(frame[1], "PRECEDING", name),
+        bound(frame[2], "FOLLOWING", name))
+    end
+  end
+  return found
 end
 
 local function list_of(value, call_name)
   if value == nil then
     return {}
-  elseif expression.clause(value) then
+  elseif expression.clause(value) or type(value) ~= "table" then
     return expression.expect_all(call_name, value)
   end
   return expression.expect_all(call_name, unpack(value))

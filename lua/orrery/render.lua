@@ -22,6 +22,7 @@ local kinds = core.kinds
 --   ctes: by their first version; heads: the parts of WITH that are done; writes: whether one of them changes rows
 --   literal: whether values are written out; beside: the column that a value is compared with, for the marker's name
 --   bare: whether columns stand without their tables
+--   appended: a function for what stands behind the columns of the next select
 --   linking: whether tables that nothing links are warned of
 --- What is known before anything is compiled.
 ---@param dialect orrery.Dialect

@@ -68,9 +68,34 @@ local function name_list(columns, more, state)
   return "(" .. concat(names, ", ") .. ")"
 end
 
+local function defaults_text(defaults, state)
+  return render_list(defaults, state, ", ", function(column)
+    return default_text(column, column.default, state)
+  end)
+end
+
+-- A select has the defaults of further columns behind its own; anything else is read as a table.
+local function with_defaults(source, defaults, state)
+  if source.visit == "select" then
+    state.appended = function()
+      return defaults_text(defaults, state)
+    end
+    return render(source, state)
+  end
+  local text = defaults_text(defaults, state)
+  return ("SELECT *, %s FROM (%s) AS %s"):format(text, render(source, state),
+    table_name({ visit = "subquery", statement = source }, state))
+end
+
+local function from_select(node, state)
+  local defaults, source = defaulted(node, "default"), node.source
+  return name_list(node.columns, defaults, state) .. " "
+    .. (#defaults > 0 and with_defaults(source, defaults, state) or render(source, state))
+end
+
 local function insert_source(node, state)
   if node.source then
-    return name_list(node.columns, {}, state) .. " " .. render(node.source, state)
+    return from_select(node, state)
   end
   local defaults, rows = defaulted(node, "default"), node.rows or { { values = {} } }
   if #defaults + #(node.columns or {}) == 0 then

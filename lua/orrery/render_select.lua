@@ -251,8 +251,9 @@ local function lock_text(node, state)
   return node.lock .. of .. node.lock_wait
 end
 
-local function select_parts(node, state, chains, entries)
+local function select_parts(node, state, chains, entries, appended)
   local parts = { first_words(node, state), selects.entries_text(entries, state) }
+  parts[2] = appended and parts[2] .. ", " .. appended() or parts[2]
   selects.add_clause(parts, "FROM", chains, state, selects.from_list)
   selects.add_clause(parts, "WHERE", node.wheres, state, selects.condition_text)
   selects.add_clause(parts, "GROUP BY", node.groups, state, group_list)
@@ -301,6 +302,8 @@ function VISIT.compound(node, state, named)
 end
 
 function VISIT.select(node, state, named)
+  local appended = state.appended
+  state.appended = nil
   selects.add_heads(node, state)
   local chains = from_chains(node, state)
   local enclosing, labels = state.enclosing, state.labels
@@ -309,7 +312,7 @@ function VISIT.select(node, state, named)
   end
   local entries = named and node:exported() or statement.entries(node.items)
   state.enclosing, state.labels = selects.tables_in(chains, enclosing), labels_of(entries)
-  local text = concat(select_parts(node, state, chains, entries), " ")
+  local text = concat(select_parts(node, state, chains, entries, appended), " ")
   state.enclosing, state.labels = enclosing, labels
   return text
 end

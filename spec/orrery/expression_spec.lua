@@ -318,3 +318,28 @@ describe("text", function()
     assert.equal("Date", columns[1].type.name)
   end)
 end)
+
+describe("a window's frame", function()
+  local function over(options)
+    return orm.func.sum(user.age):over(options)
+  end
+
+  it("is one list of two bounds, the first not behind the second", function()
+    raises("ArgumentError", "rows is { from, to } in whole numbers", over, { rows = 3 })
+    raises("ArgumentError", "rows is { from, to } in whole numbers or \"unbounded\", got 'start'", over,
+      { rows = { "start", 0 } })
+    raises("ArgumentError", "rows ends before it begins: { 1, -1 }", over, { rows = { 1, -1 } })
+    raises("ArgumentError", "one frame: rows, range or groups", over, { rows = { -1, 0 }, range = { -1, 0 } })
+    raises("ArgumentError", "order_by: argument 1 is the string 'age'", over, { order_by = "age" })
+  end)
+end)
+
+describe("text in arithmetic", function()
+  it("is refused, since a database would make a number of it", function()
+    raises("ArgumentError", { "'+' is for numbers", "name is text", "joined by '..'" }, function()
+      return user.name + " "
+    end)
+    raises("ArgumentError", "'*' is for numbers", function() return 2 * user.name end)
+    assert.equal("CAST(user_account.name AS INTEGER) + ?", tostring(user.name:cast(orm.Integer) + 1))
+  end)
+end)

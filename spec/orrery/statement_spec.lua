@@ -237,6 +237,13 @@ describe("insert, update and delete", function()
     end
   end)
 
+  it("have one row or a list of rows, also in several calls", function()
+    local one, many = orm.insert(users):values{ id = 1 }, orm.insert(users):values{ { id = 1 }, { id = 2 } }
+    raises("ArgumentError", "cannot be mixed", one.values, one, { { id = 2 } })
+    raises("ArgumentError", "cannot be mixed", many.values, many, { id = 2 })
+    raises("ArgumentError", "other columns than those that were given before", many.values, many, { { name = "x" } })
+  end)
+
   it("set something", function()
     raises("CompileError", "sets nothing", function() orm.update(users):where(u.id:eq(1)):compile() end)
   end)
