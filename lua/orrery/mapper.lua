@@ -325,6 +325,19 @@ end)
 
 -- ---- versions ----
 
+-- A version is compared in every UPDATE and DELETE of a row, beside the key that finds it.
+local function check_version(self, key, column)
+  local problem
+  if column.primary_key then
+    problem = "is part of the primary key, which does not change"
+  elseif self.arguments.version_id_generator == nil and column.type.kind ~= core.kinds.INTEGER then
+    problem = ("is %s, which does not count; make it an Integer, or give a version_id_generator"):format(tostring(column.type))
+  end
+  if problem then
+    errors.raise("ArgumentError", "%s.%s: the version_id_col %s", self.name, key, problem)
+  end
+end
+
 --- The number of the column that counts changes of a row (__mapper_args__ = { version_id_col = "v" }), or nil.
 function Mapper:version_number()
   local wanted = self.arguments.version_id_col
@@ -334,6 +347,7 @@ function Mapper:version_number()
   for number, key in ipairs(self.column_keys) do
     local column = self.attributes[key].origin
     if wanted == key or wanted == column.name or wanted == column then
+      check_version(self, key, column)
       return number
     end
   end
