@@ -140,13 +140,17 @@ relationship.alias_entity = aliased.fresh
 
 -- ---- as a script sees them ----
 
-local function attribute_on(mapper, by_key, source, key)
+local function attribute_on(mapper, by_key, source, key, owner)
   local column = by_key[key]
   if column then
     return column
   end
-  local property = mapper.relationships_by_key[key]
-  return property and property:attribute(source)
+  local property, member = mapper.relationships_by_key[key], mapper.methods[key]
+  if property then
+    return property:attribute(source)
+  elseif type(member) == "table" and (getmetatable(member) or {}).__descriptor then
+    return member:of_class(mapper, key, owner)
+  end
 end
 
 -- A subquery may have more columns than the class.
@@ -175,8 +179,8 @@ local function stand_in(entity, index)
 end
 
 local function new_alias(entity, by_key)
-  return stand_in(entity, function(_, key)
-    return attribute_on(entity.mapper, by_key, entity.table, key) or further_column(entity.table, key)
+  return stand_in(entity, function(alias, key)
+    return attribute_on(entity.mapper, by_key, entity.table, key, alias) or further_column(entity.table, key)
       or unknown(entity.mapper, key)
   end)
 end
@@ -253,7 +257,7 @@ local function part_of(entity, mapper, source)
   end
   return stand_in(expression.new{ visit = "entity", class = mapper.class, table = source, columns = entity.columns,
     mapper = mapper, name = mapper.name, numbers = entity.numbers },
-    function(_, key) return attribute_on(mapper, by_key, source, key) or unknown(mapper, key) end)
+    function(part, key) return attribute_on(mapper, by_key, source, key, part) or unknown(mapper, key) end)
 end
 
 local POLYMORPHIC_OPTIONS = { aliased = true, flat = true, name = true, innerjoin = true }
@@ -285,8 +289,8 @@ function aliased.with_polymorphic(class, classes, options)
   for _, one in ipairs(list) do
     parts[one.name] = part_of(entity, one, entity.table)
   end
-  return stand_in(entity, function(_, key)
-    return attribute_on(mapper, by_key, entity.table, key) or parts[key] or unknown(mapper, key)
+  return stand_in(entity, function(whole, key)
+    return attribute_on(mapper, by_key, entity.table, key, whole) or parts[key] or unknown(mapper, key)
   end)
 end
 

@@ -126,8 +126,11 @@ local function before(a, b)
   return a < b
 end
 
--- A table of objects by key as two arrays, keys and objects, in an order that does not change from run to run.
-core.hook("items_by_key", function(given)
+--- A table by key as two arrays, keys and values, in an order that does not change from run to run.
+---@param given table
+---@return any[] keys
+---@return any[] values
+function collection.sorted(given)
   local keys, items = {}, {}
   for key in pairs(given) do
     keys[#keys + 1] = key
@@ -137,7 +140,8 @@ core.hook("items_by_key", function(given)
     items[position] = given[key]
   end
   return keys, items
-end)
+end
+core.hook("items_by_key", collection.sorted)
 
 --- Objects as an assignment to the relationship takes them: an array, or a table by key.
 ---@param property orrery.Relationship

@@ -44,8 +44,8 @@ function Hybrid:write(object, key, value)
   self.setter(object, value)
 end
 
-function Hybrid:of_class(mapper)
-  return (self.expression or self.getter)(mapper.class)
+function Hybrid:of_class(mapper, _, owner)
+  return (self.expression or self.getter)(owner or mapper.class)
 end
 
 return hybrid

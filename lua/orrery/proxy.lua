@@ -1,9 +1,12 @@
---- proxy: association_proxy("tags", "name"): an attribute of the related objects, shown as if it were the object's own: a
--- list of their values where the relationship is a collection, the one value where it holds one object.
+--- proxy: association_proxy("tags", "name"): an attribute of the related objects, shown as if it were the object's own: their
+-- values where the relationship is a collection (proxy_view.lua), the one value where it holds one object; on the class, a
+-- condition about them.
 local import = ...
 local errors = import "errors"
 local core = import "core"
+local expression = import "expression"
 local mapper_module = import "mapper"
+local proxy_view = import "proxy_view"
 
 local proxy = {}
 
@@ -11,12 +14,13 @@ local proxy = {}
 local Proxy = {}
 local metatable = { __index = Proxy, __metatable = { __name = "orrery.association_proxy", __descriptor = true } }
 
-local OPTIONS = { creator = true }
+local OPTIONS = { creator = true, info = true }
 
---- A view of `attribute` of the objects of `relationship`.
+--- A view of `attribute` of the objects of `relationship`. `creator` makes the object for a value that comes in: it is called
+--- with the value, over a collection by key with the key and the value.
 ---@param relationship string its name on the same class
----@param attribute string
----@param options? { creator: fun(value: any): userdata } makes the object for a value that comes in
+---@param attribute string a column, relationship or other attribute of the related class, another proxy among them
+---@param options? { creator: fun(...): userdata }
 ---@return orrery.AssociationProxy
 function proxy.association_proxy(relationship, attribute, options)
   if type(relationship) ~= "string" or type(attribute) ~= "string" then
@@ -24,153 +28,65 @@ function proxy.association_proxy(relationship, attribute, options)
       .. "got %s and %s", errors.show(relationship), errors.show(attribute))
   end
   options = errors.check_options(options, OPTIONS, "association_proxy()")
+  if options.creator ~= nil and type(options.creator) ~= "function" then
+    errors.raise("ArgumentError", "association_proxy(): creator is a function that makes an object of a value, got %s",
+      errors.show(options.creator))
+  end
   return setmetatable({ relationship = relationship, attribute = attribute, creator = options.creator }, metatable)
 end
 
-local function property_of(self, object, key)
-  local mapper = mapper_module.of_object(object)
+-- What stands under a name on a class: a column, a relationship, or something computed.
+local function member_of(mapper, name)
+  return mapper.attributes[name] or mapper.relationships_by_key[name] or mapper.methods[name]
+end
+
+local function property_of(self, mapper, key)
   local property = mapper.relationships_by_key[self.relationship]
   if not property then
-    errors.raise("ArgumentError", "%s.%s: association_proxy names '%s', which is no relationship of it", mapper.name, key,
-      self.relationship)
+    errors.raise("ArgumentError", "%s.%s: association_proxy names '%s', which is no relationship of it%s", mapper.name, key,
+      self.relationship, errors.hint(self.relationship, errors.sorted_keys(mapper.relationships_by_key)))
+  elseif member_of(property.mapper, self.attribute) == nil then
+    errors.raise("ArgumentError", "%s.%s: association_proxy names '%s', which '%s' does not have%s", mapper.name, key,
+      self.attribute, property.mapper.name, errors.hint(self.attribute, property.mapper:attribute_names()))
   end
   return property
 end
 
-local function create(self, property, value)
-  if self.creator then
+--- The object for a value that comes in, under a key where the collection has them.
+---@param property orrery.Relationship
+---@param value any
+---@param key? any
+function Proxy:create(property, value, key)
+  if self.creator and key ~= nil then
+    return self.creator(key, value)
+  elseif self.creator then
     return self.creator(value)
   end
-  return property.mapper.class({ [self.attribute] = value })
-end
-
--- ---- lists of values ----
-
-local List = {}
-local list_metatable = { __metatable = { __name = "orrery.association_list" } }
-
-function list_metatable.__index(list, key)
-  if type(key) == "number" then
-    local item = list.items[key]
-    return item and item[list.proxy.attribute]
-  elseif List[key] then
-    return List[key]
+  local fields, named = { [self.attribute] = value }, property.collection and property.collection.attribute
+  if key ~= nil and not named then
+    errors.raise("ArgumentError", "%s: an object cannot be made for the key %s, since its key comes from a function; give the "
+      .. "proxy a creator(key, value)", property:describe(), errors.show(key))
+  elseif key ~= nil then
+    fields[named] = key
   end
-  errors.raise("ArgumentError", "a list of an association proxy has no '%s'%s", tostring(key),
-    errors.hint(tostring(key), errors.sorted_keys(List)))
+  return property.mapper.class(fields)
 end
 
-function list_metatable.__newindex(list, key, value)
-  if key == #list.items + 1 then
-    return list:append(value)
-  end
-  errors.raise("ArgumentError", "a value of an association proxy is replaced by :remove(value) and :append(value)")
-end
-
-function list_metatable.__len(list)
-  return #list.items
-end
-
--- A list is its own iterator: for position, value in user.tag_names do
-function list_metatable.__call(list, _, position)
-  position = (position or 0) + 1
-  local item = list.items[position]
-  if item then
-    return position, item[list.proxy.attribute]
-  end
-end
-
-function list_metatable.__tostring(list)
-  return "[" .. table.concat(list:to_table(), ", ") .. "]"
-end
-
---- Adds an object made for the value.
-function List:append(value)
-  self.items:append(create(self.proxy, self.property, value))
-end
-
-function List:extend(values)
-  for position = 1, #values do
-    self:append(values[position])
-  end
-end
-
-local function find(self, value)
-  for position, item in self.items do
-    if item[self.proxy.attribute] == value then
-      return item, position
-    end
-  end
-end
-
---- Removes the first object with the value.
-function List:remove(value)
-  local item = find(self, value)
-  if not item then
-    errors.raise("ArgumentError", "%s: no object has '%s' = %s", self.property:describe(), self.proxy.attribute,
-      errors.show(value))
-  end
-  self.items:remove(item)
-end
-
-function List:contains(value)
-  return find(self, value) ~= nil
-end
-
-function List:clear()
-  self.items:clear()
-end
-
---- How many values there are; what # gives from Lua 5.2 on.
-function List:count()
-  return #self.items
-end
-
---- A plain array of the values.
-function List:to_table()
-  local values = {}
-  for position, item in self.items do
-    values[position] = item[self.proxy.attribute]
-  end
-  return values
-end
-
--- ---- the attribute ----
+-- ---- on an object ----
 
 function Proxy:read(object, key)
-  local property = property_of(self, object, key)
-  local value = object[self.relationship]
-  if not property.uselist then
-    return value and value[self.attribute]
+  local property = property_of(self, mapper_module.of_object(object), key)
+  if property.uselist then
+    return proxy_view.new(object, self, property)
   end
-  return setmetatable({ items = value, proxy = self, property = property }, list_metatable)
-end
-
--- Objects whose value stays are kept.
-local function replace_list(self, property, object, values)
-  local items, kept = {}, {}
-  local former = object[self.relationship]
-  for position = 1, #values do
-    local found
-    for _, item in former do
-      if not found and not kept[item] and item[self.attribute] == values[position] then
-        found = item
-      end
-    end
-    found = found or create(self, property, values[position])
-    kept[found] = true
-    items[position] = found
-  end
-  object[self.relationship] = items
+  local related = object[self.relationship]
+  return related and related[self.attribute]
 end
 
 function Proxy:write(object, key, value)
-  local property = property_of(self, object, key)
+  local property = property_of(self, mapper_module.of_object(object), key)
   if property.uselist then
-    if type(value) ~= "table" then
-      errors.raise("ArgumentError", "%s takes an array of values, got %s", key, errors.show(value))
-    end
-    return replace_list(self, property, object, getmetatable(value) == list_metatable.__metatable and value:to_table() or value)
+    return proxy_view.assign(object, self, property, value)
   end
   local present = object[self.relationship]
   if value == nil or value == core.null then
@@ -178,13 +94,127 @@ function Proxy:write(object, key, value)
   elseif present then
     present[self.attribute] = value
   else
-    object[self.relationship] = create(self, property, value)
+    object[self.relationship] = self:create(property, value)
   end
 end
 
-function Proxy:of_class(mapper, key)
-  errors.raise("ArgumentError", "%s.%s: an association proxy is for objects; in a query use %s.%s:any(...) or a join",
-    mapper.name, key, mapper.name, self.relationship)
+-- ---- on the class ----
+
+-- A proxy on the class compares like the attribute that it shows, of any of the related objects.
+local Condition = {}
+local condition_metatable = { __metatable = { __name = "orrery.association_condition" } }
+
+-- The related class's attribute, a proxy among them, and the question whether an object of the relationship fits a condition.
+local function target_of(self)
+  return self.property.mapper.class[self.proxy.attribute]
+end
+
+local function asked(self, condition)
+  local attribute = self.owner[self.proxy.relationship]
+  if self.property.uselist then
+    return attribute:any(condition)
+  end
+  return attribute:has(condition)
+end
+
+-- Whether the attribute is a relationship or a proxy: then any() and has() lead on to what it holds.
+local function leads_on(target)
+  local mark = getmetatable(target)
+  return type(mark) == "table" and (mark.__relationship or mark.__name == condition_metatable.__metatable.__name)
+end
+
+local function holds_list(target)
+  if rawget(target, "proxy") then
+    return target.is_list
+  end
+  return target.property.uselist
+end
+
+local function question(self, criterion)
+  local target = target_of(self)
+  if leads_on(target) then
+    criterion = holds_list(target) and target:any(criterion) or target:has(criterion)
+  end
+  return asked(self, criterion)
+end
+
+local function check_form(self, wanted, call, other)
+  if self.is_list ~= wanted then
+    errors.raise("InvalidRequestError", "%s:%s() is for %s; here is %s, use %s", tostring(self), call,
+      wanted and "several values" or "a single value", wanted and "a single value" or "several", other)
+  end
+end
+
+--- Whether one of the related objects fits a condition about it; of what they hold, where the proxy shows objects.
+---@param criterion? table
+function Condition:any(criterion)
+  check_form(self, true, "any", "has()")
+  return question(self, criterion)
+end
+
+--- The same where the proxy shows a single value.
+---@param criterion? table
+function Condition:has(criterion)
+  check_form(self, false, "has", "any()")
+  return question(self, criterion)
+end
+
+--- Whether a value, or object, is among those that the proxy shows; of a single text, whether that contains the text.
+---@param value any
+function Condition:contains(value)
+  local target = target_of(self)
+  if leads_on(target) and holds_list(target) then
+    return asked(self, target:contains(value))
+  elseif self.is_list then
+    return asked(self, target:eq(value))
+  end
+  return asked(self, target:contains(value))
+end
+
+--- Whether the value, or one of them, is equal; orm.null: also whether there is no related object where it holds one.
+---@param value any
+function Condition:eq(value)
+  local condition = asked(self, target_of(self):eq(value))
+  if value == core.null and not self.property.uselist then
+    local attribute = self.owner[self.proxy.relationship]
+    return expression.or_(condition, expression.not_(attribute:has()))
+  end
+  return condition
+end
+Condition.is_ = Condition.eq
+
+-- Every other comparison is the attribute's own.
+function condition_metatable.__index(self, name)
+  if Condition[name] then
+    return Condition[name]
+  end
+  local target = target_of(self)
+  local method = type(name) == "string" and not leads_on(target) and target[name]
+  if type(method) ~= "function" then
+    errors.raise("ArgumentError", "%s has no '%s'; it has any, has, contains, eq and the comparisons of the attribute that it "
+      .. "shows", tostring(self), tostring(name))
+  end
+  return function(receiver, ...)
+    errors.check_self(receiver, receiver == self, tostring(self) .. ":" .. name)
+    return asked(self, method(target, ...))
+  end
+end
+
+function condition_metatable.__tostring(self)
+  return rawget(self, "name")
+end
+
+--- The proxy as the class has it, for conditions: User.tags:contains("x"), :eq, :any, :has, :like ...
+---@param mapper table
+---@param key string
+---@param owner? table what the class is read from: an aliased class
+function Proxy:of_class(mapper, key, owner)
+  local property = property_of(self, mapper, key)
+  local condition = { proxy = self, property = property, owner = owner or mapper.class, name = mapper.name .. "." .. key }
+  setmetatable(condition, condition_metatable)
+  local target = target_of(condition)
+  condition.is_list = property.uselist or leads_on(target) and holds_list(target) or false
+  return condition
 end
 
 return proxy

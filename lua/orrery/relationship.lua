@@ -729,6 +729,7 @@ end
 local attribute_metatable = { __metatable = { __name = "orrery.relationship_attribute", __relationship = true } }
 local Attribute = {}
 attribute_metatable.__index = Attribute
+relationship.Attribute = Attribute
 
 --- The class-level attribute Portfolio.investments: for joins, loader options, and conditions with any() and has().
 ---@param source? table where the class is read from an alias

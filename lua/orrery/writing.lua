@@ -84,7 +84,7 @@ local function removed_items(object, property, number)
   local value = core.peek(object, number)
   if property.uselist then
     local before, removed = value and core.collection_old(value) or {}, {}
-    local now = set_of(before[1] and value:to_table() or {})
+    local now = set_of(before[1] and core.collection_items(value) or {})
     for _, item in ipairs(before) do
       if not now[item] then
         removed[#removed + 1] = item
@@ -368,7 +368,7 @@ function writing.is_modified(object)
     end
     local value = core.peek(object, #mapper.column_keys + position)
     if property.uselist and value and core.collection_old(value) then
-      local before, now = set_of(core.collection_old(value)), value:to_table()
+      local before, now = set_of(core.collection_old(value)), core.collection_items(value)
       for _, item in ipairs(now) do
         if not before[item] then
           return true

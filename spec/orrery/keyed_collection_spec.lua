@@ -222,6 +222,22 @@ describe("a collection by key", function()
     assert.same({ "a|again", "b|NULL" }, rows(d.engine, "SELECT topic, words FROM note ORDER BY topic"))
   end)
 
+  it("without another side deletes, as orphans, no more than what has left", function()
+    local base = orm.declarative_base()
+    local Owner = base:model("Owner", { __tablename__ = "owner", id = id(), notes = relationship("Note",
+      { collection_class = orm.attribute_keyed_dict("topic"), cascade = "all, delete-orphan" }) })
+    local Note = base:model("Note", { __tablename__ = "note", id = id(), topic = Mapped(String),
+      owner_id = Mapped(Integer, ForeignKey("owner.id")) })
+    local engine = database.create(base)
+    local session = orm.Session(engine)
+    local owner = Owner { notes = { a = Note { topic = "a" }, b = Note { topic = "b" } } }
+    session:add(owner)
+    session:commit()
+    owner.notes = { b = owner.notes.b, c = Note { topic = "c" } }
+    session:commit()
+    assert.same({ "2|b", "3|c" }, rows(engine, "SELECT id, topic FROM note ORDER BY id"))
+  end)
+
   it("tells its history", function()
     local d = diary()
     local owner = WAYS["that is loaded"](d)
