@@ -82,6 +82,8 @@ end
 ---@field moment_difference? string a template of two dates with times ($1 - $2) in microseconds
 ---@field moment_arithmetic boolean dates can be added and subtracted
 ---@field distinct_on boolean DISTINCT ON exists
+---@field compound_member string a template of a select in a union that is sorted, cut or itself a union
+---@field compound_all boolean INTERSECT ALL and EXCEPT ALL exist
 ---@field conflict_constraint boolean ON CONFLICT names constraints
 ---@field lateral boolean LATERAL exists
 ---@field delete_using boolean DELETE ... USING exists
@@ -121,6 +123,8 @@ local STANDARD = {
   exact_functions = {},
   moment_arithmetic = true,
   distinct_on = false,
+  compound_member = "(%s)",
+  compound_all = false,
   conflict_constraint = false,
   lateral = false,
   row_locks = true,
@@ -197,6 +201,7 @@ dialect.sqlite = dialect.define{
   moment_arithmetic = false,
   moment_difference = "((" .. strftime("%s", "$1") .. " - " .. strftime("%s", "$2") .. ") * 1000000 + " .. micro("$1")
     .. " - " .. micro("$2") .. ")",
+  compound_member = "SELECT * FROM (%s)",
   exact_collation = "orrery_decimal", -- of the driver, as the functions are
   exact_operators = { add = "orrery_add(%s, %s)", sub = "orrery_sub(%s, %s)", mul = "orrery_mul(%s, %s)",
     neg = "orrery_sub(0, %s)" },

@@ -588,11 +588,16 @@ local function members_of(list, self, name)
   return (not plain and node_list or width and row_list or value_list)(list, length, self, name)
 end
 
+-- Texts of a list may be longer than the column's: no row has them.
+local function element_type(node_type)
+  return node_type.kind == kinds.TEXT and compared(node_type, "") or node_type
+end
+
 -- A parameter in place of a list takes a whole list when the statement is executed.
 local function expanding(node, self)
-  local elements = { self.type }
-  for position, element in ipairs(self.visit == "tuple" and self.elements or {}) do
-    elements[position] = element.type
+  local elements = {}
+  for position, element in ipairs(self.visit == "tuple" and self.elements or { self }) do
+    elements[position] = element_type(element.type)
   end
   return setmetatable({ visit = "bind", key = node.key, value = node.value, expanding = true,
     type = types.list_of(elements) }, metatable)

@@ -53,6 +53,7 @@ dialect.define{
   exact_numeric = true,
   moment_arithmetic = true,
   distinct_on = true,
+  compound_all = true,
   conflict_constraint = true,
   lateral = true,
   row_locks = true,

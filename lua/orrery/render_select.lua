@@ -264,10 +264,10 @@ local function select_parts(node, state, chains, entries, appended)
   return parts
 end
 
--- A member that is sorted, cut or itself a union stands as a table, since not every database takes parentheses here.
+-- A member that is sorted, cut or itself a union stands as a table where a database takes no parentheses here.
 local function member_text(member, state, named)
   if member.visit == "compound" or member.orders or member.limited or member.skipped then
-    return "SELECT * FROM (" .. render(member, state, named) .. ")"
+    return state.dialect.compound_member:format(render(member, state, named))
   end
   return render(member, state, named)
 end
@@ -285,8 +285,14 @@ local function result_term(columns)
   return term
 end
 
+local UNCOMMON = { ["INTERSECT ALL"] = true, ["EXCEPT ALL"] = true }
+
 function VISIT.compound(node, state, named)
   selects.add_heads(node, state)
+  if UNCOMMON[node.operator] then
+    selects.require_feature("compound_all", "has no " .. node.operator .. "; number equal rows with "
+      .. "func.row_number():over{ partition_by = ... } to tell them apart", state)
+  end
   local columns = {}
   for _, entry in ipairs(named and node:exported() or statement.entries(node:result_items())) do
     columns[entry.node] = entry.name

@@ -60,6 +60,7 @@ describe("a parameter that takes a list", function()
     local statement = base:where(i.name:not_in(bindparam("names")))
     assert.same({ 1, 2, 3, 4 }, ids(statement, { names = {} }))
     assert.same({ 2, 3 }, ids(statement, { names = { "a" } }))
+    assert.same({ 1, 2, 3 }, ids(statement, { names = { ("longer than the column"):rep(3) } }))
   end)
 
   it("converts and checks each value as the column does", function()

@@ -82,6 +82,9 @@ local CASES = {
   { "times", select(func.now(), func.current_timestamp(), orm.extract("year", u.born), u.born + 60),
     "SELECT now() AS now_1, CURRENT_TIMESTAMP AS current_timestamp_1, EXTRACT(year FROM users.born) AS anon_1, "
       .. "users.born + %(born_1)s AS anon_2 FROM users", { 60 } },
+  { "unions that keep equal rows", select(u.id):intersect_all(select(p.id)):except_all(select(p.user_id)),
+    "(SELECT users.id FROM users INTERSECT ALL SELECT posts.id FROM posts) EXCEPT ALL SELECT posts.user_id FROM posts",
+    {} },
   { "a reserved word that SQLite has not", select(u.id:label("user"), u.id:label("pragma")),
     'SELECT users.id AS "user", users.id AS pragma FROM users', {} },
   { "an expression by itself", orm.and_(u.age:gt(5), u.name:is_(null)), "users.age > %(age_1)s AND users.name IS NULL",
@@ -135,6 +138,7 @@ describe("SQLite", function()
     { "LATERAL", select(u.id, latest.c.title):join(latest, orm.true_()), { "sqlite has no LATERAL", "scalar_subquery()" } },
     { "changes in WITH", select(gone.c.id), { "sqlite takes only selects in WITH", "execute the delete by itself" } },
     { "changes in WITH that nothing reads", orm.delete(posts):where(orm.all):add_cte(gone), "only selects in WITH" },
+    { "INTERSECT ALL", select(u.id):intersect_all(select(p.id)), "sqlite has no INTERSECT ALL" },
     { "names of constraints in ON CONFLICT", insert:on_conflict_do_nothing{ constraint = "x" }, "index_elements" },
     { "DELETE USING", orm.delete(posts):where(p.user_id:eq(u.id)), { "delete from 'posts' reads 'users' too", "exists()" } },
   }
