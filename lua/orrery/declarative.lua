@@ -156,6 +156,9 @@ local function put_init(self, fn)
     self.class_meta.__call = function() refuse_abstract(self) end
     return
   end
+  if self.hears_init then
+    return
+  end
   self.class_meta.__call = fn == nil and new or function(class, fields, ...)
     local object = new(class)
     fn(object, fields == nil and {} or fields, ...)

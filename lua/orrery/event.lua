@@ -16,8 +16,10 @@ local specs, finders = setmetatable({}, { __mode = "k" }), {}
 ---@param what string as an error names it: "engine"
 ---@param names string[] its events
 ---@return function new makes the dispatch table of one target
-function event.define(what, names)
-  local spec = { what = what, names = names, known = {} }
+---@param heard? function(dispatch, name) is called when somebody begins to listen
+---@param values? table<string, boolean> events whose listeners may decide a value, by the option retval
+function event.define(what, names, heard, values)
+  local spec = { what = what, names = names, known = {}, heard = heard, values = values or {} }
   for _, name in ipairs(names) do
     spec.known[name] = true
   end
@@ -74,22 +76,32 @@ local function copy(listeners)
   return list
 end
 
-local OPTIONS = { once = true, insert = true }
+local OPTIONS = { once = true, insert = true, retval = true }
 
 --- Calls `listener` whenever the event happens. The same function listens once only.
 ---@param target any an engine, session, class or attribute
 ---@param name string the event
 ---@param listener function
----@param options? { once: boolean, insert: boolean } for one time only; before those that listen already
+---@param options? { once: boolean, insert: boolean, retval: boolean } for one time only; before those that listen already;
+--- what it returns is the value from then on (attribute events)
 ---@return function listener
 function event.listen(target, name, listener, options)
   local dispatch = dispatch_of(target, name, "event.listen()")
   check_listener(listener, "event.listen()")
   options = errors.check_options(options, OPTIONS, "event.listen()")
+  local spec = specs[dispatch]
+  if options.retval and not spec.values[name] then
+    errors.raise("ArgumentError", "event.listen(): retval is for attribute events that bring a value; nobody looks at what a "
+      .. "listener of '%s' returns", name)
+  end
   if not position_of(dispatch[name], listener) then
     local list = copy(dispatch[name])
-    table.insert(list, options.insert and 1 or #list + 1, { fn = listener, once = options.once })
+    table.insert(list, options.insert and 1 or #list + 1, { fn = listener, once = options.once,
+      retval = options.retval })
     dispatch[name] = list
+    if spec.heard then
+      spec.heard(dispatch, name)
+    end
   end
   return listener
 end
@@ -140,6 +152,24 @@ function event.fire(dispatch, name, ...)
       entry.fn(...)
     end
   end
+end
+
+--- The same where listeners may decide the value: calls fn(object, value, ...) and returns what the value is then.
+---@param dispatch table
+---@param name string
+---@param object any
+---@param value any
+---@return any
+function event.fire_value(dispatch, name, object, value, ...)
+  for _, entry in ipairs(dispatch[name] or {}) do
+    if not entry.once or drop(dispatch, name, entry.fn) then
+      local returned = entry.fn(object, value, ...)
+      if entry.retval then
+        value = returned
+      end
+    end
+  end
+  return value
 end
 
 return event

@@ -166,11 +166,22 @@ end
 
 local NOTHING = {}
 
+local function tell_of_loads(session)
+  local loaded = core.take_loaded(session[1]) or {}
+  for position = 1, #loaded, 2 do
+    mapper_module.fire(mapper_module.of_object(loaded[position]), loaded[position + 1], loaded[position], session)
+  end
+end
+
 --- What Lua has to do to rows that the core's loop has made.
 ---@param plan table
 ---@param order orrery.LoadOrder
 ---@param out table
-function loading.finish(plan, order, out)
+---@param session orrery.Session
+function loading.finish(plan, order, out, session)
+  if mapper_module.hears_loads then
+    tell_of_loads(session)
+  end
   if plan.finishers and order.rows then
     finish_rows(out, plan.finishers)
   end
@@ -194,7 +205,7 @@ function loading.run(session, compiled, values, order, out)
     connection:failed(count, compiled, bound)
   end
   connection:finish(stmt, compiled, bound, count)
-  loading.finish(plan, order, out)
+  loading.finish(plan, order, out, session)
   return out, count
 end
 

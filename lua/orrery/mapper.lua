@@ -225,19 +225,90 @@ end
 
 -- ---- listeners ----
 
-local EVENTS = { "before_insert", "after_insert", "before_update", "after_update", "before_delete", "after_delete" }
-local ATTRIBUTE_EVENTS = { "set", "append", "remove" }
-local new_dispatch = event.define("class", EVENTS)
-local new_attribute_dispatch = event.define("attribute", ATTRIBUTE_EVENTS)
+local ROW_EVENTS = { "before_insert", "after_insert", "before_update", "after_update", "before_delete", "after_delete" }
+local OBJECT_EVENTS = { "init", "load", "refresh", "expire" }
+local ATTRIBUTE_EVENTS = { "set", "append", "remove", "bulk_replace" }
+local owners = setmetatable({}, { __mode = "k" })
 
---- Whether anybody has ever listened to a class: until then a flush does not look.
-mapper.listening = false
+local function names_of(...)
+  local names = {}
+  for position = 1, select("#", ...) do
+    for _, name in ipairs((select(position, ...))) do
+      names[#names + 1] = name
+    end
+  end
+  return names
+end
+
+local function is_row_event(name)
+  return name:find("^before_") or name:find("^after_")
+end
+
+local new_dispatch = event.define("class", names_of(ROW_EVENTS, OBJECT_EVENTS), function(dispatch, name)
+  if is_row_event(name) then
+    mapper.listening = true
+  else
+    owners[dispatch]:hear_objects()
+  end
+end)
+local new_attribute_dispatch = event.define("attribute", ATTRIBUTE_EVENTS, nil,
+  { set = true, append = true, bulk_replace = true })
+
+--- Whether anybody has ever listened to rows of a class, or to objects being loaded or expired: until then nobody looks.
+mapper.listening, mapper.hears_loads, mapper.hears_expiry = false, false, false
 
 --- The list of listeners to a class.
 function Mapper:listeners()
-  mapper.listening = true
-  self.dispatch = self.dispatch or new_dispatch()
+  if not self.dispatch then
+    self.dispatch = new_dispatch()
+    owners[self.dispatch] = self
+  end
   return self.dispatch
+end
+
+local function is_listened_to(self, name)
+  return self.dispatch ~= nil and self.dispatch[name] ~= nil or self.inherits ~= nil and is_listened_to(self.inherits, name)
+end
+
+-- Makes an object as the class does when it is called, with the listeners of "init" in between.
+local function construct(self, class, fields, ...)
+  local object = core.new(class)
+  mapper.fire(self, "init", object, fields)
+  if self.init then
+    self.init(object, fields == nil and {} or fields, ...)
+  elseif fields ~= nil then
+    core.assign(object, fields)
+  end
+  return object
+end
+
+--- Has the core note, and the class tell, what becomes of its objects from now on, and of those of the classes below.
+function Mapper:hear_objects()
+  local load, refresh = is_listened_to(self, "load"), is_listened_to(self, "refresh")
+  mapper.hears_loads = mapper.hears_loads or load or refresh
+  mapper.hears_expiry = mapper.hears_expiry or is_listened_to(self, "expire")
+  if self.configured then
+    core.hear(self.class, load, refresh)
+  end
+  if is_listened_to(self, "init") and not self.arguments.polymorphic_abstract then
+    self.hears_init = true
+    self.class_meta.__call = function(...) return construct(self, ...) end
+  end
+  for _, child in ipairs(self.children) do
+    child:hear_objects()
+  end
+end
+
+--- Tells those who listen to a class, those of the class that it inherits from first.
+---@param self orrery.Mapper
+---@param name string
+function mapper.fire(self, name, ...)
+  if self.inherits then
+    mapper.fire(self.inherits, name, ...)
+  end
+  if self.dispatch and self.dispatch[name] then
+    event.fire(self.dispatch, name, ...)
+  end
 end
 
 --- Whether changes of an attribute have to be reported.
@@ -289,36 +360,67 @@ local function returned(self, key, ...)
 end
 
 -- Those of the class that a class inherits from come first.
-local function validated(self, object, key, value)
+local function validated(self, object, key, value, removed, mirrored)
   if self.inherits then
-    value = validated(self.inherits, object, key, value)
+    value = validated(self.inherits, object, key, value, removed, mirrored)
   end
-  for _, validator in ipairs(self.validators[key] or {}) do
-    value = returned(self, key, validator(object, key, value))
+  for _, one in ipairs(self.validators[key] or {}) do
+    if removed and one.include_removes then
+      one.validate(object, key, value, true)
+    elseif not removed and not (mirrored and one.include_backrefs == false) then
+      value = returned(self, key, one.validate(object, key, value, one.include_removes and false or nil))
+    end
   end
   return value
 end
 
-local function fire_attribute(self, key, name, ...)
+local function fire_attribute(self, key, name, object, value, ...)
   if self.inherits then
-    fire_attribute(self.inherits, key, name, ...)
+    value = fire_attribute(self.inherits, key, name, object, value, ...)
   end
   local dispatch = self.attribute_dispatch[key]
   if dispatch and dispatch[name] then
-    event.fire(dispatch, name, ...)
+    value = event.fire_value(dispatch, name, object, value, ...)
+  end
+  return value
+end
+
+-- The other side has decided already which object it is.
+local function refuse_another(self, key, value, decided)
+  if decided ~= value then
+    errors.raise("InvalidRequestError", "%s.%s: the change comes from the other side of the relationship; a validator or "
+      .. "listener here can refuse it by an error, not put another object in its place", self.name, key)
   end
 end
 
-core.hook("attribute_event", function(object, number, value, name)
-  local self = mapper.of_object(object)
-  local key = self:attribute_names()[number]
-  if name ~= "remove" then
-    value = validated(self, object, key, value)
+-- The items of a collection or an array as an array of its own; anything else as it is, to be refused by its place.
+local function array_of(value)
+  if core.is_collection(value) then
+    return value:to_table()
+  elseif type(value) ~= "table" or getmetatable(value) then
+    return value
   end
+  local items = {}
+  for key, item in pairs(value) do
+    items[key] = item
+  end
+  return items
+end
+
+core.hook("attribute_event", function(object, number, value, name, mirrored)
+  local self = mapper.of_object(object)
+  local key, given = self:attribute_names()[number], value
+  if name == "bulk_replace" then
+    return fire_attribute(self, key, name, object, array_of(value))
+  end
+  value = validated(self, object, key, value, name == "remove", mirrored)
   if name == "set" then
-    fire_attribute(self, key, name, object, value, (core.peek(object, number)))
+    value = fire_attribute(self, key, name, object, value, (core.peek(object, number)))
   else
-    fire_attribute(self, key, name, object, value)
+    value = fire_attribute(self, key, name, object, value)
+  end
+  if mirrored then
+    refuse_another(self, key, given, value)
   end
   return value
 end)
@@ -355,12 +457,20 @@ function Mapper:version_number()
     errors.hint(tostring(wanted), self.column_keys))
 end
 
---- Runs `validator(object, key, value)` before a value is assigned to an attribute; it returns what to assign.
+local VALIDATES_OPTIONS = { include_removes = true, include_backrefs = true }
+
+--- Runs `validator(object, key, value)` before a value is assigned to an attribute, or comes into a collection; it returns
+--- what to assign. With include_removes it is also called for what leaves a collection, and told so by a fourth argument;
+--- with include_backrefs = false not for changes that come from the other side of a relationship.
 ---@param class userdata
----@param ... any attribute names, then the function
+---@param ... any attribute names, the function, and options { include_removes: boolean, include_backrefs: boolean }
 function mapper.validates(class, ...)
   local self, arguments = mapper.of(class, "validates()"), { ... }
-  local count = select("#", ...)
+  local count, options = select("#", ...), nil
+  if type(arguments[count]) == "table" and type(arguments[count - 1]) == "function" then
+    options, count = errors.check_options(arguments[count], VALIDATES_OPTIONS, "validates()"), count - 1
+  end
+  options = options or {}
   if type(arguments[count]) ~= "function" then
     errors.raise("ArgumentError", "validates(): the last argument is the function that checks, got %s",
       errors.show(arguments[count]))
@@ -372,7 +482,8 @@ function mapper.validates(class, ...)
         errors.hint(tostring(key), self:attribute_names()))
     end
     self.validators[key] = self.validators[key] or {}
-    table.insert(self.validators[key], arguments[count])
+    table.insert(self.validators[key], { validate = arguments[count], include_removes = options.include_removes,
+      include_backrefs = options.include_backrefs })
     self:hear(key)
   end
 end
@@ -559,6 +670,7 @@ local function make_ready(mappers, classes)
   core.ready(classes)
   for _, one in ipairs(mappers) do
     one.configured = true
+    one:hear_objects()
   end
 end
 

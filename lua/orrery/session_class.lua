@@ -190,7 +190,18 @@ core.hook("attached", function(self, object, before)
   tell_state(self, object, before, (core.state(object)))
 end)
 
+-- Tells those who listen of an object that counts as unloaded from now on, or some of its attributes; or of all objects.
+local function tell_expired(self, object, names)
+  if not mapper_module.hears_expiry then
+    return
+  end
+  for _, one in ipairs(object and { object } or core.objects(self[1])) do
+    mapper_module.fire(mapper_module.of_object(one), "expire", one, names)
+  end
+end
+
 session_class.Session = Session
+session_class.tell_expired = tell_expired
 session_class.check = check
 session_class.check_object = check_object
 session_class.in_session = in_session

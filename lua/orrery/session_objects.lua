@@ -16,6 +16,7 @@ local Session = session_class.Session
 local check = session_class.check
 local check_object = session_class.check_object
 local in_session = session_class.in_session
+local tell_expired = session_class.tell_expired
 local telling = session_class.telling
 local hears_states = session_class.hears_states
 local leave_flush = session_class.leave_flush
@@ -180,6 +181,7 @@ local function unload(object, names, call)
   for _, name in ipairs(names) do
     core.unload(object, mapper:number_of(name))
   end
+  tell_expired(nil, object, names)
 end
 
 -- An object and what its cascade "refresh-expire" reaches; what has no row yet has nothing to be read again.
@@ -188,6 +190,7 @@ local function expire_reached(self, object)
     if core.state(one) == "persistent" then
       core.forget(one)
       writing.forget_expressions(self, one)
+      tell_expired(nil, one)
     end
   end
 end
@@ -212,6 +215,7 @@ end
 function Session:expire_all()
   check(self, "expire_all")
   core.expire_all(self[1])
+  tell_expired(self)
 end
 
 -- Reads what is unloaded among the attributes; relationships by their own statements.

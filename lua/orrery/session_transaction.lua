@@ -14,6 +14,7 @@ local check = session_class.check
 local telling = session_class.telling
 local hears_states = session_class.hears_states
 local leave_flush = session_class.leave_flush
+local tell_expired = session_class.tell_expired
 
 local MAX_ROUNDS = 100
 
@@ -177,6 +178,9 @@ function Session:commit()
   end_nested(self)
   telling(self, nil, core.committed, self[1], self.expire_on_commit)
   release(self)
+  if self.expire_on_commit then
+    tell_expired(self)
+  end
   event.fire(self.dispatch, "after_commit", self)
 end
 
@@ -189,6 +193,7 @@ function Session:rollback()
   writing.forget_expressions(self)
   telling(self, nil, core.rolled_back, self[1])
   release(self)
+  tell_expired(self)
   event.fire(self.dispatch, "after_rollback", self)
   event.fire(self.dispatch, "after_soft_rollback", self)
   if not ok then

@@ -621,10 +621,7 @@ end
 local function announce(planned, phase, connection)
   for position = 1, #planned, 2 do
     local mapper = mapper_module.of_object(planned[position])
-    local name = phase .. planned[position + 1]
-    if mapper.dispatch and mapper.dispatch[name] then
-      event.fire(mapper.dispatch, name, mapper, connection, planned[position])
-    end
+    mapper_module.fire(mapper, phase .. planned[position + 1], mapper, connection, planned[position])
   end
 end
 

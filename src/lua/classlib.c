@@ -307,6 +307,8 @@ static void read_relation(lua_State *L, orr_relationship *relation, orr_pair *pa
   relation->flags = flags(L, names, bits);
   if (relation->flags & ORR_RELATION_POST_UPDATE)
     orr_world_get(L)->posts_updates = true;
+  if (relation->flags & ORR_RELATION_EVENTS)
+    orr_world_get(L)->hears_links = true;
   relation->direction = (orr_direction)integer(L, "direction", 0);
   relation->reverse = integer(L, "reverse", 0) - 1;
   relation->id = integer(L, "id", 0);
@@ -548,6 +550,13 @@ static int ready(lua_State *L) {
   return 0;
 }
 
+/* core.hear(class, load, refresh): whether what is loaded of the class is noted for its listeners. */
+static int hear(lua_State *L) {
+  orr_class *class = orr_class_check(L, 1);
+  class->hears = (lua_toboolean(L, 2) ? ORR_HEARS_LOAD : 0u) | (lua_toboolean(L, 3) ? ORR_HEARS_REFRESH : 0u);
+  return 0;
+}
+
 /* core.listen(class, attribute number, on): whether changes of an attribute are reported. */
 static int listen(lua_State *L) {
   orr_class *class = orr_class_check(L, 1);
@@ -556,6 +565,7 @@ static int listen(lua_State *L) {
   unsigned *set = relation < 0 ? &class->columns[attribute].flags : &class->relations[relation].flags;
   unsigned bit = relation < 0 ? (unsigned)ORR_COLUMN_EVENTS : (unsigned)ORR_RELATION_EVENTS;
   *set = lua_toboolean(L, 3) ? *set | bit : *set & ~bit;
+  class->world->hears_links = class->world->hears_links || relation >= 0;
   return 0;
 }
 
@@ -604,11 +614,17 @@ static void weak_table(lua_State *L, const char *mode, const void *key) {
 }
 
 void orr_class_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"class", new_class},   {"configure", configure},
-                                       {"class_of", class_of}, {"is_class", is_class},
-                                       {"hook", hook},         {"group", group},
-                                       {"listen", listen},     {"set_uniques", set_uniques},
-                                       {"ready", ready},       {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"class", new_class},
+                                       {"configure", configure},
+                                       {"class_of", class_of},
+                                       {"is_class", is_class},
+                                       {"hook", hook},
+                                       {"group", group},
+                                       {"listen", listen},
+                                       {"hear", hear},
+                                       {"set_uniques", set_uniques},
+                                       {"ready", ready},
+                                       {NULL, NULL}};
   orr_setfuncs(L, functions);
   orr_box_define(L, &world_kind, NULL, NULL);
   lua_pop(L, 1);

@@ -188,17 +188,19 @@ static bool is_heard(const orr_instance *owner, const orr_collection *list) {
 
 static void announce(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item,
                      const char *event) {
+  if (!owner->class->world->hears_links)
+    return;
   if (is_heard(owner, list))
-    orr_attribute_event(L, owner_index, owner->class->column_count + list->relation, item, event);
+    orr_attribute_event(L, owner_index, owner->class->column_count + list->relation, item, event, false);
+  orr_relationship_tell_far(L, owner, owner_index, list->relation, item, *event == 'a');
 }
 
 void orr_collection_accept(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index,
                            int item) {
   orr_relationship_accept(L, owner, list->relation, item);
-  if (is_heard(owner, list)) {
-    announce(L, list, owner, owner_index, item, "append");
+  announce(L, list, owner, owner_index, item, "append");
+  if (is_heard(owner, list))
     orr_relationship_accept(L, owner, list->relation, item);
-  }
 }
 
 static orr_collection *check(lua_State *L) { return orr_box_check(L, 1, &orr_collection_kind); }

@@ -605,7 +605,8 @@ static int write_other(lua_State *L, orr_instance *object) {
   return 0;
 }
 
-void orr_attribute_event(lua_State *L, int index, int attribute, int value, const char *event) {
+void orr_attribute_event(lua_State *L, int index, int attribute, int value, const char *event,
+                         bool mirrored) {
   index = orr_absindex(L, index);
   value = orr_absindex(L, value);
   orr_push_hook(L, "attribute_event");
@@ -613,16 +614,22 @@ void orr_attribute_event(lua_State *L, int index, int attribute, int value, cons
   lua_pushinteger(L, attribute + 1);
   lua_pushvalue(L, value);
   lua_pushstring(L, event);
-  lua_call(L, 4, 1);
+  lua_pushboolean(L, mirrored);
+  lua_call(L, 5, 1);
   lua_replace(L, value);
 }
 
-/* Whether assigning the attribute is reported here; collections report their items themselves. */
+/* Whether assigning the attribute is reported here. */
 static bool is_heard(const orr_class *class, int attribute) {
   if (attribute < class->column_count)
     return class->columns[attribute].flags & ORR_COLUMN_EVENTS;
-  unsigned flags = class->relations[attribute - class->column_count].flags;
-  return (flags & ORR_RELATION_EVENTS) && !(flags & ORR_RELATION_LIST);
+  return class->relations[attribute - class->column_count].flags & ORR_RELATION_EVENTS;
+}
+
+/* A collection tells of its items one by one, and before of all that it is to hold. */
+static const char *set_event(const orr_class *class, int attribute) {
+  int relation = attribute - class->column_count;
+  return relation >= 0 && class->relations[relation].flags & ORR_RELATION_LIST ? "bulk_replace" : "set";
 }
 
 /* Whether the value at 3 is an SQL expression, which waits for the flush. */
@@ -642,7 +649,7 @@ static bool take_expression(lua_State *L, int column) {
 static void assign_attribute(lua_State *L, orr_instance *object, int attribute) {
   const orr_class *class = object->class;
   if (is_heard(class, attribute))
-    orr_attribute_event(L, 1, attribute, 3, "set");
+    orr_attribute_event(L, 1, attribute, 3, set_event(class, attribute), false);
   if (attribute < class->column_count && take_expression(L, attribute))
     return;
   if (attribute < class->column_count)
@@ -683,8 +690,8 @@ static void give(lua_State *L, orr_class *class, orr_instance *object) {
   int value = lua_gettop(L), attribute = orr_class_attribute(class, L, value - 1);
   orr_value taken;
   char scratch[ORR_TYPE_SCRATCH];
-  if (attribute >= 0 && is_heard(class, attribute))
-    orr_attribute_event(L, 3, attribute, value, "set");
+  if (attribute >= 0 && attribute < class->column_count && is_heard(class, attribute))
+    orr_attribute_event(L, 3, attribute, value, set_event(class, attribute), false);
   if (attribute < 0) {
     orr_push_hook(L, "unknown_field");
     lua_pushvalue(L, 3);
@@ -716,6 +723,9 @@ static void give_relations(lua_State *L, orr_class *class, orr_instance *object)
   orr_class_field(L, 1, ORR_CLASS_NAMES);
   for (int r = 0; r < class->relation_count; r++)
     if (push_relation_field(L, class, 4, r)) {
+      int attribute = class->column_count + r;
+      if (is_heard(class, attribute))
+        orr_attribute_event(L, 3, attribute, 6, set_event(class, attribute), false);
       orr_relationship_set(L, object, 3, r, 6);
       lua_settop(L, 4);
     }

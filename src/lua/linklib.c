@@ -311,6 +311,48 @@ static bool far_end(lua_State *L, const orr_end *near, int item, orr_end *out) {
   return true;
 }
 
+/* The object at `item` has another one than the near object on its side, as far as that is known: pushes that
+   one, or returns false. */
+static bool push_former(lua_State *L, const orr_end *far, const orr_end *near) {
+  if (is_list(far))
+    return false;
+  push_known(L, far);
+  if (lua_isuserdata(L, -1) && !lua_rawequal(L, -1, near->index))
+    return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+static bool is_heard(const orr_end *end) { return about(end)->flags & ORR_RELATION_EVENTS; }
+
+static void tell(lua_State *L, const orr_end *end, const char *event) {
+  orr_attribute_event(L, end->index, end->object->class->column_count + end->relation, lua_gettop(L), event,
+                      true);
+}
+
+void orr_relationship_tell_far(lua_State *L, orr_instance *owner, int owner_index, int relation, int item,
+                               bool comes) {
+  orr_end near = {owner, orr_absindex(L, owner_index), relation}, far;
+  int top = lua_gettop(L);
+  if (!far_end(L, &near, orr_absindex(L, item), &far))
+    return;
+  if (comes && is_heard(&near) && push_former(L, &far, &near)) {
+    orr_end former = end_at(L, lua_gettop(L), relation);
+    lua_pushvalue(L, far.index);
+    if (is_list(&former))
+      tell(L, &former, "remove");
+  }
+  lua_settop(L, top);
+  if (is_heard(&far)) {
+    if (comes || is_list(&far))
+      lua_pushvalue(L, near.index);
+    else
+      lua_pushnil(L);
+    tell(L, &far, !is_list(&far) ? "set" : comes ? "append" : "remove");
+  }
+  lua_settop(L, top);
+}
+
 /* A new object that its parent lets go of, where that means delete-orphan, is not saved: the hook sees
    whether it has another parent. */
 static void let_go(lua_State *L, const orr_end *end, int item) {
@@ -432,6 +474,13 @@ static void replace_list(lua_State *L, const orr_end *end, int value) {
   lua_pop(L, 1);
 }
 
+static void tell_other_sides(lua_State *L, const orr_end *end, int old, int value) {
+  if (lua_isuserdata(L, old))
+    orr_relationship_tell_far(L, end->object, end->index, end->relation, old, false);
+  if (lua_isuserdata(L, value))
+    orr_relationship_tell_far(L, end->object, end->index, end->relation, value, true);
+}
+
 static void replace_scalar(lua_State *L, const orr_end *end, int value) {
   bool ask = about(end)->flags & ORR_RELATION_LOAD_OLD && has_row(end->object);
   bool loaded = get_former(L, end, ask);
@@ -444,6 +493,8 @@ static void replace_scalar(lua_State *L, const orr_end *end, int value) {
   }
   if (about(end)->reverse >= 0 && !lua_isnil(L, value))
     orr_unique_check(L, lua_touserdata(L, value), about(end)->reverse, end->index);
+  if (end->object->class->world->hears_links)
+    tell_other_sides(L, end, old, value);
   set_scalar(L, end, value);
   if (lua_isuserdata(L, old)) {
     unlink_far(L, end, old);

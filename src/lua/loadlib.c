@@ -342,9 +342,29 @@ static bool must_populate(lua_State *L, const load *to) {
   return !done;
 }
 
+/* Notes what has become of the object on top: its listeners are told when the rows are read. */
+static void note_for_listeners(lua_State *L, const orr_session *session, const char *what) {
+  int object = lua_gettop(L);
+  orr_session_user(L, session);
+  lua_rawgeti(L, -1, ORR_SESSION_LOADED);
+  if (lua_isnil(L, -1)) {
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, object + 1, ORR_SESSION_LOADED);
+    lua_replace(L, object + 2);
+  }
+  int count = (int)orr_rawlen(L, object + 2);
+  lua_pushvalue(L, object);
+  lua_rawseti(L, object + 2, count + 1);
+  lua_pushstring(L, what);
+  lua_rawseti(L, object + 2, count + 2);
+  lua_settop(L, object);
+}
+
 /* An object that is there keeps what it has; what it lacks (everything, when expired) is filled in. */
 static void fill_object(lua_State *L, load *to, const orr_item *item, orr_instance *object) {
   int index = lua_gettop(L);
+  bool filled = false;
   const int *map = item->map;
   if (object->class != item->class) {
     if (!orr_class_is(object->class, item->class))
@@ -359,9 +379,13 @@ static void fill_object(lua_State *L, load *to, const orr_item *item, orr_instan
   unsigned char *tags = orr_tags(object);
   for (int i = 0; i < item->count; i++) {
     int column = map[i];
-    if (column >= 0 && (tags[column] & (ORR_UNLOADED | ORR_CHANGED)) == ORR_UNLOADED)
+    if (column >= 0 && (tags[column] & (ORR_UNLOADED | ORR_CHANGED)) == ORR_UNLOADED) {
       orr_instance_put(L, object, index, column, &to->row[item->first + i]);
+      filled = true;
+    }
   }
+  if (filled && object->class->hears & ORR_HEARS_REFRESH)
+    note_for_listeners(L, to->session, "refresh");
 }
 
 static void push_object(lua_State *L, load *to, orr_item *item, int meta) {
@@ -387,6 +411,8 @@ static void push_object(lua_State *L, load *to, orr_item *item, int meta) {
     return;
   }
   orr_session_seat(L, to->session, object, lua_gettop(L), slot, to->objects);
+  if (object->class->hears & ORR_HEARS_LOAD)
+    note_for_listeners(L, to->session, "load");
 }
 
 /* Pushes what item number i of the plan makes of the row. */

@@ -34,6 +34,7 @@ typedef struct orr_world {
   size_t rank_room, cyclic_room;
   uint32_t group_count;
   bool posts_updates;   /* some relation has post_update */
+  bool hears_links;     /* somebody listens, or has listened, to a relationship */
   bool hears_attaching; /* somebody listens, or has listened, to a session */
 } orr_world;
 
@@ -144,12 +145,15 @@ struct orr_class {
   int unique_count;    /* -1: not asked yet, see handoverlib.c */
   int *unique_columns; /* of all of them */
   size_t unique_room;
+  unsigned hears; /* ORR_HEARS_LOAD, ORR_HEARS_REFRESH: what becomes of its objects is noted for listeners */
   bool referred_to;  /* foreign keys refer to its table */
   int version;       /* the column that counts changes of a row, -1 where there is none */
   bool version_hook; /* the script makes the versions */
   bool has_defaults; /* a new object is given values at the flush: a version, or columns' defaults */
   uint32_t group;    /* of its table, see orr_world */
 };
+
+enum { ORR_HEARS_LOAD = 1, ORR_HEARS_REFRESH = 2 };
 
 /* User value of a class: */
 #define ORR_CLASS_META 1     /* metatable of its instances */
@@ -289,8 +293,9 @@ void orr_instance_settle(lua_State *L, orr_instance *object, int index);
    part is missing. The values borrow from the object. */
 bool orr_instance_key(lua_State *L, orr_instance *object, int index, bool stored, orr_value *out);
 /* Lets validators and listeners see a change, before it is made, of the attribute (columns, then relations)
-   of the object at `index`: they may replace the value at `value`. `event`: "set", "append" or "remove". */
-void orr_attribute_event(lua_State *L, int index, int attribute, int value, const char *event);
+   of the object at `index`: they may replace the value at `value`. `event`: "set", "append", "remove" or
+   "bulk_replace"; `mirrored` where the other side of a pair was changed, and decides the value. */
+void orr_attribute_event(lua_State *L, int index, int attribute, int value, const char *event, bool mirrored);
 /* Raises an ArgumentError "Class.name: ..." for an attribute number. */
 int orr_attribute_error(lua_State *L, const orr_class *class, int attribute, const char *kind,
                         const char *message);
@@ -318,6 +323,10 @@ void orr_relationship_removed(lua_State *L, orr_instance *owner, int owner_index
 /* Whether the item at `item` was given another object, or none, in place of the one at `owner` since it was
    last flushed: its row still says otherwise. */
 bool orr_relationship_has_left(lua_State *L, const orr_relationship *relation, int owner, int item);
+/* Lets those who listen to the other side see a change of this one, before it is made: the object at `item`
+   comes in (leaves) relation `relation` of the object at `owner`. For worlds that have hears_links. */
+void orr_relationship_tell_far(lua_State *L, orr_instance *owner, int owner_index, int relation, int item,
+                               bool comes);
 /* Raises unless the value at `item` is an object that the relation takes. */
 void orr_relationship_accept(lua_State *L, orr_instance *owner, int relation, int item);
 
@@ -382,6 +391,8 @@ struct orr_session {
 #define ORR_SESSION_INSERTED 6 /* weak: became persistent in this transaction */
 #define ORR_SESSION_REMOVED 7  /* deleted rows' objects of this transaction */
 #define ORR_SESSION_COHORTS 9  /* [cohort number] = what the script's options say about its objects */
+#define ORR_SESSION_LOADED                                                                                   \
+  10 /* { object, "load" or "refresh", ... }: what listeners will be told of, or nil */
 #define ORR_SESSION_REKEYED                                                                                  \
   8 /* { object, former key part, ... } of each key that was changed in this transaction */
 

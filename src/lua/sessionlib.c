@@ -407,6 +407,17 @@ static int is_settled(lua_State *L) {
   return 1;
 }
 
+/* core.take_loaded(session) -> { object, "load" or "refresh", ... } or nil: what listeners were not told of
+ * yet */
+static int take_loaded(lua_State *L) {
+  check(L, 1);
+  int user = user_at(L, 1);
+  lua_rawgeti(L, user, ORR_SESSION_LOADED);
+  lua_pushnil(L);
+  lua_rawseti(L, user, ORR_SESSION_LOADED);
+  return 1;
+}
+
 /* core.is_deleting(object): it waits for its DELETE. */
 static int is_deleting(lua_State *L) {
   lua_pushboolean(L, orr_instance_check(L, 1)->flags & ORR_DELETING);
@@ -958,6 +969,7 @@ void orr_session_open(lua_State *L) {
                                        {"rolled_back", rolled_back},
                                        {"is_settled", is_settled},
                                        {"is_deleting", is_deleting},
+                                       {"take_loaded", take_loaded},
                                        {"deeds", deeds},
                                        {"attach", attach_loaded},
                                        {"hear_attaching", hear_attaching},
