@@ -280,7 +280,11 @@ core.hook("load_relation", function(object, number, script, tree)
     session:autoflush_now()
   end
   loading.ensure_columns(session, mapper, object, related.near_numbers(node))
-  if not is_known(object, number, node) then
+  if is_known(object, number, node) then
+    return
+  elseif session.watching then
+    session.watching:during({ property = property }, strategy.read, session, object, number, node)
+  else
     strategy.read(session, object, number, node)
   end
 end)

@@ -475,10 +475,14 @@ core.hook("load_column", function(object, number)
   local key, left = mapper.column_keys[number], core.deferred(object)
   refuse_if_raising(mapper, key, left and left[number])
   local session = session_for_column(mapper, object, key)
-  if left and left[number] then
-    return loading.columns(session, mapper, object, shaping.companions(mapper, number, left))
+  if not (left and left[number]) then
+    return load_missing(session, mapper, object, left)
   end
-  load_missing(session, mapper, object, left)
+  local numbers = shaping.companions(mapper, number, left)
+  if session.watching then
+    return session.watching:during({ name = mapper.name .. "." .. key }, loading.columns, session, mapper, object, numbers)
+  end
+  loading.columns(session, mapper, object, numbers)
 end)
 
 -- ---- what other files load with ----
