@@ -195,6 +195,7 @@ local STRATEGIES = {
   { word = "joined", option = "joinedload", arguments = { innerjoin = true }, joins = true, behind = related.load_many },
   { option = "contains_eager", arguments = { alias = true }, joins = true, contains = true, behind = related.load_many },
   { word = "selectin", option = "selectinload", arguments = { recursion_depth = true }, behind = related.load_many },
+  { word = "subquery", option = "subqueryload", behind = related.load_by_subquery },
   { word = "immediate", option = "immediateload", arguments = { recursion_depth = true }, behind = related.load_each },
   { word = "batch", option = "batchload", read = load_siblings, siblings = true },
   { word = "raise", option = "raiseload", arguments = { sql_only = true }, read = refuse, asks = true,

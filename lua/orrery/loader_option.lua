@@ -264,6 +264,7 @@ end
 ---@field level? table strategy of "*" for this place
 ---@field everywhere? table strategy of "*" for the whole statement
 ---@field rules? orrery.ColumnRule[] about its columns
+---@field through? table the node that leads here
 local Tree = {}
 Tree.__index = Tree
 
@@ -351,6 +352,7 @@ function loader_option.below(node)
   if not node.children then
     node.children = new_tree(node.property.mapper, node.tree, node.tree.everywhere)
   end
+  node.children.through = node
   if not node.complete then
     node.complete = true
     add_recursion(node.children, node)

@@ -3,7 +3,6 @@
 local import = ...
 local errors = import "errors"
 local core = import "core"
-local compiler = import "compiler"
 local functions = import "functions"
 local statement = import "statement"
 local joincondition = import "joincondition"
@@ -25,6 +24,8 @@ related.KEYS = KEYS
 ---@field session orrery.Session
 ---@field populated? table the set of objects that were overwritten
 ---@field visited table<orrery.Relationship, table<userdata, boolean>> objects that recursive loading has come by
+---@field roots? table<orrery.LoadTree, { select: table, item: table }> the query that gave the objects of a tree
+---@field params? table its parameters
 
 -- ---- what was loaded goes where it belongs ----
 
@@ -155,7 +156,8 @@ end
 function related.load_one(session, object, number, node)
   local property, made = node.property, select_of(node)
   local compiled = loading.compiled_for(made.statement, session.engine.dialect)
-  local values, items = loading.values_of(compiled, object, made.with_null)
+  local values = loading.values_of(compiled, object, made.with_null)
+  local items
   if not values then
     items = {}
   elseif made.plain and not session.lazy then
@@ -251,10 +253,11 @@ local function select_for_many(node)
   return node.many_select
 end
 
+-- Runs the select for the keys of a list, or of a select that gives them.
 local function run_for_keys(work, expanded, keys, gather, out)
   local session = work.session
   local select = expanded.select:where(loading.in_keys(expanded.columns, keys))
-  local compiled, values = compiler.cached(select, session.engine.dialect, session.engine.cache)
+  local compiled, values = session:connection():compile(select, keys == work.keys and work.params or nil)
   loading.run(session, compiled, values, { populated = work.populated, links = expanded.links, cohorts = expanded.cohorts,
     gather = gather, key_columns = gather and expanded.key_columns }, out)
 end
@@ -284,10 +287,15 @@ local function in_groups(parts, width)
   return keys
 end
 
--- Every object gets a collection, which its rows fill.
-local function load_collections(work, node, objects, expanded)
+-- Every object gets a collection, which its rows fill. `select` gives their keys, where it is known.
+local function load_collections(work, node, objects, expanded, select)
   local out = {}
   ensure_keys(work, objects, expanded.numbers)
+  if select then
+    local number = mapper_module.relation_number(objects[1], node.property)
+    run_for_keys(work, expanded, select, (core.gather(objects, number, expanded.numbers)), out)
+    return out
+  end
   chunks(objects, function(chunk)
     local gather, parts = core.gather(chunk, mapper_module.relation_number(chunk[1], node.property), expanded.numbers)
     if #parts > 0 then
@@ -331,10 +339,13 @@ local function sorted_by_key(work, objects, numbers)
 end
 
 -- Where each object has one related object at most: by the key that both hold.
-local function load_single(work, node, objects, expanded)
+local function load_single(work, node, objects, expanded, select)
   local property, out, found = node.property, {}, {}
   local keys, sharing = sorted_by_key(work, objects, expanded.numbers)
-  chunks(keys, function(chunk)
+  if select then
+    run_for_keys(work, expanded, select, nil, out)
+  end
+  chunks(select and {} or keys, function(chunk)
     run_for_keys(work, expanded, chunk, nil, out)
   end)
   local numbers = numbers_on_target(property)
@@ -362,57 +373,80 @@ local function load_each(work, node, objects)
 end
 related.load_each = load_each
 
---- Loads a relationship of many objects, by their keys: the objects that came.
----@param work orrery.LoadWork
----@param node table
----@param objects userdata[] which all lack it
----@return userdata[]
-function related.load_many(work, node, objects)
+-- Loads a relationship of many objects: by a select of their keys, where there is one, else by the keys themselves.
+local function load_many(work, node, objects, select)
   local property = node.property
   if not property.uselist and (property.secondary or not property.condition.keyed) then
     return load_each(work, node, objects)
   end
   local expanded = select_for_many(node)
   expanded.cohorts = related.cohorts(work.session, expanded.trees)
-  return (property.uselist and load_collections or load_single)(work, node, objects, expanded)
+  return (property.uselist and load_collections or load_single)(work, node, objects, expanded, select)
 end
 
--- ---- columns of subclasses ----
-
--- The attribute numbers of the columns that a class adds, without those that it defers.
-local function added_numbers(mapper)
-  local numbers = {}
-  for _, key in ipairs(mapper.own_keys) do
-    local origin = mapper.attributes[key].origin
-    numbers[#numbers + 1] = not origin.deferred and not origin.read_only and mapper:number_of_column(origin) or nil
-  end
-  return numbers
-end
-
-local function lacking_columns(mapper, objects, numbers)
-  local list, keys = {}, mapper:key_numbers()
-  for _, object in ipairs(objects) do
-    if mapper_module.of_object(object):is_a(mapper) and core.is_missing(object, numbers[1]) then
-      list[#list + 1] = stored_key(object, keys)
-    end
-  end
-  return list
-end
-
---- Loads what a subclass adds, for those among the objects that are of it and lack it.
+--- Loads a relationship of many objects, by their keys: the objects that came.
 ---@param work orrery.LoadWork
----@param mapper orrery.Mapper of the subclass
----@param objects userdata[]
-function related.load_subclass(work, mapper, objects)
-  local numbers, columns = added_numbers(mapper), {}
-  local keys = numbers[1] and lacking_columns(mapper, objects, numbers) or {}
-  for position, number in ipairs(mapper:key_numbers()) do
-    columns[position] = mapper:attribute(mapper.column_keys[number])
+---@param node table
+---@param objects userdata[] which all lack it
+---@return userdata[]
+function related.load_many(work, node, objects)
+  return load_many(work, node, objects)
+end
+
+-- ---- by the query that gave the objects ----
+
+local key_select
+
+-- The query itself with other columns; its order matters where it is limited only.
+local function root_keys(root, columns)
+  local select = statement.copy_of(root.select)
+  select.items, select.loader_options = columns(root.item.table), nil
+  if not (select.limited or select.skipped) then
+    select.orders = nil
   end
-  local expanded = { select = statement.select(shaping.only(mapper, numbers)), columns = columns }
-  chunks(keys, function(chunk)
-    run_for_keys(work, expanded, chunk, nil, {})
-  end)
+  return select
+end
+
+-- What a relationship leads to from the objects that the level above has.
+local function lower_keys(work, tree, columns)
+  local property = tree.through.property
+  local far, numbers, parent = find_keys(property)
+  local above = key_select(work, tree.above, numbers)
+  if not above then
+    return nil
+  end
+  local select = statement.select(unpack(columns(property:source())))
+  for _, condition in ipairs(conditions_for_many(property, parent)) do
+    select = select:where(condition)
+  end
+  return select:where(loading.in_keys(far, above))
+end
+
+-- A select of some columns of the objects that stand at a place of the query; nil where the query is not known: it was a
+-- union, is read in parts, or the objects were loaded otherwise.
+function key_select(work, tree, numbers)
+  local root = work.roots and work.roots[tree]
+  local function columns(source)
+    local list = {}
+    for position, number in ipairs(numbers) do
+      list[position] = joincondition.on(source, tree.mapper.attributes[tree.mapper.column_keys[number]].origin)
+    end
+    return list
+  end
+  if root then
+    return root_keys(root, columns)
+  end
+  return tree.through and lower_keys(work, tree, columns) or nil
+end
+
+--- The same by the query that gave the objects, as a subquery: the database finds their keys once more.
+---@param work orrery.LoadWork
+---@param node table
+---@param objects userdata[] which all lack it
+---@return userdata[]
+function related.load_by_subquery(work, node, objects)
+  work.keys = key_select(work, node.tree, select_for_many(node).numbers)
+  return load_many(work, node, objects, work.keys)
 end
 
 return related

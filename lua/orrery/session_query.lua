@@ -39,12 +39,23 @@ local function has_entity(items)
   return false
 end
 
+-- The query behind each tree, for what is loaded by a subquery of it.
+local function roots_of(stmt, items, trees)
+  local roots = {}
+  for position, item in ipairs(stmt.visit == "select" and items or {}) do
+    if trees[position] then
+      roots[trees[position]] = { select = stmt, item = item }
+    end
+  end
+  return roots
+end
+
 -- What each part of a result, or the whole, is loaded with.
 local function new_part(self, expanded, execution, rows, width)
   local work = eager.new_work(self, execution.populate_existing and {} or nil)
   local order = { rows = rows, populated = work.populated, links = expanded.links,
     cohorts = related.cohorts(self, expanded.trees) }
-  return { order = order, load_behind = function(out)
+  return { work = work, order = order, load_behind = function(out)
     eager.load_behind(work, expanded.trees, out, rows, width, expanded.links ~= nil)
   end }
 end
@@ -65,6 +76,7 @@ local function run_select(self, stmt, params, execution, scalars)
     end)
   end
   local part = new_part(self, expanded, execution, rows, #items)
+  part.work.roots, part.work.params = roots_of(stmt, items, expanded.trees), params
   local out = loading.run(self, compiled, values, part.order)
   part.load_behind(out)
   local made = result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
@@ -96,7 +108,7 @@ end
 ---@field yield_per? integer rows to read at a time
 ---@field populate_existing? boolean overwrites what objects hold already
 ---@field autoflush? boolean false: nothing is flushed before
----@field execution_options? table as a statement has them: the same, and synchronize_session: "auto", "evaluate", "fetch" or false
+---@field execution_options? table as a statement has them: these, and synchronize_session: "auto", "evaluate", "fetch" or false
 
 --- Runs a statement, flushing first. Selects of classes give rows of objects.
 ---@param stmt table select, insert, update, delete or text

@@ -223,6 +223,50 @@ describe("noload", function()
   end)
 end)
 
+describe("subqueryload", function()
+  it("loads by the query itself, as a subquery, on every level", function()
+    local lib = library.open()
+    lib.record:take()
+    local authors = lib.session:scalars(orm.select(lib.Author):where(lib.Author.name:like("a%")):order_by(lib.Author.id)
+      :options(orm.subqueryload(lib.Author.books):subqueryload(lib.Book.tags))):all()
+    local books = "SELECT book.id FROM book WHERE book.author_id IN (SELECT author.id FROM author WHERE author.name LIKE ?)"
+    local sent = lib.record:take()
+    assert.equal("SELECT book.id, book.author_id, book.title, book.year FROM book WHERE book.author_id IN "
+      .. "(SELECT author.id FROM author WHERE author.name LIKE ?) ORDER BY book.id [a%]", sent[2])
+    assert.is_truthy(sent[3]:find("book_tag.book_id IN (" .. books .. ")", 1, true))
+    assert.equal(3, #sent)
+    assert.equal("b1 b2", titles(authors[1].books))
+    assert.equal(2, #authors[1].books[1].tags)
+    assert.equal(0, #authors[2].books[1].tags)
+    assert.same({}, lib.record:take())
+  end)
+
+  it("keeps order and limit of the query, and its parameters", function()
+    local lib = library.open()
+    lib.record:take()
+    local query = orm.select(lib.Book):where(lib.Book.year:eq(orm.bindparam("year"))):order_by(lib.Book.id:desc()):limit(1)
+    local book = lib.session:scalars(query:options(orm.subqueryload(lib.Book.author)), { year = 2000 }):one()
+    assert.equal("SELECT author.id, author.name FROM author WHERE author.id IN (SELECT book.author_id FROM book "
+      .. "WHERE book.year = ? ORDER BY book.id DESC LIMIT ?) [2000, 1]", lib.record:take()[2])
+    assert.equal("a2", book.author.name)
+    assert.same({}, lib.record:take())
+  end)
+
+  it("loads by keys where there is no such query: read in parts, got by key, or behind a lazy load", function()
+    local lib = library.open { books = { lazy = "subquery" } }
+    lib.record:take()
+    assert.equal(2, #lib.session:get(lib.Author, 1).books)
+    assert.equal(2, #lib.record:take())
+    lib.session:expunge_all()
+    for author in lib.session:scalars(orm.select(lib.Author), nil, { yield_per = 1 }) do
+      assert.equal(2, #author.books)
+    end
+    for _, sql in ipairs(lib.record:take()) do
+      assert.is_nil(sql:find("(SELECT", 1, true))
+    end
+  end)
+end)
+
 describe("immediateload", function()
   it("loads one object after the other, the rest of the path behind", function()
     local lib = library.open()
