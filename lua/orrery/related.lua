@@ -416,7 +416,9 @@ local function lower_keys(work, tree, columns)
     return nil
   end
   local select = statement.select(unpack(columns(property:source())))
-  for _, condition in ipairs(conditions_for_many(property, parent)) do
+  local conditions = conditions_for_many(property, parent)
+  conditions[#conditions + 1] = property:with_criteria(tree.through.criteria, property:source())
+  for _, condition in ipairs(conditions) do
     select = select:where(condition)
   end
   return select:where(loading.in_keys(far, above))
