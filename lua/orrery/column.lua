@@ -216,6 +216,9 @@ function column.Column(...)
   take_options(self, options, call)
   check_default(self, "default")
   check_default(self, "onupdate")
+  if type(self.server_default) == "number" then -- strings are text that the database reads, and true is 1 to all
+    check_default(self, "server_default")
+  end
   return self
 end
 

@@ -146,8 +146,9 @@ end
 
 -- ---- constraints ----
 
+-- INITIALLY alone means DEFERRABLE, which SQLite wants to read.
 local function deferral(part)
-  local text = ""
+  local text = part.initially and " DEFERRABLE" or ""
   if part.deferrable ~= nil then
     text = part.deferrable and " DEFERRABLE" or " NOT DEFERRABLE"
   end

@@ -90,7 +90,8 @@ describe("foreign keys", function()
   end)
 
   it("may lead 5,000 rows deep", function()
-    local Node = base:model("Node", { __tablename__ = "node", id = key(), up_id = Mapped(Optional(Integer), ForeignKey("node.id")),
+    local Node = base:model("Node", { __tablename__ = "node", id = key(),
+      up_id = Mapped(Optional(Integer), ForeignKey("node.id")),
       up = relationship("Node", { back_populates = "below", remote_side = "id" }),
       below = relationship("Node", { back_populates = "up", cascade = "all, delete-orphan" }) })
     local session = open()
@@ -164,10 +165,7 @@ describe("names", function()
     one.__gc = "other"
     session:commit()
     assert.equal("other", one.__gc)
-    one = nil
     session:close()
-    collectgarbage()
-    collectgarbage()
   end)
 
   it("of a class, a column and a method are taken once", function()

@@ -243,6 +243,7 @@ describe("Column", function()
       .. "server_default" },
     { { "c", orm.Identity(), orm.Computed("a") }, "Column 'c': Computed() and Identity() exclude each other" },
     { { "c", orm.Computed("a"), orm.Computed("b") }, "Column 'c' has Computed() twice" },
+    { { "c", orm.Boolean, { server_default = -1.5 } }, "Column 'c': server_default: true or false expected, got -1.5" },
     { { "c", Text, { collation = 5 } }, "Column 'c': collation: a name is a string that is not empty and has no NUL "
       .. "byte, got 5" },
     { { Integer, { name = "" } }, "Column(): a name is a string that is not empty and has no NUL byte, got ''" },
