@@ -890,6 +890,36 @@ function Relationship:posts_update()
   return (self.options.post_update or (self.reverse and self.reverse.options.post_update)) == true
 end
 
+--- The columns of a link table that get a value of their own in each row.
+---@return orrery.Column[]
+function Relationship:link_defaults()
+  local list, keys = {}, {}
+  if not schema.is_table(self.secondary) or self.options.viewonly then
+    return list
+  end
+  for _, pairs_list in ipairs({ self.condition.pairs, self.condition.links }) do
+    for _, pair in ipairs(pairs_list) do
+      keys[base_column(pair[2])] = true
+    end
+  end
+  for _, column in ipairs(self.secondary.columns) do
+    if column.default ~= nil and not keys[column] then
+      if expression.is_element(column.default) then
+        errors.raise("ArgumentError", "%s: the default of the link table's column '%s' is an SQL expression; give it as "
+          .. "server_default", self:describe(), expression.describe(column))
+      end
+      list[#list + 1] = column
+    end
+  end
+  return list
+end
+
+-- Whether the object that gives way to another has to be loaded first: its row changes, too, or its link has to go.
+local function must_know_former(self)
+  return self.direction == "onetomany" or (self.direction == "manytomany" and not self.uselist) or self.options.active_history
+    or self.cascade["delete-orphan"]
+end
+
 --- What core.configure wants to know of this relationship.
 ---@param mapper orrery.Mapper the class, or one that inherits from it
 function Relationship:spec(mapper)
@@ -902,11 +932,12 @@ function Relationship:spec(mapper)
     list = self.uselist,
     save_update = self.cascade["save-update"],
     viewonly = options.viewonly,
-    load_old = self.direction == "onetomany" or options.active_history or self.cascade["delete-orphan"],
+    load_old = must_know_former(self),
     orphans = self.cascade["delete-orphan"],
     post_update = self:posts_update(),
     sync_keys = self.direction == "onetomany" and options.passive_updates == false,
     leaves = options.passive_deletes == "all",
+    defaults = #self:link_defaults() > 0,
     criteria = condition.rest ~= nil or self.entity ~= nil,
     set = self.collection and self.collection.form == "set",
     keyed = self.collection and self.collection.form == "keyed",

@@ -486,6 +486,9 @@ local SQL = {
   end,
   link = function(mapper, number, _, rows, dialect)
     local tbl, columns = link_columns(mapper, number)
+    for _, column in ipairs(mapper.relationships[number - #mapper.column_keys]:link_defaults()) do
+      columns[#columns + 1] = column
+    end
     return compiler.insert_sql(tbl, columns, rows, dialect)
   end,
   unlink = function(mapper, number, _, _, dialect)
@@ -493,6 +496,18 @@ local SQL = {
     return compiler.delete_sql(tbl, columns, 1, dialect)
   end,
 }
+
+core.hook("link_defaults", function(class, number)
+  local mapper, values = mapper_module.of(class), {}
+  for position, column in ipairs(mapper.relationships[number - #mapper.column_keys]:link_defaults()) do
+    local default = column.default
+    if type(default) == "function" then
+      default = default()
+    end
+    values[position] = default ~= nil and column.type:to_db(default) or core.null
+  end
+  return values
+end)
 
 -- Bounded by the shapes that a script makes: classes times sets of assigned columns times rows.
 local function cached_sql(mapper, dialect, kind, number, shape, rows)

@@ -84,6 +84,7 @@ typedef struct orr_flush {
   int connection, provider, trace, objects, me; /* stack indexes while it runs */
   const orr_driver *driver;                     /* of the connection, which is open: see check_transaction */
   void *db;
+  int link_values;                              /* stack index of what link rows get by default, 0: nothing */
   unsigned char *shape;
   orr_value *values;
   uint32_t new_seen, dirty_seen,

@@ -2,9 +2,9 @@
 
    An instance is one userdata without __gc: header, one 8-byte cell per column, one tag byte per column, then
    the row's text. What does not fit there stands in its user value, a table made when first needed: [i]
-   column i (from 1): its text where the tag says ORR_OUTSIDE, or the value a type made of it [columns + i] what a
-   type's result function made of column i [2*columns + r]         relationship r (from 1): an object, a
-   collection, or false for "loaded, nothing there"
+   column i (from 1): its text where the tag says ORR_OUTSIDE, or the value a type made of it [columns + i]
+   what a type's result function made of column i [2*columns + r]         relationship r (from 1): an object,
+   a collection, or false for "loaded, nothing there"
      [-i], [-(2*columns + r)] the value before the first change since the last flush, where it is not in the
                              session's history (see orr_instance_keep_old)
      ["name"]                names that begin with '_', the script's own
@@ -73,6 +73,7 @@ enum {
   ORR_RELATION_SYNC_KEYS =
       16, /* a changed key is written to the children's foreign keys here, not by the database */
   ORR_RELATION_POST_UPDATE = 8192, /* its foreign key may be written after all rows are there */
+  ORR_RELATION_DEFAULTS = 8192,    /* its link rows have further columns that get a value here */
   ORR_RELATION_LEAVES = 4096,      /* what a deleted object held is the database's matter altogether */
   ORR_RELATION_SET = 1024,         /* its collection holds each object once */
   ORR_RELATION_KEYED = 512,        /* its collection holds one object under each key */
@@ -264,8 +265,8 @@ void orr_instance_setuser(lua_State *L, orr_instance *object, int index, int key
 /* The stored value of a column. Text borrows from the object or from the string that the user value anchors.
  */
 void orr_instance_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out);
-/* Stores a value read from the database (or made by it) without any event; the string of ORR_OUTSIDE text is the
- * caller's. */
+/* Stores a value read from the database (or made by it) without any event; the string of ORR_OUTSIDE text is
+ * the caller's. */
 void orr_instance_store(orr_instance *object, int column, const orr_value *value);
 /* Stores a value, keeping text as a Lua string in the user value; marks nothing. */
 void orr_instance_put(lua_State *L, orr_instance *object, int index, int column, const orr_value *value);
@@ -379,7 +380,7 @@ struct orr_session {
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
   uint32_t refresh_epoch, refreshed; /* how many objects were read again since the session was expired */
-  bool paused; /* a running load has stopped the collector */
+  bool paused;                       /* a running load has stopped the collector */
 };
 
 /* User value of a session: */

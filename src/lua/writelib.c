@@ -708,26 +708,65 @@ static void bind_link_end(lua_State *L, binder *b, uint32_t n, const orr_pair *p
   lua_pop(L, 1);
 }
 
-/* The columns of each link row: the class's, then the target's. */
+/* What the columns of one link row get that are no foreign keys. */
+static void bind_link_values(lua_State *L, binder *b, uint32_t row) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  lua_rawgeti(L, b->f->link_values, (int)row + 1);
+  int values = lua_gettop(L), count = (int)orr_rawlen(L, values);
+  for (int i = 1; i <= count; i++) {
+    orr_value value;
+    orr_error error;
+    char scratch[ORR_TYPE_SCRATCH];
+    orr_error_clear(&error);
+    lua_rawgeti(L, values, i);
+    if (orr_type_take(L, -1, &any, &value, scratch, &error) != 0)
+      orr_raise(L, &error);
+    bind_next(L, b, &value, true);
+    lua_settop(L, values);
+  }
+  lua_pop(L, 1);
+}
+
+/* Leaves a table of the defaults of each row on the stack, for as long as the rows are bound. */
+static void push_link_values(lua_State *L, orr_flush *f, const orr_flush_record *r, uint32_t count) {
+  lua_createtable(L, (int)count, 0);
+  f->link_values = lua_gettop(L);
+  for (uint32_t i = 1; i <= count; i++) {
+    orr_push_hook(L, "link_defaults");
+    orr_class_push(L, r->class);
+    lua_pushinteger(L, r->class->column_count + r->relation_number + 1);
+    lua_call(L, 2, 1);
+    lua_rawseti(L, f->link_values, (int)i);
+  }
+}
+
+/* The columns of each link row: the class's, then the target's, then those with defaults. */
 static void fill_link(lua_State *L, binder *b) {
   for (uint32_t i = 0; i < b->count; i++) {
     const orr_flush_record *r = record_at(b->f, b->batch, b->first + i);
     const orr_relationship *relation = r->relation;
     bind_link_end(L, b, r->object, relation->pairs, relation->pair_count);
     bind_link_end(L, b, r->other, relation->pairs + relation->pair_count, relation->target_count);
+    if (b->f->link_values)
+      bind_link_values(L, b, i);
   }
 }
 
 static void insert_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
                          uint32_t count) {
   int top = lua_gettop(L);
-  orr_statement *statement = statement_for(L, f, "link", record_at(f, batch, first), 0, count);
+  const orr_flush_record *r = record_at(f, batch, first);
+  orr_statement *statement = statement_for(L, f, "link", r, 0, count);
+  f->link_values = 0;
+  if (r->relation->flags & ORR_RELATION_DEFAULTS)
+    push_link_values(L, f, r, count);
   binder b = {f, statement, fill_link, batch, first, count, 1, 0};
   announce(L, &b, "before");
   fill(L, &b);
   step(L, &b);
   finish(&b);
   announce(L, &b, "after");
+  f->link_values = 0;
   lua_settop(L, top);
 }
 
