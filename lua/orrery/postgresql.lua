@@ -24,6 +24,10 @@ local function uuid(stored)
   return "'" .. stored:gsub("^(........)(....)(....)(....)(............)$", "%1-%2-%3-%4-%5") .. "'"
 end
 
+local function interval(microseconds)
+  return ("make_interval(secs => %s)"):format((("%.6f"):format(microseconds / 1e6):gsub("%.?0+$", "")))
+end
+
 dialect.define{
   name = "postgresql",
   reserved = RESERVED,
@@ -44,7 +48,7 @@ dialect.define{
   json_part = "jsonb_path_query_first(CAST(%s AS JSONB), CAST(%s AS JSONPATH))",
   bytes_literal = "'\\x%s'",
   literals = {
-    Interval = function(stored) return ("make_interval(secs => %s)"):format(tostring(stored / 1e6):gsub("%.0$", "")) end,
+    Interval = interval,
     Uuid = uuid,
   },
   types = { Double = "DOUBLE PRECISION", LargeBinary = "BYTEA", Uuid = "UUID", DateTime = timestamp("TIMESTAMP"),
