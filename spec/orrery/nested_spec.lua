@@ -166,6 +166,36 @@ describe("a new object under the key of one that is deleted", function()
   end)
 end)
 
+it("savepoints in savepoints give each its own rows and objects back", function()
+  local lib = library.open({ books = { cascade = "all, delete-orphan" } })
+  local session = lib.session
+  local author = session:get(lib.Author, 1)
+  local first = session:begin_nested()
+  author.name = "one"
+  local new = lib.Book { title = "new" }
+  author.books:append(new)
+  local second = session:begin_nested()
+  local gone = author.books[1]
+  session:delete(gone)
+  author.name = "two"
+  local third = session:begin_nested()
+  author.id = 50
+  author.books:append(lib.Book { title = "third" })
+  local waiting = lib.Tag { name = "waits" }
+  session:add(waiting)
+  third:rollback()
+  assert.same({ 1, "two", 2, "persistent", "deleted", "transient" }, { author.id, author.name, #author.books,
+    orm.inspect(new).state, orm.inspect(gone).state, orm.inspect(waiting).state })
+  second:rollback()
+  assert.same({ "one", 3, "persistent", "persistent" }, { author.name, #author.books, orm.inspect(new).state,
+    orm.inspect(gone).state })
+  first:rollback()
+  assert.same({ "a1", 2, "transient", "new" }, { author.name, #author.books, orm.inspect(new).state, new.title })
+  session:add(new)
+  session:commit()
+  assert.same({ "1|b1", "2|b2", "5|new" }, rows(lib.engine, "SELECT id, title FROM book WHERE id NOT IN (3, 4) ORDER BY id"))
+end)
+
 describe("a session on a connection", function()
   it("works in the transaction that is open there, and leaves it to its owner", function()
     local lib = library.empty()
@@ -197,6 +227,43 @@ describe("a session on a connection", function()
     conn:commit()
     conn:close()
     assert.same({ "owner", "kept" }, rows(lib.engine, "SELECT name FROM author ORDER BY id"))
+  end)
+
+  -- What is open on the connection, the mode, how the session ends; then whether a transaction is still open, and rows
+  -- in it.
+  local ENDS = {
+    "begin conditional_savepoint commit: open 1", "begin conditional_savepoint rollback: closed",
+    "begin rollback_only commit: open 1", "begin rollback_only rollback: closed",
+    "begin control_fully commit: closed 1", "begin control_fully rollback: closed",
+    "begin create_savepoint commit: open 1", "begin create_savepoint rollback: open 0",
+    "savepoint conditional_savepoint commit: open 1", "savepoint conditional_savepoint rollback: open 0",
+    "savepoint rollback_only commit: open 1", "savepoint rollback_only rollback: closed",
+    "savepoint control_fully commit: closed 1", "savepoint control_fully rollback: closed",
+    "savepoint create_savepoint commit: open 1", "savepoint create_savepoint rollback: open 0",
+  }
+
+  it("ends what its mode lets it end, and no more", function()
+    local seen = {}
+    for position, line in ipairs(ENDS) do
+      local outer, mode, ending = line:match("^(%S+) (%S+) (%w+)")
+      local lib = library.empty()
+      local conn = lib.engine:connect()
+      conn:begin()
+      if outer == "savepoint" then
+        conn:begin_nested()
+      end
+      local session = orm.Session(conn, { join_transaction_mode = mode })
+      session:add(lib.Author { name = "x" })
+      session:flush()
+      session[ending](session)
+      local open = conn:in_transaction()
+      local count = conn:execute(orm.text("SELECT count(*) FROM author")):scalar()
+      seen[position] = ("%s %s %s: %s%s"):format(outer, mode, ending, open and "open" or "closed",
+        (open or count > 0) and " " .. count or "")
+      session:close()
+      conn:close()
+    end
+    assert.same(ENDS, seen)
   end)
 
   it("owns the transaction where none was open", function()
