@@ -280,7 +280,7 @@ void orr_flush_find_handovers(lua_State *L, orr_flush *f) {
 orr_value orr_flush_placeholder(const orr_unique *unique, uint32_t n, char *scratch) {
   orr_value value = {unique->placeholder, 0, {0}};
   if (value.tag == ORR_INT) {
-    value.as.i = INT64_MIN / 2 - (int64_t)n;
+    value.as.i = (int64_t)n - (INT64_C(1) << 53); /* what every Lua can show */
   } else if (value.tag == ORR_REAL) {
     value.as.r = -1e15 - (double)n;
   } else if (value.tag != ORR_NULL) {
