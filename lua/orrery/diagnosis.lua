@@ -108,6 +108,26 @@ local CONSTRAINTS = {
   end,
 }
 
+-- ---- locks ----
+
+-- Numbers of SQLite: what this transaction has read is no longer how things are, so that it cannot write; and a statement
+-- of the same connection is in the way.
+local STALE, OWN = 517, 6
+
+local function about_lock(err, conn)
+  local code = rawget(err, "code")
+  if code % 256 == OWN then
+    return "a result of this database connection is still being read; read it to the end or close() it first"
+  elseif code == STALE then
+    return "this transaction began by reading, and another has written since; begin it with begin(fn), which takes the lock "
+      .. "before it reads, or roll back and run it again"
+  end
+  local timeout = conn.engine.target.busy_timeout
+  return ("another connection is writing and did not end %s; shorten its transactions, raise the timeout of "
+    .. "create_engine(), or let begin(fn, { retry = n }) try again"):format(timeout and ("within %g s"):format(timeout)
+      or "in time")
+end
+
 --- Adds to a fault of the database what is known about its reason: a near name to its message, and a `hint`.
 ---@param err table
 ---@param conn table the connection that it happened on
@@ -118,6 +138,8 @@ function diagnosis.explain(err, conn)
   local advise = CONSTRAINTS[rawget(err, "constraint") or false]
   if advise then
     err.hint = advise(err)
+  elseif rawget(err, "retryable") then
+    err.hint = about_lock(err, conn)
   elseif conn.engine.driver and conn.dbc:is_open() then
     local near, others = name_near(err, conn)
     local hint = near or others or ""

@@ -205,8 +205,23 @@ local function pool_options(self, options)
   }
 end
 
+local CANNOT_OPEN = 14 -- of SQLite
+
+local function raise_unopened(self, err)
+  if errors.is_error(err, "OperationalError") and rawget(err, "code") == CANNOT_OPEN then
+    err.hint = self.readonly and "with mode=ro or readonly the file must exist"
+      or self.target.create == false and "with mode=rw the file must exist"
+      or "its folder must exist and be writable; a relative path counts from the current folder, an absolute one has four "
+        .. "slashes: sqlite:////folder/file.db"
+  end
+  error(err, 0)
+end
+
 local function open_connection(self)
-  local dbc = core.connect(self.name, self.target.database, self.target)
+  local ok, dbc = pcall(core.connect, self.name, self.target.database, self.target)
+  if not ok then
+    raise_unopened(self, dbc)
+  end
   event.fire(self.dispatch, "connect", dbc)
   return dbc
 end

@@ -84,3 +84,64 @@ describe("a constraint that is violated", function()
     end)
   end
 end)
+
+describe("a lock", function()
+  local path, remove
+  before_each(function() path, remove = database.file() end)
+  after_each(function() remove() end)
+
+  local function hint_of(fn, ...)
+    return raises("OperationalError", "locked", fn, ...).hint
+  end
+
+  it("that another connection holds is told with what to do", function()
+    local file = orm.create_engine("sqlite:///" .. path, { timeout = 0 })
+    database.run(file, "CREATE TABLE t (a INTEGER)")
+    local one, two = file:connect(), file:connect()
+    one:execute(text("INSERT INTO t VALUES (1)"))
+    local hint = hint_of(two.execute, two, text("INSERT INTO t VALUES (2)"))
+    assert.truthy(hint:find("did not end within 0 s", 1, true))
+    assert.truthy(hint:find("retry = n", 1, true))
+    one:close()
+    two:close()
+    file:dispose()
+  end)
+
+  it("that comes of reading first says to begin with begin()", function()
+    local file = orm.create_engine("sqlite:///" .. path, { timeout = 0 })
+    local auto = file:connect():execution_options{ isolation_level = "AUTOCOMMIT" }
+    auto:exec_driver_sql("PRAGMA journal_mode = WAL")
+    auto:exec_driver_sql("CREATE TABLE t (a INTEGER)")
+    local conn = file:connect()
+    conn:scalar(text("SELECT count(*) FROM t"))
+    auto:exec_driver_sql("INSERT INTO t VALUES (1)")
+    assert.truthy(hint_of(conn.execute, conn, text("INSERT INTO t VALUES (2)")):find("this transaction began by reading", 1, true))
+    conn:close()
+    auto:close()
+    file:dispose()
+  end)
+
+  it("that an open result of one's own holds says to close it", function()
+    local memory = orm.create_engine("sqlite://")
+    local conn = memory:connect()
+    conn:exec_driver_sql("CREATE TABLE t (a INTEGER)")
+    conn:exec_driver_sql("INSERT INTO t VALUES (1), (2), (3)")
+    local result = conn:execute(text("SELECT a FROM t"), nil, { yield_per = 1 })
+    assert.truthy(hint_of(conn.execute, conn, text("DROP TABLE t")):find("close() it first", 1, true))
+    result:close()
+    conn:execute(text("DROP TABLE t"))
+    conn:close()
+  end)
+end)
+
+describe("a file that cannot be opened", function()
+  it("is told with what must be there", function()
+    local function hint_of(url)
+      local file = orm.create_engine(url)
+      return raises("OperationalError", "unable to open", file.connect, file).hint
+    end
+    assert.truthy(hint_of("sqlite:///no/such/folder/x.db"):find("its folder must exist", 1, true))
+    assert.truthy(hint_of("sqlite:///nofile.db?mode=rw"):find("mode=rw the file must exist", 1, true))
+    assert.truthy(hint_of("sqlite:///nofile.db?mode=ro"):find("the file must exist", 1, true))
+  end)
+end)
