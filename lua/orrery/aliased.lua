@@ -62,7 +62,8 @@ local function columns_on(entity, source)
     local node = node_on(mapper, source, column, number == 0)
     if node then
       columns[#columns + 1], numbers[#numbers + 1] = node, number
-      by_key[column.key] = by_key[column.key] or node
+      local key = column.key or column.name
+      by_key[key] = by_key[key] or node
     end
   end
   for _, key in ipairs(mapper.column_keys) do

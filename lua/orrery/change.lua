@@ -120,6 +120,9 @@ function filtered:where(...)
   statement.check(self, call)
   local copy = copy_of(self)
   copy.wheres = statement.with_conditions(self.wheres, "where()", ...)
+  for position, where in ipairs(self.of.localize and copy.wheres or {}) do
+    copy.wheres[position] = self.of.localize(where)
+  end
   for position = 1, select("#", ...) do
     copy.everything = copy.everything or (select(position, ...)) == expression.all
   end

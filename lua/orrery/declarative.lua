@@ -213,16 +213,19 @@ local function refuse_inherited(self, key)
 end
 
 function add_column(self, key, column)
+  local parent = hierarchy.parent(self)
+  local joins = parent and column.primary_key and not hierarchy.is_single(self)
+  if not joins then
+    refuse_inherited(self, key)
+  end
   if hierarchy.is_single(self) then
     column = column.table == nil and add_to_shared(self, key, column) or column
   elseif column.table == nil then
     column:_attach(self.table, column.name or key)
   end
-  local parent = hierarchy.parent(self)
-  if parent and column.primary_key and not hierarchy.is_single(self) then
+  if joins then
     return self:add_key_column(key, column)
   end
-  refuse_inherited(self, key)
   self:add_column(key, column)
 end
 

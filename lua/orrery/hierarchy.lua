@@ -396,13 +396,19 @@ end
 -- ---- checks ----
 
 local function check_identities(self)
-  local base = hierarchy.base(self)
-  local value = hierarchy.identity(self)
-  if value == nil then
+  if not hierarchy.discriminator(self) then
     return
   end
-  for _, other in ipairs(hierarchy.family(base)) do
-    if other ~= self and hierarchy.identity(other) == value then
+  local ok, value = pcall(hierarchy.identity, self)
+  if not ok then
+    errors.raise("ArgumentError", "%s: polymorphic_identity: %s", self.name, errors.is_error(value) and value.message or value)
+  elseif value == nil then
+    return
+  end
+  for _, other in ipairs(hierarchy.family(hierarchy.base(self))) do
+    if other == self then
+      return
+    elseif hierarchy.identity(other) == value then
       errors.raise("ArgumentError", "%s: polymorphic_identity = %s is that of '%s' already; a row can be of one class only",
         self.name, errors.show(self.arguments.polymorphic_identity), other.name)
     end
@@ -514,7 +520,15 @@ local function own_writes(self)
         table = column.table, origin = column, owner = self.name, class = self.class }
     end
   end
-  return { visit = "entity", table = self.table, columns = columns, name = self.name, class = self.class, spread = true,
+  -- What is part of the key stands in this table, too.
+  local function localize(node)
+    return hierarchy.map_columns(node, function(column)
+      local number = column.from and self:number_of_column(column.origin or column)
+      local own = number and hierarchy.row_column(self, number)
+      return own and own.table == self.table and own or nil
+    end)
+  end
+  return { visit = "entity", table = self.table, columns = columns, localize = localize, name = self.name, class = self.class, mapper = self, spread = true,
     base = hierarchy.base(self).table.name }
 end
 
@@ -544,6 +558,7 @@ function hierarchy.entity(self, others)
   add_extras(self, source, columns, numbers)
   if kinds and discriminator.label then
     columns[#columns + 1], numbers[#numbers + 1] = discriminator.label, 0
+    expressions = true
   end
   return expression.new{ visit = "entity", class = self.class, table = source, columns = columns, mapper = self,
     name = self.name, numbers = #columns ~= #self.column_keys and numbers or nil, kinds = kinds, has_expressions = expressions,

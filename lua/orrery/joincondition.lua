@@ -71,6 +71,7 @@ function map(node, fn)
   return expression.new(copy)
 end
 joincondition.map = map
+hierarchy.map_columns = map
 
 local function each_column(node, fn)
   map(node, function(column) fn(column) end)

@@ -165,7 +165,13 @@ end
 
 -- The tables besides the target that conditions and values read.
 local function other_chains(node, state)
-  local chains, others = joining.chains({ roots = { node.target }, items = node.values_ or {}, wheres = node.wheres }), {}
+  local read = {}
+  for _, list in ipairs({ node.values_ or {}, node.wheres or {} }) do
+    for _, one in ipairs(list) do
+      read[#read + 1] = one
+    end
+  end
+  local chains, others = joining.chains({ roots = { node.target }, items = {}, wheres = read }), {}
   for _, chain in ipairs(chains) do
     others[#others + 1] = chain.root ~= node.target and chain or nil
   end
