@@ -9,6 +9,7 @@ local mapper_module = import "mapper"
 local loading = import "loading"
 local loader_option = import "loader_option"
 local related = import "related"
+local polymorphic = import "polymorphic"
 
 local eager = {}
 
@@ -97,7 +98,7 @@ end
 ---@param came boolean whether what is joined came along with them
 function load_tree(work, tree, objects, came)
   for _, mapper in ipairs(#objects > 0 and tree:behind_subclasses() or {}) do
-    related.load_subclass(work, mapper, objects)
+    polymorphic.load(work, mapper, objects)
   end
   for _, node in ipairs(#objects > 0 and tree:with("behind") or {}) do
     load_node(work, node, objects, came)
