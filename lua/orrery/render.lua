@@ -316,11 +316,12 @@ local function collated(text, node_type, state)
   return text
 end
 
--- Equal decimals of one column have equal text, so that a value finds them by an index.
+-- Equal decimals of one column, and of columns with as many decimals, have equal text: they are found by an index.
 local COMPARES = { eq = "equal", ne = "equal", lt = "order", le = "order", gt = "order", ge = "order" }
 
 local function is_lookup(one, other)
-  return one.visit == "column" and other.visit == "bind"
+  return one.visit == "column"
+    and (other.visit == "bind" or (other.visit == "column" and one.type.scale == other.type.scale))
 end
 
 local function needs_collation(node)

@@ -53,6 +53,16 @@ describe("exact decimals", function()
     assert.same({ "9.50" }, column(engine, select(a.money):where(a.money:in_{ "9.5", "7" })))
   end)
 
+  it("are found by an index where equal numbers have equal texts", function()
+    local other = orm.alias(account, "other")
+    assert.equal("account.money = ?", tostring(a.money:eq("1")))
+    assert.equal("account.money = other.money", tostring(a.money:eq(other.c.money)))
+    assert.equal("account.money COLLATE orrery_decimal = account.rate COLLATE orrery_decimal", tostring(a.money:eq(a.rate)))
+    local engine = engine_with("1.50")
+    database.run(engine, "UPDATE account SET rate = '1.5'")
+    assert.same({ "1.50" }, column(engine, select(a.money):where(a.money:eq(a.rate))))
+  end)
+
   it("are sorted as numbers, in unions and windows, too", function()
     local engine = engine_with("10.00", "9.50", "-3", "-20")
     local sorted = { "-20.00", "-3.00", "9.50", "10.00" }
