@@ -58,7 +58,9 @@ function connection.new(engine)
     transaction = false,
     explicit = false,
     ending = false,
+    block = false,
     running = false,
+    doomed = false,
     wrote = false,
     epoch = 0,
     savepoints = {},
@@ -210,7 +212,7 @@ local function open_statement(self, compiled, values)
     values = execution.convert(facts, values)
   end
   local current = self.transaction
-  if compiled.kind == "text" or not (compiled.readonly and current and current.is_open) then
+  if compiled.kind == "text" or self.doomed or not (compiled.readonly and current and current.is_open) then
     effect.begin_for(self, compiled, facts)
   end
   local engine = self.engine
@@ -519,17 +521,21 @@ local function check_not_begun(self)
   end
 end
 
+local function run_marked(self, fn)
+  self.block = true
+  return fn(self)
+end
+
 local function begin_block(self, fn, options)
   return transaction.retrying(options.retry or 0, function()
     transaction.ensure_begun(self, options.mode ~= "read" and not self.readonly)
-    self.block = true
     local function leave(finish)
       return function()
-        self.block = nil
+        self.block = false
         finish(self)
       end
     end
-    return transaction.run(leave(transaction.commit), leave(transaction.rollback), fn, self)
+    return transaction.run(leave(transaction.commit), leave(transaction.rollback), run_marked, self, fn)
   end)
 end
 
@@ -705,7 +711,7 @@ function Connection:close()
   if self.closed then
     return
   end
-  self.closed, self.block = true, nil
+  self.closed, self.block = true, false
   local ok, err = true, nil
   if self.dbc:is_open() then
     ok, err = pcall(transaction.rollback, self)

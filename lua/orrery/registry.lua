@@ -45,14 +45,18 @@ function Registry:find(name, where)
   return found
 end
 
+-- Marks are set inside of the protected call that removes them: where there is no memory for the call, none is left.
+local function configure_marked(self)
+  self.configuring = true
+  self.configure_all(self.waiting)
+end
+
 --- Configures every class that waits. Nothing is configured when one of them cannot be.
 function Registry:configure()
   if #self.waiting == 0 or self.configuring then
     return
   end
-  self.configuring = true
-  local waiting = self.waiting
-  local ok, err = pcall(self.configure_all, waiting)
+  local ok, err = pcall(configure_marked, self)
   self.configuring = false
   if not ok then
     error(err, 0)

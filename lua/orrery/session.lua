@@ -72,8 +72,8 @@ local function new_session(target, options, common)
     join_mode = check_mode(options.join_transaction_mode or "conditional_savepoint", "Session()"),
     autoflush = options.autoflush ~= false, expire_on_commit = options.expire_on_commit ~= false,
     lazy = eager.late_strategy(options.lazy, "Session()") or engine.lazy,
-    info = copy(options.info), dispatch = session_class.new_dispatch(common), conn = false, flushing = false, quiet = 0,
-    watching = false }
+    info = copy(options.info), dispatch = session_class.new_dispatch(common), conn = false, flushing = false,
+    unsettled = false, quiet = 0, watching = false }
   -- A field of its own: found without __index, since identity map hits are what sessions are asked for most.
   self.get = session_query.getter
   return session_class.new(self)

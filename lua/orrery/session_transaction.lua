@@ -35,9 +35,32 @@ local function join(self)
   return conn
 end
 
+-- Savepoints end with the transaction around them.
+local function end_nested(self)
+  for position = #self.nested, 1, -1 do
+    self.nested[position].is_active = false
+    self.nested[position] = nil
+  end
+end
+
+local function settle_objects(self)
+  core.committed(self[1], self.expire_on_commit)
+  rawset(self, "unsettled", false)
+end
+
+-- What a commit means for the objects. Where memory runs out in it, whatever comes next begins with it: the rows are
+-- there to stay.
+local function settle(self)
+  if self.unsettled then
+    end_nested(self)
+    telling(self, nil, settle_objects, self)
+  end
+end
+
 --- The connection that this session's transaction runs on; taken from the engine when first needed.
 function Session:connection()
   check(self, "connection")
+  settle(self)
   local conn = rawget(self, "conn")
   if not conn or conn.closed then
     conn = self.bound and join(self) or self.engine:connect()
@@ -74,6 +97,12 @@ local function flush_once(self)
   return written
 end
 
+-- The mark is set inside of the protected call, so that it is removed whatever happens.
+local function flush_marked(self)
+  session_class.enter_flush(self)
+  return flush_once(self)
+end
+
 --- Writes what is new, changed and deleted. All of it, or, when something fails, nothing: rows and objects are then as
 --- they were, and the transaction goes on.
 function Session:flush()
@@ -83,8 +112,7 @@ function Session:flush()
   elseif core.is_clean(self[1]) then
     return
   end
-  session_class.enter_flush(self)
-  local ok, err = pcall(flush_once, self)
+  local ok, err = pcall(flush_marked, self)
   rawset(self, "flushing", false)
   if not ok then
     error(err, 0)
@@ -117,19 +145,24 @@ function Session:autoflush_now(cause)
   end
 end
 
+local function run_quietly(self, fn)
+  rawset(self, "quiet", self.quiet + 1)
+  return fn(self)
+end
+
 --- Runs fn() with autoflush off and returns what it returns.
 ---@param fn function
 function Session:no_autoflush(fn)
   check(self, "no_autoflush")
-  rawset(self, "quiet", self.quiet + 1)
+  local before = self.quiet
   local function finish(ok, ...)
-    rawset(self, "quiet", self.quiet - 1)
+    rawset(self, "quiet", before)
     if not ok then
       error((...), 0)
     end
     return ...
   end
-  return finish(pcall(fn, self))
+  return finish(pcall(run_quietly, self, fn))
 end
 
 -- ---- transactions ----
@@ -156,14 +189,6 @@ local function end_transaction(self, method)
   end
 end
 
--- Savepoints end with the transaction around them.
-local function end_nested(self)
-  for position = #self.nested, 1, -1 do
-    self.nested[position].is_active = false
-    self.nested[position] = nil
-  end
-end
-
 --- Flushes and commits. Objects are expired afterwards unless the session was made with expire_on_commit = false.
 function Session:commit()
   check(self, "commit")
@@ -175,8 +200,8 @@ function Session:commit()
     pcall(self.rollback, self)
     error(err, 0)
   end
-  end_nested(self)
-  telling(self, nil, core.committed, self[1], self.expire_on_commit)
+  rawset(self, "unsettled", true)
+  settle(self)
   release(self)
   if self.expire_on_commit then
     tell_expired(self)
@@ -188,6 +213,7 @@ end
 function Session:rollback()
   check(self, "rollback")
   leave_flush(self, "rollback")
+  settle(self)
   local ok, err = pcall(end_transaction, self, "rollback")
   end_nested(self)
   writing.forget_expressions(self)
@@ -205,6 +231,7 @@ end
 function Session:close()
   check(self, "close")
   leave_flush(self, "close")
+  settle(self)
   end_nested(self)
   writing.forget_expressions(self)
   local ok, err = pcall(release, self)

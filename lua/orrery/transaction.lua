@@ -47,7 +47,7 @@ local function leave(self)
   if self.transaction then
     self.transaction.members[self] = nil
   end
-  self.transaction, self.wrote = false, false
+  self.transaction, self.wrote, self.doomed = false, false, false
   for position = #self.savepoints, 1, -1 do
     self.savepoints[position].is_active = false
     self.savepoints[position] = nil
@@ -89,7 +89,11 @@ function transaction.resync(self)
   end
 end
 
-local function raise_lost(call)
+local function raise_lost(self, call)
+  if self.doomed then
+    errors.raise("PendingRollbackError", "%s: a flush has failed, and what it had written could not be taken back alone; call "
+      .. "rollback() first", call)
+  end
   errors.raise("PendingRollbackError", "%s: the transaction with this connection's changes was rolled back already, by "
     .. "the database after an error, by another connection to the same memory database, or by invalidate(); call rollback() "
     .. "first", call)
@@ -99,13 +103,21 @@ end
 ---@param self table connection
 ---@return boolean
 function transaction.is_lost(self)
+  transaction.resync(self)
   local current = self.transaction
-  return current and not current.is_open and self.wrote and current.outcome == "rollback"
+  return self.doomed or current and not current.is_open and self.wrote and current.outcome == "rollback"
+end
+
+--- Whether what was written in this transaction is not to be kept, so that rollback() must come next.
+---@param self table connection
+---@param doomed boolean
+function transaction.doom(self, doomed)
+  self.doomed = doomed
 end
 
 local function check_lost(self, call)
   if transaction.is_lost(self) then
-    raise_lost(call)
+    raise_lost(self, call)
   end
 end
 
@@ -139,7 +151,7 @@ function transaction.ensure_begun(self, write)
       .. "statement writes")
   end
   local current = self.transaction
-  if not current or not current.is_open then
+  if not current or not current.is_open or self.doomed then
     if self.autocommit then
       return
     end
@@ -171,14 +183,18 @@ local function is_at_it(owner)
   return owner == true or (owner and coroutine.status(owner) ~= "suspended" and coroutine.status(owner) ~= "dead")
 end
 
+local function end_marked(self, fn)
+  self.ending = coroutine.running() or true
+  fn(self)
+end
+
 -- A listener of commit or rollback must not end the transaction that is being ended.
 local function ending(self, call, fn)
   if is_at_it(self.ending) then
     errors.raise("InvalidRequestError", "%s: this transaction is being ended already; listeners of 'commit' and 'rollback' "
       .. "cannot end it themselves", call)
   end
-  self.ending = coroutine.running() or true
-  local ok, err = pcall(fn, self)
+  local ok, err = pcall(end_marked, self, fn)
   self.ending = false
   if not ok then
     error(err, 0)

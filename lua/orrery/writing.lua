@@ -11,6 +11,7 @@ local hierarchy = import "hierarchy"
 local expression = import "expression"
 local loading = import "loading"
 local statement = import "statement"
+local transaction = import "transaction"
 local uniqueness = import "uniqueness"
 local mapper_module = import "mapper"
 
@@ -657,11 +658,12 @@ local function run(flush, connection, session)
     announce(planned, "after_", connection)
   end
   event.fire(session.dispatch, "after_flush", session)
-  connection.dbc:exec(RELEASE)
+  core.finish(flush, connection.dbc, RELEASE)
 end
 
 -- The object whose row could not be written, where one alone is to blame.
 local function blame(err, flush, connection)
+  err = name_cycle(err, flush)
   local object, count = core.culprit(flush)
   if object and errors.is_error(err) then
     err.object = count == 1 and object or nil
@@ -672,25 +674,35 @@ local function blame(err, flush, connection)
   return err
 end
 
--- What a failed flush has done to rows and objects.
-local function take_back(flush, connection)
-  core.undo(flush)
+local function undo_rows(connection)
   if connection.dbc:in_transaction() then
     connection.dbc:exec(UNDO)
     connection.dbc:exec(RELEASE)
   end
 end
 
+-- What a failed flush has done to rows and objects. Rows that the database cannot take back alone go with the whole
+-- transaction.
+local function take_back(flush, connection)
+  core.undo(flush)
+  transaction.doom(connection, not pcall(undo_rows, connection))
+end
+
 -- One attempt, inside a savepoint: the flush that has written everything, or nil, what was in the way, and whether unique
 -- values that are not known may have been.
 local function attempt(session, handle, connection)
-  connection.dbc:exec(SAVEPOINT)
   local flush = core.flush(handle)
+  local begun, fault = pcall(connection.dbc.exec, connection.dbc, SAVEPOINT)
+  if not begun then
+    return nil, fault
+  end
   local ok, err = pcall(run, flush, connection, session)
   local defers, blind = core.defers(flush)
   if not ok then
-    err = blame(name_cycle(err, flush), flush, connection)
+    transaction.doom(connection, true)
+    local explained, better = pcall(blame, err, flush, connection)
     take_back(flush, connection)
+    err = explained and better or err
   end
   if defers and connection.dbc:in_transaction() then
     connection.dbc:exec(connection.dialect.check_foreign_keys)

@@ -88,6 +88,7 @@ void orr_key_integer(orr_key *key, uint32_t class_id, int64_t number) {
   key->number = number;
   key->bytes = NULL;
   key->len = 0;
+  key->given = false;
   key->hash = hash_number(class_id, number);
 }
 
@@ -102,6 +103,7 @@ void orr_key_make(orr_key *key, uint32_t class_id, const orr_value *values, int 
     end = put(end, &values[i]);
   key->class_id = class_id;
   key->number = 0;
+  key->given = false;
   key->bytes = bytes;
   key->len = (uint32_t)(end - bytes);
   key->hash = hash_bytes(class_id, bytes, key->len);
@@ -161,26 +163,56 @@ static void sweep(orr_identity *map, orr_slot_alive alive, void *ud) {
       release(map, slot);
 }
 
-/* Keeps the index at most three quarters full; sweeping first, so that it grows with living objects only. */
-static bool make_room(orr_identity *map, orr_slot_alive alive, void *ud) {
-  if (map->live + 1 <= map->index_size / 4 * 3)
+/* The size of an index that has room for `count` more keys, 0 where there is none so big. */
+static uint32_t size_for(const orr_identity *map, uint32_t count) {
+  uint32_t size = map->index_size ? map->index_size : FIRST_INDEX;
+  while ((uint64_t)map->live + count > size / 4 * 3) {
+    if (size > UINT32_MAX / 2)
+      return 0;
+    size *= 2;
+  }
+  return size;
+}
+
+static bool set_index(orr_identity *map, uint32_t size) {
+  uint32_t *index = size ? orr_alloc_array(&map->alloc, size, sizeof *index) : NULL;
+  if (!index)
+    return false;
+  orr_alloc_free(&map->alloc, map->index, map->index_size, sizeof *map->index);
+  map->index = index;
+  map->index_size = size;
+  return true;
+}
+
+/* Keeps the index at most three quarters full; sweeping first, so that it grows with living objects only.
+   Where few were dead it grows at once, since the next sweep would come soon. */
+static bool make_room(orr_identity *map, uint32_t count, orr_slot_alive alive, void *ud) {
+  if ((uint64_t)map->live + count <= map->index_size / 4 * 3)
     return true;
   uint32_t before = map->live;
   sweep(map, alive, ud);
-  uint32_t size = map->index_size;
-  if (map->live > before / 2 || size == 0) {
-    if (size > UINT32_MAX / 2)
-      return false;
-    size = size ? size * 2 : FIRST_INDEX;
-    uint32_t *index = orr_alloc_array(&map->alloc, size, sizeof *index);
-    if (!index)
-      return false;
-    orr_alloc_free(&map->alloc, map->index, map->index_size, sizeof *map->index);
-    map->index = index;
-    map->index_size = size;
-  }
-  rebuild(map);
+  uint32_t size = size_for(map, count);
+  if (size == map->index_size && map->live > before / 2 && size <= UINT32_MAX / 2)
+    size *= 2;
+  bool fits = size == map->index_size || set_index(map, size);
+  if (map->index)
+    rebuild(map);
+  return fits;
+}
+
+static bool grow_slots(orr_identity *map, uint32_t count) {
+  if (map->used >= UINT32_MAX - 1 - count)
+    return false;
+  orr_slot *slots =
+      orr_alloc_grow(&map->alloc, map->slots, &map->capacity, (size_t)map->used + 1 + count, sizeof *slots);
+  if (!slots)
+    return false;
+  map->slots = slots;
   return true;
+}
+
+bool orr_identity_reserve(orr_identity *map, uint32_t count, orr_slot_alive alive, void *ud) {
+  return count == 0 || (make_room(map, count, alive, ud) && grow_slots(map, count));
 }
 
 static uint32_t take_slot(orr_identity *map) {
@@ -189,31 +221,36 @@ static uint32_t take_slot(orr_identity *map) {
     map->free = map->slots[slot].as.next_free;
     return slot;
   }
-  if (map->used == UINT32_MAX - 1)
-    return 0;
-  orr_slot *slots =
-      orr_alloc_grow(&map->alloc, map->slots, &map->capacity, (size_t)map->used + 2, sizeof *slots);
-  if (!slots)
-    return 0;
-  map->slots = slots;
-  return ++map->used;
+  return grow_slots(map, 1) ? ++map->used : 0;
+}
+
+/* The bytes of a key as the map keeps them; false without memory. */
+static bool keep_bytes(orr_identity *map, const orr_key *key, char **bytes) {
+  *bytes = (char *)key->bytes;
+  if (!key->bytes || key->given)
+    return true;
+  *bytes = map->alloc.resize(map->alloc.ud, NULL, 0, key->len);
+  if (*bytes)
+    memcpy(*bytes, key->bytes, key->len);
+  return *bytes != NULL;
 }
 
 /* Makes a slot for a key, or returns 0. */
 static uint32_t fill_slot(orr_identity *map, const orr_key *key) {
-  char *bytes = NULL;
-  if (key->bytes && !(bytes = map->alloc.resize(map->alloc.ud, NULL, 0, key->len)))
+  char *bytes;
+  if (!keep_bytes(map, key, &bytes))
     return 0;
   uint32_t number = take_slot(map);
   if (!number) {
-    orr_alloc_free(&map->alloc, bytes, key->len, 1);
+    if (!key->given)
+      orr_alloc_free(&map->alloc, bytes, key->len, 1);
     return 0;
   }
   orr_slot *slot = &map->slots[number];
   slot->class_id = key->class_id;
   slot->len = key->len;
   if (bytes)
-    slot->as.bytes = memcpy(bytes, key->bytes, key->len);
+    slot->as.bytes = bytes;
   else
     slot->as.number = key->number;
   map->live++;
@@ -223,7 +260,7 @@ static uint32_t fill_slot(orr_identity *map, const orr_key *key) {
 uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud,
                             bool *found) {
   *found = false;
-  if (!make_room(map, alive, ud))
+  if (!make_room(map, 1, alive, ud))
     return 0;
   uint32_t place_of_key = probe(map, key);
   if (map->index[place_of_key]) {

@@ -17,6 +17,7 @@ typedef struct orr_key {
   int64_t number;    /* the integer, where bytes is NULL */
   const char *bytes; /* canonical form, see orr_key_size */
   uint32_t len;
+  bool given; /* the bytes are of the map's allocator and become its own where it takes the key in */
 } orr_key;
 
 typedef struct orr_slot {
@@ -63,6 +64,8 @@ uint32_t orr_identity_insert(orr_identity *map, const orr_key *key, orr_slot_ali
 /* Finds a key, or puts it in: the slot, 0 when memory is out; `*found` tells which. */
 uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud,
                             bool *found);
+/* Makes room, so that so many more keys can be put in without memory, where their bytes are given. */
+bool orr_identity_reserve(orr_identity *map, uint32_t count, orr_slot_alive alive, void *ud);
 /* Takes the key of a slot out; the slot number is free for another key. */
 void orr_identity_remove(orr_identity *map, uint32_t slot);
 

@@ -265,21 +265,26 @@ static void add_statement(lua_State *L, const char *sql, size_t len) {
   lua_setfield(L, -2, "statement");
 }
 
-static int connection_exec(lua_State *L) {
-  size_t len;
+void orr_connection_run(lua_State *L, orr_connection *connection, const char *sql, size_t len) {
   orr_error error;
-  orr_connection *connection = orr_connection_check(L, 1);
-  const char *sql = luaL_checklstring(L, 2, &len);
   orr_error_clear(&error);
   connection->deadline = 0;
   connection->stepping++;
   int code = connection->driver->exec(connection->db, sql, &error);
   connection->stepping--;
   if (code == 0)
-    return 0;
+    return;
   orr_error_push(L, &error);
   add_statement(L, sql, len);
-  return lua_error(L);
+  lua_error(L);
+}
+
+static int connection_exec(lua_State *L) {
+  size_t len;
+  orr_connection *connection = orr_connection_check(L, 1);
+  const char *sql = luaL_checklstring(L, 2, &len);
+  orr_connection_run(L, connection, sql, len);
+  return 0;
 }
 
 static int connection_in_transaction(lua_State *L) {

@@ -20,6 +20,8 @@ typedef struct orr_statement {
 
 /* The open connection at `index`; raises ResourceClosedError when it was closed. */
 orr_connection *orr_connection_check(lua_State *L, int index);
+/* Runs transaction control, or raises the database's error. */
+void orr_connection_run(lua_State *L, orr_connection *connection, const char *sql, size_t len);
 const orr_driver *orr_connection_driver(const orr_connection *connection);
 void *orr_connection_db(const orr_connection *connection);
 

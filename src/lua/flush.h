@@ -58,6 +58,12 @@ typedef struct orr_flush_handover {
   const orr_unique *unique;
 } orr_flush_handover;
 
+/* The bytes of a key that is no integer, until the identity map takes them. */
+typedef struct orr_flush_key {
+  char *bytes;
+  size_t size;
+} orr_flush_key;
+
 typedef struct orr_flush {
   orr_alloc alloc;
   orr_session *session;
@@ -88,7 +94,9 @@ typedef struct orr_flush {
   unsigned char *shape;
   orr_value *values;
   uint32_t new_seen, dirty_seen,
-      deleted_seen;           /* lengths of the session's lists once everything was collected */
+      deleted_seen;    /* lengths of the session's lists once everything was collected */
+  orr_flush_key *keys; /* by object number - 1; NULL: nobody needs any */
+  size_t key_count;
   uint32_t culprit, culprits; /* the first object of the statement that failed, and how many it was about */
 } orr_flush;
 
@@ -168,6 +176,7 @@ orr_value orr_flush_placeholder(const orr_unique *unique, uint32_t n, char *scra
 /* The record of a row, as the last one. */
 orr_flush_record *orr_flush_add_record(lua_State *L, orr_flush *f, orr_unit_kind kind, orr_class *class,
                                        uint32_t object);
+void orr_handover_open(lua_State *L);
 /* core.collect and core.run. */
 int orr_flush_collect(lua_State *L);
 int orr_flush_run(lua_State *L);

@@ -4,6 +4,14 @@
 
 #include "flush.h"
 
+static void free_keys(orr_flush *f) {
+  for (size_t i = 0; i < f->key_count; i++)
+    orr_alloc_free(&f->alloc, f->keys[i].bytes, f->keys[i].size, 1);
+  orr_alloc_free(&f->alloc, f->keys, f->key_count, sizeof *f->keys);
+  f->keys = NULL;
+  f->key_count = 0;
+}
+
 static void close_flush(void *block) {
   orr_flush *f = block;
   if (!f->session)
@@ -15,6 +23,7 @@ static void close_flush(void *block) {
   orr_alloc_free(&f->alloc, f->undos, f->undo_room, sizeof *f->undos);
   orr_alloc_free(&f->alloc, f->links, f->link_room, sizeof *f->links);
   orr_alloc_free(&f->alloc, f->posts, f->post_room, sizeof *f->posts);
+  free_keys(f);
   orr_alloc_free(&f->alloc, f->handovers, f->handover_room, sizeof *f->handovers);
   memset(f, 0, sizeof *f);
 }
@@ -176,24 +185,56 @@ void orr_flush_refer(lua_State *L, orr_flush *f, int parent, int child, const or
     orr_flush_copy_key(L, f, parent, child, relation, from_far);
 }
 
-/* ---- afterwards ---- */
+/* ---- afterwards ----
+   What the database has done cannot be answered with an error any more, so from the end of the savepoint on
+   nothing takes memory: it is reserved before. (But for keys that loaded children follow, where they are long
+   texts.) */
+
+/* The values of the key that the row has now; returns how many bytes its canonical form takes. */
+static size_t read_key(lua_State *L, orr_instance *object, int index, orr_value *values) {
+  if (!orr_instance_key(L, object, index, false, values))
+    orr_attribute_error(L, object->class, object->class->keys[0], "FlushError",
+                        "the primary key has no value after insert");
+  return orr_key_size(values, object->class->key_count);
+}
+
+/* What was reserved for the key of an object, or NULL. */
+static orr_flush_key *reserved_key(const orr_flush *f, const orr_instance *object, size_t size) {
+  orr_flush_key *key = object->action && f->keys ? &f->keys[object->action - 1] : NULL;
+  return key && key->bytes && key->size == size ? key : NULL;
+}
+
+static void reserve_key(lua_State *L, orr_flush *f, orr_instance *object, int index) {
+  orr_value values[ORR_MAX_KEY];
+  size_t size = read_key(L, object, index, values);
+  if (size && !f->keys) {
+    f->keys = orr_alloc_array(&f->alloc, f->count, sizeof *f->keys);
+    f->key_count = f->keys ? f->count : 0;
+  }
+  char *bytes = size && f->keys ? orr_alloc_array(&f->alloc, size, 1) : NULL;
+  if (size && !bytes)
+    luaL_error(L, "not enough memory");
+  if (size)
+    f->keys[object->action - 1] = (orr_flush_key){bytes, size};
+}
 
 /* Another object under this key can only be one whose row is gone: it leaves the session. */
 static void enter_identity(lua_State *L, orr_flush *f, orr_instance *object, int index, int weak) {
   orr_value values[ORR_MAX_KEY];
   orr_key key;
-  if (!orr_instance_key(L, object, index, false, values))
-    orr_attribute_error(L, object->class, object->class->keys[0], "FlushError",
-                        "the primary key has no value after insert");
-  size_t size = orr_key_size(values, object->class->key_count);
-  char *bytes = size ? lua_newuserdata(L, size) : NULL;
+  size_t size = read_key(L, object, index, values);
+  orr_flush_key *reserved = size ? reserved_key(f, object, size) : NULL;
+  char *bytes = reserved ? reserved->bytes : size ? lua_newuserdata(L, size) : NULL;
   orr_key_make(&key, object->class->id, values, object->class->key_count, bytes);
+  key.given = reserved && !orr_identity_find(&f->session->map, &key);
   orr_instance *former = orr_session_find(L, f->session, &key, weak);
   if (former && former != object) {
     orr_instance_take_olds(L, former, lua_gettop(L));
     former->session = 0;
   }
   orr_session_enter(L, f->session, object, index, &key, weak);
+  if (key.given)
+    reserved->bytes = NULL;
   lua_settop(L, index);
 }
 
@@ -230,11 +271,12 @@ static bool key_changed(const orr_instance *object) {
   return false;
 }
 
-/* Remembers for a rollback the key that the object at `index` had. */
-static void note_key(lua_State *L, orr_flush *f, orr_instance *object, int index, int user) {
+/* Remembers for a rollback the key that the object at `index` had, as entry number `n`; false where it had
+ * none. */
+static bool note_key(lua_State *L, orr_instance *object, int index, int user, uint32_t n) {
   orr_value values[ORR_MAX_KEY];
   if (!orr_instance_key(L, object, index, true, values))
-    return;
+    return false;
   lua_rawgeti(L, user, ORR_SESSION_REKEYED);
   lua_createtable(L, object->class->key_count + 1, 0);
   lua_pushvalue(L, index);
@@ -243,8 +285,9 @@ static void note_key(lua_State *L, orr_flush *f, orr_instance *object, int index
     orr_flush_push_value(L, &values[k]);
     lua_rawseti(L, -2, k + 2);
   }
-  lua_rawseti(L, -2, (int)++f->session->rekeyed_count);
+  lua_rawseti(L, -2, (int)n);
   lua_pop(L, 1);
+  return true;
 }
 
 /* The child at `item` shows the parent's new key, as the database does by ON UPDATE CASCADE. */
@@ -257,7 +300,7 @@ static void carry_key(lua_State *L, orr_flush *f, int parent, int item, const or
   for (int p = 0; p < relation->pair_count; p++)
     keyed = keyed || child->class->columns[relation->pairs[p].far].flags & ORR_COLUMN_KEY;
   if (keyed) {
-    note_key(L, f, child, item, user);
+    f->session->rekeyed_count += note_key(L, child, item, user, f->session->rekeyed_count + 1);
     orr_session_leave(L, f->session, child, weak);
   }
   for (int p = 0; p < relation->pair_count; p++) {
@@ -314,63 +357,147 @@ static void end_delete(lua_State *L, orr_flush *f, orr_instance *object, int ind
   lua_pop(L, 1);
 }
 
-/* A list without what this flush has written; what hooks have added meanwhile stays for the next one. */
-static void fresh_list(lua_State *L, int user, int field, uint32_t *count, uint32_t seen) {
+/* Pushes a table for what stays of a list when this flush has written the rest: what hooks have added
+ * meanwhile. */
+static void push_rest(lua_State *L, int user, int field, uint32_t count, uint32_t seen) {
+  int kept = 0;
+  lua_rawgeti(L, user, field);
+  for (uint32_t i = 1; count != seen && i <= count; i++) {
+    lua_rawgeti(L, -1, (int)i);
+    const orr_instance *object = lua_touserdata(L, -1);
+    kept += object && !object->action;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  lua_createtable(L, kept, 0);
+}
+
+/* Puts the table at `rest` in the list's place, filled. */
+static void replace_list(lua_State *L, int user, int field, int rest, uint32_t *count, uint32_t seen) {
   uint32_t kept = 0, most = *count == seen ? 0 : *count;
   lua_rawgeti(L, user, field);
-  lua_newtable(L);
-  for (uint32_t i = 1; i <= *count; i++) {
-    lua_rawgeti(L, -2, (int)i);
+  for (uint32_t i = 1; i <= most; i++) {
+    lua_rawgeti(L, -1, (int)i);
     orr_instance *object = lua_touserdata(L, -1);
-    if (!object || object->action || i > most) {
-      if (object && field == ORR_SESSION_DIRTY)
-        object->flags &= (uint16_t)~ORR_LISTED;
+    if (!object || object->action) {
       lua_pop(L, 1);
       continue;
     }
-    lua_rawseti(L, -2, (int)++kept);
+    lua_rawseti(L, rest, (int)++kept);
     if (object->state == ORR_PENDING)
       object->slot = kept;
   }
-  lua_rawseti(L, user, field);
   lua_pop(L, 1);
+  lua_pushvalue(L, rest);
+  lua_rawseti(L, user, field);
   *count = kept;
 }
 
-/* core.done(flush): the rows are written; the objects become what they are. */
-static int done(lua_State *L) {
-  orr_flush *f = orr_flush_begin(L, 1);
-  lua_getfield(L, f->me, "session");
-  orr_getuservalue(L, -1);
-  int user = lua_gettop(L);
-  lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
-  int weak = user + 1, index = user + 2;
-  fresh_list(L, user, ORR_SESSION_NEW, &f->session->new_count, f->new_seen);
-  fresh_list(L, user, ORR_SESSION_DIRTY, &f->session->dirty_count, f->dirty_seen);
-  fresh_list(L, user, ORR_SESSION_DELETED, &f->session->deleted_count, f->deleted_seen);
+/* Lets a list grow by `more` entries without memory. */
+static void reserve_entries(lua_State *L, int user, int field, uint32_t count, uint32_t more) {
+  lua_rawgeti(L, user, field);
+  for (uint32_t i = 1; i <= more; i++) {
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, -2, (int)(count + i));
+  }
+  lua_pop(L, 1);
+}
+
+/* Where things are on the stack while a flush ends. */
+typedef struct ending {
+  int user, weak, rests, index; /* the session's lists; its objects; three tables; the object in hand */
+} ending;
+
+/* Makes everything that the end of the flush needs; returns how many keys it has noted. */
+static uint32_t reserve(lua_State *L, orr_flush *f, const ending *at) {
+  uint32_t inserts = 0, deletes = 0, rekeyed = 0, first = f->session->rekeyed_count + 1;
   for (uint32_t n = (uint32_t)f->count; n >= 1; n--) {
     orr_instance *object = orr_flush_object(L, f, n);
     orr_unit_kind kind = f->entries[n - 1].kind;
-    if (kind == ORR_UNIT_DELETE) {
-      end_delete(L, f, object, index, user, weak);
-    } else if (kind == ORR_UNIT_UPDATE && key_changed(object)) {
-      note_key(L, f, object, index, user);
-      orr_session_leave(L, f->session, object, weak);
-    }
-    lua_settop(L, weak);
+    bool moves = kind == ORR_UNIT_UPDATE && key_changed(object);
+    if (kind == ORR_UNIT_INSERT || moves)
+      reserve_key(L, f, object, at->index);
+    inserts += kind == ORR_UNIT_INSERT;
+    deletes += kind == ORR_UNIT_DELETE;
+    if (moves)
+      rekeyed += note_key(L, object, at->index, at->user, first + rekeyed);
+    lua_settop(L, at->index - 1);
   }
+  orr_session_reserve(L, f->session, inserts + rekeyed, at->weak);
+  reserve_entries(L, at->user, ORR_SESSION_INSERTED, f->session->inserted_count, inserts);
+  reserve_entries(L, at->user, ORR_SESSION_REMOVED, f->session->removed_count, deletes);
+  return rekeyed;
+}
+
+/* All keys that end or change leave the identity map before any comes in. */
+static void leave_identity(lua_State *L, orr_flush *f, const ending *at) {
+  for (uint32_t n = (uint32_t)f->count; n >= 1; n--) {
+    orr_instance *object = orr_flush_object(L, f, n);
+    orr_unit_kind kind = f->entries[n - 1].kind;
+    if (kind == ORR_UNIT_DELETE)
+      end_delete(L, f, object, at->index, at->user, at->weak);
+    else if (kind == ORR_UNIT_UPDATE && key_changed(object))
+      orr_session_leave(L, f->session, object, at->weak);
+    lua_settop(L, at->index - 1);
+  }
+}
+
+static void end_objects(lua_State *L, orr_flush *f, const ending *at) {
   for (uint32_t n = 1; n <= f->count; n++) {
     orr_instance *object = orr_flush_object(L, f, n);
     orr_unit_kind kind = f->entries[n - 1].kind;
     if (kind == ORR_UNIT_INSERT)
-      end_insert(L, f, object, index, user, weak);
+      end_insert(L, f, object, at->index, at->user, at->weak);
     else if (kind == ORR_UNIT_UPDATE)
-      end_update(L, f, object, index, user, weak);
+      end_update(L, f, object, at->index, at->user, at->weak);
     object->action = 0;
     object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_LISTED | ORR_DELETING);
-    lua_settop(L, weak);
+    lua_settop(L, at->index - 1);
   }
-  close_flush(f);
+}
+
+static void end_lists(lua_State *L, orr_flush *f, const ending *at) {
+  orr_session *s = f->session;
+  replace_list(L, at->user, ORR_SESSION_NEW, at->rests, &s->new_count, f->new_seen);
+  replace_list(L, at->user, ORR_SESSION_DIRTY, at->rests + 1, &s->dirty_count, f->dirty_seen);
+  replace_list(L, at->user, ORR_SESSION_DELETED, at->rests + 2, &s->deleted_count, f->deleted_seen);
+}
+
+static ending begin_ending(lua_State *L, orr_flush *f) {
+  ending at;
+  lua_getfield(L, f->me, "session");
+  orr_getuservalue(L, -1);
+  at.user = lua_gettop(L);
+  lua_rawgeti(L, at.user, ORR_SESSION_OBJECTS);
+  at.weak = lua_gettop(L);
+  push_rest(L, at.user, ORR_SESSION_NEW, f->session->new_count, f->new_seen);
+  push_rest(L, at.user, ORR_SESSION_DIRTY, f->session->dirty_count, f->dirty_seen);
+  push_rest(L, at.user, ORR_SESSION_DELETED, f->session->deleted_count, f->deleted_seen);
+  at.rests = at.weak + 1;
+  at.index = at.weak + 4;
+  return at;
+}
+
+/* core.finish(flush, connection, sql): the rows are written; `sql` ends the savepoint, and the objects become
+   what they are. Where it raises nothing has happened yet. */
+static int finish(lua_State *L) {
+  size_t len;
+  orr_connection *connection = orr_connection_check(L, 2);
+  const char *sql = luaL_checklstring(L, 3, &len);
+  orr_flush *f = orr_flush_begin(L, 3);
+  ending at = begin_ending(L, f);
+  uint32_t rekeyed = reserve(L, f, &at);
+  orr_connection_run(L, connection, sql, len);
+  f->session->rekeyed_count += rekeyed;
+  end_lists(L, f, &at);
+  leave_identity(L, f, &at);
+  end_objects(L, f, &at);
+  return 0;
+}
+
+/* core.done(flush): nobody needs it any more. */
+static int done(lua_State *L) {
+  close_flush(orr_box_check(L, 1, &flush_kind));
   return 0;
 }
 
@@ -453,12 +580,19 @@ static int culprit(lua_State *L) {
 }
 
 void orr_flush_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"flush", new_flush},   {"collect", orr_flush_collect},
-                                       {"run", orr_flush_run}, {"done", done},
-                                       {"undo", undo},         {"flush_cycle", cycle},
-                                       {"planned", planned},   {"culprit", culprit},
-                                       {"defers", defers},     {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"flush", new_flush},
+                                       {"collect", orr_flush_collect},
+                                       {"run", orr_flush_run},
+                                       {"finish", finish},
+                                       {"done", done},
+                                       {"undo", undo},
+                                       {"flush_cycle", cycle},
+                                       {"planned", planned},
+                                       {"culprit", culprit},
+                                       {"defers", defers},
+                                       {NULL, NULL}};
   orr_box_define(L, &flush_kind, NULL, NULL);
   lua_pop(L, 1);
+  orr_handover_open(L);
   orr_setfuncs(L, functions);
 }

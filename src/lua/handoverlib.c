@@ -379,3 +379,8 @@ void orr_flush_order_updates(lua_State *L, orr_flush *f, const uint32_t *objects
     break_circles(L, f, &o);
   lua_settop(L, top);
 }
+
+void orr_handover_open(lua_State *L) {
+  orr_box_define(L, &givers_kind, NULL, NULL);
+  lua_pop(L, 1);
+}

@@ -297,23 +297,24 @@ void orr_instance_take_olds(lua_State *L, orr_instance *object, int index) {
 }
 
 /* Of the changes noted for an unloaded collection, keeps those whose item is not in the session `number`:
-   they are not in the database either. The table of notes is on top; pushes the fresh one, or nil. */
+   they are not in the database either. The table of notes is on top; pushes it again, or nil where none is
+   left. Takes no memory. */
 static void keep_unsaved(lua_State *L, uint32_t number) {
   int notes = lua_gettop(L), count = (int)orr_rawlen(L, notes), kept = 0;
-  lua_newtable(L);
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, notes, i);
     lua_rawgeti(L, -1, 1);
     const orr_instance *item = lua_touserdata(L, -1);
     lua_pop(L, 1);
     if (item->session != number)
-      lua_rawseti(L, notes + 1, ++kept);
-    lua_settop(L, notes + 1);
+      lua_rawseti(L, notes, ++kept);
+    lua_settop(L, notes);
   }
-  if (!kept) {
-    lua_pop(L, 1);
+  for (int i = kept + 1; i <= count; i++) {
     lua_pushnil(L);
+    lua_rawseti(L, notes, i);
   }
+  kept ? lua_pushvalue(L, notes) : lua_pushnil(L);
 }
 
 /* Drops what a collection of relation r remembers. */

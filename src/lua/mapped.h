@@ -415,6 +415,9 @@ void orr_session_user(lua_State *L, const orr_session *session);
 orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key *key, int objects);
 /* The slot of a key, made where it is new; the object of a dead one is taken over by whoever is seated next.
  */
+/* Makes room for so many more objects, so that seating them takes no memory (where the bytes of keys are
+   given). */
+void orr_session_reserve(lua_State *L, orr_session *session, uint32_t count, int objects);
 uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *key, int objects);
 /* Makes the object at `index` the persistent one of a slot. */
 void orr_session_seat(lua_State *L, orr_session *session, orr_instance *object, int index, uint32_t slot,

@@ -73,20 +73,22 @@ static void fresh_table(lua_State *L, int user, int field, const char *mode) {
   lua_rawseti(L, user, field);
 }
 
+/* The counts go first: entries beyond them do not count, so that the lists are empty even where there is no memory
+   for fresh ones. */
 static void fresh_work(lua_State *L, orr_session *session, int user) {
+  session->new_count = session->dirty_count = session->deleted_count = session->watched_count = 0;
   fresh_table(L, user, ORR_SESSION_NEW, NULL);
   fresh_table(L, user, ORR_SESSION_DIRTY, NULL);
   fresh_table(L, user, ORR_SESSION_DELETED, NULL);
   fresh_table(L, user, ORR_SESSION_WATCHED, NULL);
-  session->new_count = session->dirty_count = session->deleted_count = session->watched_count = 0;
 }
 
 /* What a transaction has done to objects. */
 static void fresh_deeds(lua_State *L, orr_session *session, int user) {
+  session->inserted_count = session->removed_count = session->rekeyed_count = 0;
   fresh_table(L, user, ORR_SESSION_INSERTED, "v");
   fresh_table(L, user, ORR_SESSION_REMOVED, NULL);
   fresh_table(L, user, ORR_SESSION_REKEYED, NULL);
-  session->inserted_count = session->removed_count = session->rekeyed_count = 0;
 }
 
 static void fresh_lists(lua_State *L, orr_session *session, int user) {
@@ -156,7 +158,7 @@ typedef struct liveness {
 static bool is_alive(void *ud, uint32_t slot) {
   const liveness *where = ud;
   lua_rawgeti(where->L, where->objects, (int)slot);
-  bool alive = !lua_isnil(where->L, -1);
+  bool alive = lua_isuserdata(where->L, -1);
   lua_pop(where->L, 1);
   return alive;
 }
@@ -179,6 +181,28 @@ uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *ke
   if (!slot)
     luaL_error(L, "not enough memory");
   return slot;
+}
+
+/* A place that holds false takes no memory when an object is put there. */
+static void reserve_place(lua_State *L, uint32_t slot, int objects) {
+  lua_rawgeti(L, objects, (int)slot);
+  if (!lua_isuserdata(L, -1)) {
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, objects, (int)slot);
+  }
+  lua_pop(L, 1);
+}
+
+void orr_session_reserve(lua_State *L, orr_session *session, uint32_t count, int objects) {
+  liveness where = {L, objects};
+  orr_identity *map = &session->map;
+  if (!orr_identity_reserve(map, count, is_alive, &where))
+    luaL_error(L, "not enough memory");
+  uint32_t slot = map->free;
+  for (uint32_t i = 0; i < count; i++) {
+    reserve_place(L, slot ? slot : map->used + 1 + i, objects);
+    slot = slot ? map->slots[slot].as.next_free : 0;
+  }
 }
 
 void orr_session_seat(lua_State *L, orr_session *session, orr_instance *object, int index, uint32_t slot,
@@ -431,7 +455,7 @@ static int objects(lua_State *L) {
   lua_newtable(L);
   for (uint32_t slot = 1, n = 0; slot <= session->map.used; slot++) {
     lua_rawgeti(L, -2, (int)slot);
-    if (lua_isnil(L, -1))
+    if (!lua_isuserdata(L, -1))
       lua_pop(L, 1);
     else
       lua_rawseti(L, -2, (int)++n);
@@ -811,13 +835,15 @@ static int committed(lua_State *L) {
     }
     lua_pop(L, 1);
   }
-  fresh_deeds(L, session, user);
-  if (lua_toboolean(L, 2)) {
+  bool expires = lua_toboolean(L, 2);
+  if (expires) {
     session->epoch++;
     forget_lists(L, session, user, ORR_SESSION_WATCHED, session->watched_count, ORR_WATCHED);
-    fresh_table(L, user, ORR_SESSION_WATCHED, NULL);
     session->watched_count = 0;
   }
+  fresh_deeds(L, session, user);
+  if (expires)
+    fresh_table(L, user, ORR_SESSION_WATCHED, NULL);
   return 0;
 }
 
@@ -887,6 +913,7 @@ static void restore_keys(lua_State *L, orr_session *session, int user, uint32_t 
   }
   for (uint32_t i = session->rekeyed_count; i > kept; i--) {
     orr_key key;
+    session->rekeyed_count = i; /* where this fails it can be called again */
     lua_rawgeti(L, list, (int)i);
     lua_rawgeti(L, -1, 1);
     orr_instance *object = lua_touserdata(L, -1);
@@ -945,8 +972,8 @@ static int rolled_back(lua_State *L) {
   forget_changes(L, session, user);
   forget_lists(L, session, user, ORR_SESSION_WATCHED, session->watched_count, ORR_WATCHED);
   forget_lists(L, session, user, ORR_SESSION_DELETED, session->deleted_count, ORR_DELETING);
-  fresh_work(L, session, user);
   session->epoch++;
+  fresh_work(L, session, user);
   return 0;
 }
 
