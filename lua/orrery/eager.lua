@@ -190,6 +190,7 @@ end
 ---   asks     a read may not be answered from the identity map
 ---   siblings reads want to know what came with the object
 ---   contains the rows of the query have it already: its own joins bring it
+---   fixed    no option changes it
 ---   choose   function(arguments) -> word of another strategy that the option means with them
 local STRATEGIES = {
   { word = "select", option = "lazyload", read = load_one },
@@ -202,6 +203,7 @@ local STRATEGIES = {
   { word = "raise", option = "raiseload", arguments = { sql_only = true }, read = refuse, asks = true,
     choose = function(arguments) return arguments.sql_only and "raise_on_sql" end },
   { word = "raise_on_sql", read = refuse },
+  { word = "write_only", read = leave_empty, fixed = true },
   { word = "noload", option = "noload", read = leave_empty, asks = true },
 }
 
@@ -221,6 +223,8 @@ for name, kind in pairs({ load_only = "load_only", defer = "defer", undefer = "u
   eager[name] = loader_option.define_rule(name, kind)
 end
 
+local LATE = { select = true, batch = true, raise = true, raise_on_sql = true }
+
 --- The strategy by which a session, or an engine, has those relationships loaded that say nothing themselves; false for nil.
 ---@param word any
 ---@param call string
@@ -231,9 +235,9 @@ function eager.late_strategy(word, call)
   end
   local strategy, words = relationship.strategies[word], {}
   for _, one in ipairs(STRATEGIES) do
-    words[#words + 1] = one.read and one.word ~= "noload" and one.word or nil
+    words[#words + 1] = one.read and LATE[one.word] and one.word or nil
   end
-  if not strategy or not strategy.read or word == "noload" then
+  if not strategy or not LATE[word] then
     errors.raise("ArgumentError", "%s: lazy = %s is not possible for all relationships; there are %s", call, errors.show(word),
       table.concat(words, ", "))
   end

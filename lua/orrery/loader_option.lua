@@ -42,6 +42,10 @@ local function property_of(attribute, name)
     errors.raise("ArgumentError", "%s() takes a relationship such as User.posts, or \"*\"; got %s", name,
       errors.show(attribute))
   end
+  if relationship.strategies[attribute.property.lazy].fixed then
+    errors.raise("ArgumentError", "%s(): %s is lazy = \"%s\", and no option loads it; read it with session:scalars(object.%s"
+      .. ":select())", name, attribute.property:describe(), attribute.property.lazy, attribute.property.key)
+  end
   return attribute.property
 end
 

@@ -124,7 +124,9 @@ local function merge_relationships(work, given)
     local number = #mapper.column_keys + position
     if property.cascade.merge and core.is_given(given, number) then
       local items = merged_items(work, property, core.peek(given, number))
-      if work.load then
+      if property.lazy == "write_only" then
+        own[property.key]:add_all(items)
+      elseif work.load then
         own[property.key] = property.uselist and collection.arranged(property, items) or items
       elseif not core.is_given(own, number) then
         core.set_loaded(own, number, items)

@@ -551,6 +551,10 @@ function Relationship:check()
       errors.hint(tostring(lazy), errors.sorted_keys(relationship.strategies)))
   end
   self.lazy = lazy
+  if lazy == "write_only" and not self.uselist then
+    errors.raise("ArgumentError", "%s: lazy = \"write_only\" is for collections, and this side holds one object",
+      self:describe())
+  end
   if self.cascade["delete-orphan"] and self.direction ~= "onetomany" and not self.options.single_parent then
     errors.raise("ArgumentError", "%s: cascade 'delete-orphan' belongs on the one-to-many side: the foreign key stands in "
       .. "'%s', so '%s' is the side with many parents; put it on the other side, or set single_parent = true",
@@ -943,6 +947,7 @@ function Relationship:spec(mapper)
     keyed = self.collection and self.collection.form == "keyed",
     events = mapper:is_heard(self.key),
     asks = relationship.strategies[self.lazy].asks,
+    write_only = self.lazy == "write_only",
     reverse = synced and self.mapper:relationship_number(synced) or nil,
     id = self.id,
     second = synced and self.second,

@@ -116,9 +116,20 @@ local function enlist_cascade(list, object)
   end
 end
 
+-- What a write-only collection has is not known: what becomes of it is the database's matter, or the script's.
+local function check_deletable(object)
+  for _, property in ipairs(mapper_module.of_object(object).relationships) do
+    if property.lazy == "write_only" and not property.options.passive_deletes and not property.options.viewonly then
+      errors.raise("InvalidRequestError", "session:delete(): what %s has is not loaded, since it is write-only; set "
+        .. "passive_deletes = true on it, with ON DELETE in the database", property:describe())
+    end
+  end
+end
+
 local function mark_deleted(self, object)
   local state = core.state(object)
   if state == "persistent" then
+    check_deletable(object)
     return core.delete(self[1], object)
   elseif state == "pending" then
     core.expunge(self[1], object)

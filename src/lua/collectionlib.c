@@ -17,6 +17,7 @@ orr_collection *orr_collection_new(lua_State *L, int owner, int relation) {
   orr_collection *list = orr_box_new(L, &orr_collection_kind, sizeof *list);
   list->relation = relation;
   list->form = form_of(&object->class->relations[relation]);
+  list->passing = object->class->relations[relation].flags & ORR_RELATION_WRITE_ONLY;
   lua_createtable(L, 4, 1); /* a table that grows from nothing is made anew for each of the first items */
   lua_pushvalue(L, owner);
   lua_rawseti(L, -2, ORR_COLLECTION_OWNER);
@@ -123,6 +124,16 @@ bool orr_collection_take_item(lua_State *L, orr_collection *list, int index, int
   return at != 0;
 }
 
+void orr_collection_note_gone(lua_State *L, int index, int item) {
+  item = orr_absindex(L, item);
+  orr_collection_field(L, index, ORR_COLLECTION_OLD);
+  if (lua_istable(L, -1)) {
+    lua_pushvalue(L, item);
+    lua_rawseti(L, -2, (int)orr_rawlen(L, -2) + 1);
+  }
+  lua_pop(L, 1);
+}
+
 /* Pushes a plain array of the items. */
 static void push_copy(lua_State *L, const orr_collection *list, int index) {
   orr_getuservalue(L, index);
@@ -151,7 +162,19 @@ void orr_collection_keep(lua_State *L, orr_collection *list, int index) {
   lua_pop(L, 1);
 }
 
+static void drop_items(lua_State *L, orr_collection *list, int index) {
+  orr_getuservalue(L, index);
+  for (; list->count; list->count--) {
+    lua_pushnil(L);
+    lua_rawseti(L, -2, (int)list->count);
+  }
+  lua_pop(L, 1);
+  list->given = list->stray = false;
+}
+
 void orr_collection_settle(lua_State *L, orr_collection *list, int index) {
+  if (list->passing)
+    drop_items(L, list, index);
   if (list->kept)
     clear_field(L, index, ORR_COLLECTION_OLD);
   list->kept = false;

@@ -504,6 +504,14 @@ static orr_instance *receiver(lua_State *L, const orr_class *class) {
   return object;
 }
 
+/* Pushes what a script sees of a write-only collection of the object at 1. */
+static void push_write_only(lua_State *L, int attribute) {
+  orr_push_hook(L, "write_only");
+  lua_pushvalue(L, 1);
+  lua_pushinteger(L, attribute + 1);
+  lua_call(L, 2, 1);
+}
+
 int orr_instance_read(lua_State *L) {
   const orr_class *class = lua_touserdata(L, lua_upvalueindex(1));
   orr_instance *object = receiver(L, class);
@@ -513,6 +521,8 @@ int orr_instance_read(lua_State *L) {
     return read_other(L, object);
   if (attribute < class->column_count)
     push_column(L, object, 1, attribute);
+  else if (class->relations[attribute - class->column_count].flags & ORR_RELATION_WRITE_ONLY)
+    push_write_only(L, attribute);
   else
     orr_relationship_get(L, object, 1, attribute - class->column_count, true);
   return 1;

@@ -121,12 +121,12 @@ static bool asks(const orr_end *end) {
 }
 
 /* Pushes the value of an end without asking the database; nil where it is not known. Objects without a row
-   know all their relations: what was not given is empty. */
+   know all their relations: what was not given is empty. So is a write-only collection. */
 static void push_known(lua_State *L, const orr_end *end) {
   push_kept(L, end);
   if (!lua_isnil(L, -1))
     return;
-  if (has_row(end->object)) {
+  if (has_row(end->object) && !(about(end)->flags & ORR_RELATION_WRITE_ONLY)) {
     if (!is_list(end) && from_map(L, end))
       lua_remove(L, -2);
     return;
@@ -293,8 +293,8 @@ static void change_list(lua_State *L, const orr_end *end, int item, bool add) {
       if (list->form == ORR_FORM_KEYED)
         oust_rival(L, end, list, at, item);
       orr_collection_push_item(L, list, at, item);
-    } else
-      orr_collection_take_item(L, list, at, item);
+    } else if (!orr_collection_take_item(L, list, at, item) && list->passing)
+      orr_collection_note_gone(L, at, item);
     mark(L, end);
   }
   lua_pop(L, 1);
@@ -513,6 +513,11 @@ void orr_relationship_set(lua_State *L, orr_instance *object, int index, int rel
   luaL_checkstack(L, 40, "relationship");
   freshen(L, &end);
   if (is_list(&end)) {
+    if (about(&end)->flags & ORR_RELATION_WRITE_ONLY && has_row(object))
+      orr_attribute_error(
+          L, object->class, object->class->column_count + relation, "InvalidRequestError",
+          "a write-only collection cannot be replaced, since its rows are not known; use :add(), "
+          ":remove(), or session:execute() with its :delete()");
     replace_list(L, &end, value);
     return;
   }
@@ -568,8 +573,24 @@ static int lacking(lua_State *L) {
   return 1;
 }
 
+/* core.drop(object, attribute number, item): takes the item out of a write-only collection, whether that
+   holds it still or only its rows do. */
+static int drop_written(lua_State *L) {
+  orr_end end = end_of_argument(L);
+  lua_settop(L, 3);
+  luaL_argcheck(L, about(&end)->flags & ORR_RELATION_WRITE_ONLY, 2, "write-only relation expected");
+  orr_relationship_accept(L, end.object, end.relation, 3);
+  freshen(L, &end);
+  change_list(L, &end, 3, false);
+  orr_relationship_removed(L, end.object, 1, end.relation, 3);
+  return 0;
+}
+
 void orr_link_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"from_map", take_from_map}, {"related", related}, {"lacking", lacking}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"from_map", take_from_map},
+                                       {"related", related},
+                                       {"lacking", lacking},
+                                       {"drop", drop_written},
+                                       {NULL, NULL}};
   orr_setfuncs(L, functions);
 }

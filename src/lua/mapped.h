@@ -69,18 +69,20 @@ enum {
   ORR_RELATION_LIST = 1,        /* its value is a collection */
   ORR_RELATION_SAVE_UPDATE = 2, /* cascades into the session */
   ORR_RELATION_VIEWONLY = 4,
-  ORR_RELATION_LOAD_OLD = 8, /* the replaced value must be known: load it before a change */
-  ORR_RELATION_SYNC_KEYS =
-      16, /* a changed key is written to the children's foreign keys here, not by the database */
-  ORR_RELATION_POST_UPDATE = 8192, /* its foreign key may be written after all rows are there */
-  ORR_RELATION_DEFAULTS = 8192,    /* its link rows have further columns that get a value here */
-  ORR_RELATION_LEAVES = 4096,      /* what a deleted object held is the database's matter altogether */
-  ORR_RELATION_SET = 1024,         /* its collection holds each object once */
-  ORR_RELATION_KEYED = 512,        /* its collection holds one object under each key */
-  ORR_RELATION_CRITERIA = 128,     /* which objects belong to it is not decided by its pairs alone */
+  ORR_RELATION_LOAD_OLD = 8,       /* the replaced value must be known: load it before a change */
+  ORR_RELATION_SYNC_KEYS = 16,     /* a changed key is written to the children's foreign keys here, not by the
+                                      database */
+  ORR_RELATION_EVENTS = 32,        /* somebody listens to changes: see orr_attribute_event() */
   ORR_RELATION_ORPHANS = 64,       /* delete-orphan: what it lets go of is deleted, or not saved */
+  ORR_RELATION_CRITERIA = 128,     /* which objects belong to it is not decided by its pairs alone */
   ORR_RELATION_ASKS = 256,         /* its loading strategy may refuse what the identity map has */
-  ORR_RELATION_EVENTS = 32         /* somebody listens to changes: see orr_attribute_event() */
+  ORR_RELATION_KEYED = 512,        /* its collection holds one object under each key */
+  ORR_RELATION_SET = 1024,         /* its collection holds each object once */
+  ORR_RELATION_LEAVES = 4096,      /* what a deleted object held is the database's matter altogether */
+  ORR_RELATION_POST_UPDATE = 8192, /* its foreign key may be written after all rows are there */
+  ORR_RELATION_DEFAULTS = 16384,   /* its link rows have further columns that get a value here */
+  ORR_RELATION_WRITE_ONLY =
+      32768 /* its collection holds what is added until it is written, and is never loaded */
 };
 
 enum { ORR_MAX_KEY = 32 }; /* columns of a primary key; the mapper refuses more */
@@ -341,6 +343,7 @@ typedef struct orr_collection {
   bool stray;   /* an item came in from its own side, without a cascade into the session */
   bool given;   /* a script has put something in, or assigned it as a whole */
   bool counted; /* COLLECTION_COUNTS is there */
+  bool passing; /* write-only: its items leave it when they are written */
 } orr_collection;
 
 /* User value of a collection: its items at 1..count, and: */
@@ -359,6 +362,9 @@ orr_collection *orr_collection_new(lua_State *L, int owner, int relation);
  * `index`. */
 void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int item);
 bool orr_collection_take_item(lua_State *L, orr_collection *list, int index, int item);
+/* Of a write-only collection: notes that its rows have had the item, which goes. orr_collection_keep() came
+ * before. */
+void orr_collection_note_gone(lua_State *L, int index, int item);
 bool orr_collection_has(lua_State *L, orr_collection *list, int index, int item);
 /* Remembers the items as they are, once, before a first change. */
 void orr_collection_keep(lua_State *L, orr_collection *list, int index);
