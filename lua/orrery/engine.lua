@@ -185,11 +185,13 @@ local function check_values(options)
   for _, entry in ipairs(LEAST) do
     check_number(options, entry[1], entry[2])
   end
-  local echo, wait = options.echo, options.pool_wait
+  local echo, wait, linting = options.echo, options.pool_wait, options.enable_from_linting
   if echo ~= nil and type(echo) ~= "boolean" and type(echo) ~= "function" then
     errors.raise("ArgumentError", "create_engine(): echo is true, false or a function, got %s", errors.show(echo))
   elseif wait ~= nil and type(wait) ~= "function" then
     errors.raise("ArgumentError", "create_engine(): pool_wait is a function (seconds), got %s", errors.show(wait))
+  elseif linting ~= nil and type(linting) ~= "boolean" then
+    errors.raise("ArgumentError", "create_engine(): enable_from_linting is true or false, got %s", errors.show(linting))
   end
 end
 

@@ -1,5 +1,6 @@
 -- Tables of one FROM that nothing links give a warning: every row of one would stand beside every row of the other.
 local orm = require "orrery"
+local raises = require "spec.support.raises"
 local func, select = orm.func, orm.select
 
 local metadata = orm.MetaData()
@@ -80,6 +81,8 @@ describe("tables that nothing links", function()
 
   it("are not looked for when an engine says so", function()
     assert.same({}, run(select(a.id, b.id), { enable_from_linting = false }))
+    raises("ArgumentError", "enable_from_linting is true or false, got 'no'", orm.create_engine, "sqlite://",
+      { enable_from_linting = "no" })
   end)
 
   it("are not looked for in text and in what is only printed", function()
