@@ -549,4 +549,29 @@ describe("a text", function()
       assert(not line:find("[%z\1-\8\11-\31\127]"), ("%q"):format(line:sub(1, 200)))
     end
   end)
+
+  it("in the names of somebody's database becomes models, each of its own", function()
+    local own, expected, seen = orm.create_engine("sqlite://"), 0, {}
+    own:begin(function(conn)
+      for _, text in ipairs(TEXTS) do
+        local folded = text:gsub("%u", string.lower)
+        if strings.is_name(text) and #text < 1000 and folded:sub(1, 7) ~= "sqlite_" and folded ~= "id" and not seen[folded] then
+          seen[folded], expected = true, expected + 1
+          conn:exec_driver_sql(("CREATE TABLE %s (id INTEGER PRIMARY KEY, %s TEXT)"):format(quoted(text), quoted(text)))
+          conn:exec_driver_sql(("INSERT INTO %s VALUES (1, ?)"):format(quoted(text)), { text })
+        end
+      end
+    end)
+    local models, session, count = orm.automap(own), orm.Session(own), 0
+    for name, class in pairs(models) do
+      if name ~= "Base" then
+        count = count + 1
+        local text = class.__table__.name
+        assert.equal(text, session:get(class, 1)[text], name)
+      end
+    end
+    assert.equal(expected, count)
+    session:close()
+    own:dispose()
+  end)
 end)
