@@ -141,7 +141,10 @@ local DRIVERS = {
 
 local function driver_of(name)
   local driver = DRIVERS[name]
-  if not driver then
+  if not driver and compiler.dialects[name] then
+    errors.raise("ArgumentError", "create_engine(): there is no driver for '%s', whose SQL can be printed only: "
+      .. "statement:compile{ dialect = \"%s\" }", name, name)
+  elseif not driver then
     errors.raise("ArgumentError", "create_engine(): there is no dialect '%s'%s", name,
       errors.hint(name, errors.sorted_keys(DRIVERS)))
   end

@@ -132,6 +132,13 @@ describe("PostgreSQL's SQL", function()
   end)
 end)
 
+describe("an engine", function()
+  it("is not made for a database without a driver", function()
+    raises("ArgumentError", "there is no driver for 'postgresql', whose SQL can be printed only", orm.create_engine,
+      "postgresql://host/db")
+  end)
+end)
+
 describe("SQLite", function()
   local LACKS = {
     { "DISTINCT ON", select(u.id):distinct(u.name), { "sqlite has no DISTINCT ON", "func.row_number():over" } },
