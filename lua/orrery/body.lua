@@ -233,7 +233,11 @@ end
 ---@param bases table[] bodies of abstract bases, the nearest last
 ---@return table entries
 function body.entries(self, own, bases)
-  local list, by_key = chosen(self.name, sources_of(self.name, own, bases))
+  local sources = sources_of(self.name, own, bases)
+  for _, source in ipairs(sources) do
+    self.mixins[source.given] = true
+  end
+  local list, by_key = chosen(self.name, sources)
   local entries = { declared = {}, special = {}, others = {} }
   self.pending = entries
   add_cascading(self, list, by_key)

@@ -92,6 +92,7 @@ end
 
 local function compile(node, dialect, state)
   state = state or rendering.new_state(dialect)
+  state.criteria = node.criteria
   local text, kind = statement_text(node, state)
   local sql, markers = with_heads(text, state)
   order_markers(markers, dialect)

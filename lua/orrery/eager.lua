@@ -76,6 +76,11 @@ local function having(node, objects)
   return list
 end
 
+-- Whether conditions hold for the related objects, of which the identity map knows nothing.
+local function is_narrowed(node)
+  return node.criteria ~= nil or node.tree.criteria ~= nil
+end
+
 local load_tree
 
 local function load_node(work, node, objects, came)
@@ -83,7 +88,7 @@ local function load_node(work, node, objects, came)
   local joined_now = came and node.strategy.joins
   objects = unvisited(work, node, having(node, objects))
   local missing = #objects > 0 and not joined_now
-    and core.lacking(objects, mapper_module.relation_number(objects[1], property), node.criteria ~= nil) or {}
+    and core.lacking(objects, mapper_module.relation_number(objects[1], property), is_narrowed(node)) or {}
   local loaded = #missing > 0 and node.strategy.behind(work, node, missing) or {}
   local all_new = #missing > 0 and #missing == #objects
   if is_busy(below, all_new or joined_now) then
@@ -218,6 +223,8 @@ end
 
 eager.selectin_polymorphic = loader_option.selectin_polymorphic
 
+eager.with_loader_criteria = loader_option.with_loader_criteria
+
 for name, kind in pairs({ load_only = "load_only", defer = "defer", undefer = "undefer", undefer_group = "group",
   with_expression = "expression" }) do
   eager[name] = loader_option.define_rule(name, kind)
@@ -266,7 +273,7 @@ end
 
 -- The flush may have loaded it, or the identity map have it, which knows of no conditions.
 local function is_known(object, number, node)
-  if node.criteria and not node.property.uselist then
+  if is_narrowed(node) and not node.property.uselist then
     return core.lacking({ object }, number, true)[1] == nil
   end
   local _, known = core.peek(object, number)

@@ -172,4 +172,20 @@ function event.fire_value(dispatch, name, object, value, ...)
   return value
 end
 
+--- Calls them one after the other until one returns something, and gives that.
+---@param dispatch table
+---@param name string
+---@return any
+function event.ask(dispatch, name, ...)
+  for _, entry in ipairs(dispatch[name] or {}) do
+    local answer
+    if not entry.once or drop(dispatch, name, entry.fn) then
+      answer = entry.fn(...)
+    end
+    if answer ~= nil then
+      return answer
+    end
+  end
+end
+
 return event

@@ -70,6 +70,7 @@ local function join_one(state, node, parent_item, parent_table, outer)
   local property = node.property
   local entity = aliased.fresh(property:target_entity())
   local target = entity.table
+  target.eager = true -- what holds for the class holds here
   local secondary = property.secondary and selectable.alias(property.secondary)
   local inner, steps = is_inner(node, outer), property:join_steps(entity, parent_table, secondary)
   local last = steps[#steps]

@@ -9,6 +9,7 @@ local mapper_module = import "mapper"
 local expression = import "expression"
 local relationship = import "relationship"
 local shaping = import "shaping"
+local criteria = import "criteria"
 
 local loader_option = {}
 
@@ -269,12 +270,13 @@ end
 ---@field everywhere? table strategy of "*" for the whole statement
 ---@field rules? orrery.ColumnRule[] about its columns
 ---@field through? table the node that leads here
+---@field criteria? orrery.Criterion[] what holds for classes here and behind
 local Tree = {}
 Tree.__index = Tree
 
 local function new_tree(mapper, above, everywhere)
   return setmetatable({ mapper = mapper, above = above, depth = above and above.depth + 1 or 0, nodes = {}, defaults = {},
-    everywhere = everywhere, level = nil }, Tree)
+    everywhere = everywhere, level = nil, criteria = above and above.criteria }, Tree)
 end
 
 --- The tree of a class of which no option says anything.
@@ -440,7 +442,8 @@ end
 
 -- What has to be remembered with the objects of a place, so that later loads follow it.
 local function find_habits(tree)
-  local habits = { options = next(tree.nodes) ~= nil or tree.level ~= nil or tree.everywhere ~= nil }
+  local habits = { options = next(tree.nodes) ~= nil or tree.level ~= nil or tree.everywhere ~= nil
+    or tree.criteria ~= nil, asks = tree.criteria ~= nil }
   for _, property in ipairs(hierarchy.relationships(tree.mapper)) do
     local node = tree:node(property)
     habits.asks = habits.asks or node.strategy.asks or node.criteria ~= nil
@@ -519,7 +522,7 @@ local function paths_of(options)
     for _, path in ipairs(option.paths) do
       if path[1].property == "*" then
         everywhere = path[1].strategy
-      else
+      elseif not path[1].criterion then
         paths[#paths + 1] = path
       end
     end
@@ -527,11 +530,43 @@ local function paths_of(options)
   return paths, everywhere
 end
 
+--- What with_loader_criteria() says among the options of a statement; nil for nothing.
+---@param options? orrery.LoaderOption[]
+---@return orrery.Criterion[]?
+function loader_option.criteria(options)
+  if not options then
+    return nil
+  elseif options.criteria == nil then
+    local list = {}
+    for _, option in ipairs(options) do
+      for _, path in ipairs(loader_option.is_option(option) and option.paths or {}) do
+        list[#list + 1] = path[1].criterion
+      end
+    end
+    options.criteria = list[1] and list or false
+  end
+  return options.criteria or nil
+end
+
+--- with_loader_criteria(User, User.deleted:is_(orm.null)): a condition that holds wherever a statement reads a class; its
+--- objects follow it in what they load later.
+---@param subject any a class, or the body of a mixin
+---@param condition any an expression, or a function of the class that returns one
+---@param options? { include_aliases: boolean, propagate_to_loaders: boolean } false and true by default
+---@return orrery.LoaderOption
+function loader_option.with_loader_criteria(subject, condition, options)
+  return new_option({ { { name = "with_loader_criteria", criterion = criteria.new(subject, condition, options) } } }, {})
+end
+
 local function optional_trees(items, options)
   local paths, everywhere = paths_of(options)
-  local trees = {}
+  local trees, lasting = {}, criteria.lasting(loader_option.criteria(options))
   for position, item in ipairs(items) do
-    trees[position] = item.visit == "entity" and new_tree(item.mapper, nil, everywhere) or false
+    local tree = item.visit == "entity" and new_tree(item.mapper, nil, everywhere) or false
+    trees[position] = tree
+    if tree then
+      tree.criteria = lasting
+    end
   end
   for _, path in ipairs(paths) do
     apply_path(trees, items, path)

@@ -223,7 +223,7 @@ local function add_orders(made, numbers)
     made.order[position] = numbers[bind.key] or false
     if not made.order[position] then
       made.constants = made.constants or {}
-      made.constants[position] = bind.type:to_db(bind.value)
+      made.constants[position] = bind.value == nil and core.null or bind.value
     end
   end
   return made

@@ -60,6 +60,7 @@ end
 function mapper.new(fields)
   local self = setmetatable(fields, metatable)
   self.attributes, self.column_keys, self.key_by_column = {}, {}, {}
+  self.mixins = {}
   self.arguments, self.attribute_dispatch, self.validators = {}, {}, {}
   self.relationships, self.relationships_by_key, self.configured = {}, {}, false
   self.own_keys, self.own_relationships, self.children = self.column_keys, self.relationships, {}

@@ -187,8 +187,9 @@ end
 ---@return integer
 function Query:count()
   check(self, "count")
-  local counted = self.select:subquery("counted")
-  return self.session:scalar(statement.select(functions.func.count()):select_from(counted))
+  local select = statement.select(functions.func.count()):select_from(self.select:subquery("counted"))
+  select.loader_options = self.select.loader_options
+  return self.session:scalar(select)
 end
 
 

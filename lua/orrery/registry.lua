@@ -70,8 +70,7 @@ local function is_alive(self)
   return first == nil or first.table.metadata.handle:find_table(first.table.fullname or first.table.name) ~= nil
 end
 
---- Configures the classes of every registry.
-function registry.configure_all()
+local function registries()
   local list = {}
   for one in pairs(all) do
     if is_alive(one) then
@@ -79,9 +78,26 @@ function registry.configure_all()
     end
   end
   table.sort(list, function(a, b) return a.number < b.number end)
-  for _, one in ipairs(list) do
+  return list
+end
+
+--- Configures the classes of every registry.
+function registry.configure_all()
+  for _, one in ipairs(registries()) do
     one:configure()
   end
+end
+
+--- The mappers of every registry, in the order in which they were declared.
+---@return table[]
+function registry.mappers()
+  local list = {}
+  for _, one in ipairs(registries()) do
+    for _, name in ipairs(one.names) do
+      list[#list + 1] = one.classes[name]
+    end
+  end
+  return list
 end
 
 --- Sets how a list of waiting mappers is configured (mapper.lua does).

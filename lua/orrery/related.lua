@@ -11,6 +11,8 @@ local mapper_module = import "mapper"
 local aliased = import "aliased"
 local shaping = import "shaping"
 local loading = import "loading"
+local criteria = import "criteria"
+local orm_execute = import "orm_execute"
 local loader_option = import "loader_option"
 local joined = import "joined"
 
@@ -106,12 +108,13 @@ local function conditions_of(property)
   return conditions, numbers, near
 end
 
-local function new_select(property, below, criteria)
+local function new_select(property, below, narrowing)
   local conditions, numbers, near = conditions_of(property)
-  conditions[#conditions + 1] = property:with_criteria(criteria, property:source())
+  conditions[#conditions + 1] = property:with_criteria(narrowing, property:source())
   local select = statement.select(property:target_entity()):where(unpack(conditions))
   local expanded = joined.expand(order_by(property, select), { below })
-  return { statement = loading.prepared(expanded.select, numbers), links = expanded.links, trees = expanded.trees, near = near,
+  return { statement = loading.prepared(criteria.on(expanded.select, below.criteria), numbers), links = expanded.links,
+    trees = expanded.trees, near = near,
     with_null = joincondition.asks_parent(property.condition), plain = not expanded.links and not below:is_remembered() }
 end
 
@@ -147,6 +150,22 @@ function related.cohorts(session, trees)
   return numbers
 end
 
+-- The select as listeners to do_orm_execute want it.
+local function heard(session, select)
+  if not session.dispatch.do_orm_execute then
+    return select
+  end
+  local state = orm_execute.tell(session, { statement = select, execution_options = select.execution or {},
+    is_relationship_load = true })
+  return criteria.on(state.statement, loader_option.criteria(state.statement.loader_options))
+end
+
+-- The statement for one object; another one where a listener has changed it.
+local function heard_statement(session, made)
+  local select = heard(session, made.statement.select)
+  return select == made.statement.select and made.statement or loading.prepared(select, made.statement.numbers)
+end
+
 --- Loads a relationship of one object; the objects that it has now.
 ---@param session table
 ---@param object userdata
@@ -155,7 +174,7 @@ end
 ---@return userdata[]
 function related.load_one(session, object, number, node)
   local property, made = node.property, select_of(node)
-  local compiled = loading.compiled_for(made.statement, session.engine.dialect)
+  local compiled = loading.compiled_for(heard_statement(session, made), session.engine.dialect)
   local values = loading.values_of(compiled, object, made.with_null)
   local items
   if not values then
@@ -229,20 +248,21 @@ end
 
 -- `columns` hold the keys of the objects, whose attribute numbers are `numbers`; in the result they stand at `key_columns`.
 -- Those of a link table, or of the parent itself, are selected for that.
-local function new_select_for_many(property, below, criteria)
+local function new_select_for_many(property, below, narrowing)
   local columns, numbers, parent = find_keys(property)
   local entity, beside, positions = far_entity(property, columns, below.rules), property.secondary or parent, {}
   local select = statement.select(entity)
   for _, condition in ipairs(conditions_for_many(property, parent)) do
     select = select:where(condition)
   end
-  local criterion = property:with_criteria(criteria, property:source())
+  local criterion = property:with_criteria(narrowing, property:source())
   select = criterion and select:where(criterion) or select
   for position, column in ipairs(columns) do
     positions[position] = beside and #entity.columns + position or position_in(entity, column)
   end
   select = order_by(property, beside and select:add_columns(unpack(columns)) or select)
   local expanded = joined.expand(select, { below }, true)
+  expanded.select = criteria.on(expanded.select, below.criteria)
   expanded.columns, expanded.numbers, expanded.key_columns = columns, numbers, positions
   return expanded
 end
@@ -256,7 +276,7 @@ end
 -- Runs the select for the keys of a list, or of a select that gives them.
 local function run_for_keys(work, expanded, keys, gather, out)
   local session = work.session
-  local select = expanded.select:where(loading.in_keys(expanded.columns, keys))
+  local select = heard(session, expanded.select:where(loading.in_keys(expanded.columns, keys)))
   local compiled, values = session:connection():compile(select, keys == work.keys and work.params or nil)
   loading.run(session, compiled, values, { populated = work.populated, links = expanded.links, cohorts = expanded.cohorts,
     gather = gather, key_columns = gather and expanded.key_columns }, out)

@@ -271,8 +271,8 @@ local function outer_operator(node)
     return node.operator
   elseif visit == "between" or visit == "membership" then
     return OPERATORS.eq
-  elseif visit == "label" or visit == "coerced" then
-    return outer_operator(node.element)
+  elseif visit == "label" or visit == "coerced" or visit == "criterion" then
+    return outer_operator(node.element or node.condition)
   elseif (visit == "text" or visit == "literal_column") and not node.text:find("^[%w_%.]+$") then
     return false
   end

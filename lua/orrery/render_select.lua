@@ -3,6 +3,7 @@
 local import = ...
 local errors = import "errors"
 local expression = import "expression"
+local adapting = import "adapting"
 local joining = import "joining"
 local linking = import "linking"
 local statement = import "statement"
@@ -180,6 +181,85 @@ function selects.tables_in(chains, enclosing)
   return set
 end
 
+-- ---- criteria: conditions that hold for a table wherever it is read ----
+
+local function base(column)
+  while column.origin do
+    column = column.origin
+  end
+  return column
+end
+
+local function holds(selectable, tbl)
+  return selectable == tbl
+    or selectable.visit == "join" and (holds(selectable.left, tbl) or holds(selectable.right, tbl))
+end
+
+-- The condition on the columns that an alias shows of the table.
+local function on_alias(criterion, alias)
+  return adapting.moved(criterion.condition, criterion.table, alias, function(column)
+    for _, shown in ipairs(alias.columns) do
+      if base(shown) == base(column) then
+        return shown
+      end
+    end
+  end)
+end
+
+-- The condition that a criterion puts on what is read; aliases are meant where it says so, or where an eager load has made
+-- them.
+local function condition_on(criterion, selectable)
+  if holds(selectable, criterion.table) then
+    return criterion.condition
+  elseif selectable.visit == "alias" and holds(selectable.element, criterion.table)
+    and (criterion.include_aliases or selectable.eager) then
+    return on_alias(criterion, selectable)
+  end
+end
+
+-- Within a criterion no criteria hold: it may ask for its own table.
+function VISIT.criterion(node, state)
+  local outside = state.criteria
+  state.criteria = nil
+  local text = render(node.condition, state)
+  state.criteria = outside
+  return text
+end
+
+local function conditions_on(selectable, state, list)
+  for _, criterion in ipairs(state.criteria) do
+    local condition = condition_on(criterion, selectable)
+    if condition then
+      list[#list + 1] = expression.new{ visit = "criterion", condition = condition, type = condition.type }
+    end
+  end
+  return list
+end
+
+-- A join with what its target's criteria say.
+local function narrowed_step(step, state)
+  local list = conditions_on(step.target, state, { step.on })
+  return #list > 1 and { visit = step.visit, kind = step.kind, target = step.target,
+    on = expression.new{ visit = "junction", operator = AND, clauses = list, type = step.on.type } } or step
+end
+
+-- What a select reads and by which conditions, with those of the criteria.
+local function narrowed(chains, wheres, state)
+  local result, conditions = {}, {}
+  for position, where in ipairs(wheres or {}) do
+    conditions[position] = where
+  end
+  for position, chain in ipairs(chains) do
+    local steps = {}
+    for number, step in ipairs(chain.steps) do
+      steps[number] = narrowed_step(step, state)
+    end
+    result[position] = { root = chain.root, steps = steps, holds = chain.holds }
+    conditions_on(chain.root, state, conditions)
+  end
+  return result, conditions
+end
+
 -- ---- select ----
 
 --- Conditions that must all hold.
@@ -251,11 +331,11 @@ local function lock_text(node, state)
   return node.lock .. of .. node.lock_wait
 end
 
-local function select_parts(node, state, chains, entries, appended)
+local function select_parts(node, state, chains, wheres, entries, appended)
   local parts = { first_words(node, state), selects.entries_text(entries, state) }
   parts[2] = appended and parts[2] .. ", " .. appended() or parts[2]
   selects.add_clause(parts, "FROM", chains, state, selects.from_list)
-  selects.add_clause(parts, "WHERE", node.wheres, state, selects.condition_text)
+  selects.add_clause(parts, "WHERE", wheres, state, selects.condition_text)
   selects.add_clause(parts, "GROUP BY", node.groups, state, group_list)
   selects.add_clause(parts, "HAVING", node.havings, state, selects.condition_text)
   selects.add_clause(parts, "ORDER BY", node.orders, state, order_list)
@@ -318,7 +398,11 @@ function VISIT.select(node, state, named)
   end
   local entries = named and node:exported() or statement.entries(node.items)
   state.enclosing, state.labels = selects.tables_in(chains, enclosing), labels_of(entries)
-  local text = concat(select_parts(node, state, chains, entries, appended), " ")
+  local wheres = node.wheres
+  if state.criteria then
+    chains, wheres = narrowed(chains, wheres, state)
+  end
+  local text = concat(select_parts(node, state, chains, wheres, entries, appended), " ")
   state.enclosing, state.labels = enclosing, labels
   return text
 end

@@ -8,7 +8,7 @@ local joining = import "joining"
 local selectable = {}
 local PARTS, new = expression.PARTS, expression.new
 
-PARTS.alias = { atoms = { "name" }, nodes = { "element" } }
+PARTS.alias = { atoms = { "name", "eager" }, nodes = { "element" } }
 PARTS.subquery = { atoms = { "name", "lateral" }, nodes = { "statement" } }
 PARTS.cte = { atoms = { "name", "recursive" }, nodes = { "statement", "restates" } }
 PARTS.join = { atoms = { "kind" }, nodes = { "left", "right", "on" } }

@@ -6,6 +6,8 @@ local core = import "core"
 local change = import "change"
 local result = import "result"
 local loading = import "loading"
+local criteria = import "criteria"
+local loader_option = import "loader_option"
 local synchronizing = import "synchronizing"
 
 local session_change = {}
@@ -129,8 +131,17 @@ end
 
 -- ---- the way in ----
 
+-- with_loader_criteria() among its options. A statement without a condition of its own is refused as ever.
+local function with_criteria(stmt)
+  for _, condition in ipairs(stmt.wheres and criteria.of_table(loader_option.criteria(stmt.loader_options), stmt.target) or {}) do
+    stmt = stmt:where(condition)
+  end
+  return stmt
+end
+
 local function run_change(self, stmt, params, execution, options, scalars)
   local mode = synchronizing.mode(execution.synchronize_session)
+  stmt = with_criteria(stmt)
   if params and params[1] ~= nil and stmt.visit == "update" then
     return update_rows(self, stmt, params, mode)
   end

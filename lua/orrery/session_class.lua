@@ -23,7 +23,8 @@ local STATE_EVENTS = { "transient_to_pending", "pending_to_transient", "pending_
   "persistent_to_deleted", "deleted_to_persistent", "deleted_to_detached", "persistent_to_detached",
   "detached_to_persistent" }
 local EVENTS = { "before_flush", "after_flush", "after_flush_postexec", "before_commit", "after_commit", "after_rollback",
-  "after_soft_rollback", "after_begin", "before_attach", "after_attach", (table.unpack or unpack)(STATE_EVENTS) }
+  "after_soft_rollback", "after_begin", "before_attach", "after_attach", "do_orm_execute",
+  (table.unpack or unpack)(STATE_EVENTS) }
 local new_dispatch = event.define("session", EVENTS)
 
 local PROPERTIES = {

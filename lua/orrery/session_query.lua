@@ -7,8 +7,10 @@ local result = import "result"
 local statement = import "statement"
 local mapper_module = import "mapper"
 local loading = import "loading"
+local criteria = import "criteria"
 local loader_option = import "loader_option"
 local joined = import "joined"
+local orm_execute = import "orm_execute"
 local related = import "related"
 local eager = import "eager"
 local streaming = import "streaming"
@@ -67,6 +69,7 @@ local function run_select(self, stmt, params, execution, scalars)
     return nil
   end
   local expanded = joined.expand(stmt, loader_option.trees(items, stmt.loader_options))
+  expanded.select = criteria.on(expanded.select, loader_option.criteria(stmt.loader_options))
   local compiled, values = self:connection():compile(expanded.select, params)
   local plan = loading.plan_of(compiled, expanded.links and #expanded.links)
   local rows = not (scalars and plan.single)
@@ -93,14 +96,28 @@ local function within(self, execution, fn, ...)
   return self:connection():within(seconds, fn, self, ...)
 end
 
-local function run(self, stmt, params, execution, options, scalars)
+local function run_plain(self, stmt, params, execution, options, scalars)
   if execution.autoflush ~= false then
     self:autoflush_now(stmt)
   end
   if is_select(stmt) then
-    return run_select(self, stmt, params, execution, scalars) or self:connection():execute(stmt, params, options)
+    return run_select(self, stmt, params, execution, scalars)
+      or self:connection():execute(criteria.on(stmt, loader_option.criteria(stmt.loader_options)), params, options)
   end
   return session_change.execute(self, stmt, params, execution, options, scalars)
+end
+
+-- With the listeners to do_orm_execute, which may change the statement, or run it themselves.
+local function run(self, stmt, params, execution, options, scalars)
+  if not self.dispatch.do_orm_execute or type(stmt) ~= "table" then
+    return run_plain(self, stmt, params, execution, options, scalars)
+  end
+  local function invoke(own_stmt, own_params, own_execution)
+    return run_plain(self, own_stmt, own_params, settings.over(own_stmt, own_execution), options, scalars)
+  end
+  local state, answer = orm_execute.tell(self, { statement = stmt, parameters = params, execution_options = execution,
+    invoke = invoke })
+  return answer or invoke(state.statement, state.parameters, state.execution_options)
 end
 
 ---@class orrery.ExecutionOptions
@@ -108,7 +125,7 @@ end
 ---@field yield_per? integer rows to read at a time
 ---@field populate_existing? boolean overwrites what objects hold already
 ---@field autoflush? boolean false: nothing is flushed before
----@field execution_options? table as a statement has them: these, and synchronize_session: "auto", "evaluate", "fetch" or false
+---@field execution_options? table as a statement has them: the same, and synchronize_session
 
 --- Runs a statement, flushing first. Selects of classes give rows of objects.
 ---@param stmt table select, insert, update, delete or text
@@ -132,11 +149,8 @@ function Session:scalars(stmt, params, options)
 end
 
 local function objects_or_rows(self, stmt, execution)
-  if execution.autoflush ~= false then
-    self:autoflush_now(stmt)
-  end
-  local found = run_select(self, stmt, nil, execution, true)
-  return found or self:connection():execute(stmt), found ~= nil and #found:keys() == 1
+  local items = stmt:result_items()
+  return run(self, stmt, nil, execution, nil, true), #items == 1 and items[1].visit == "entity"
 end
 
 --- What a legacy query gives: objects where the statement selects one class (then also true), rows otherwise.
@@ -293,12 +307,12 @@ local function find_by_query(self, mapper, values, options)
   end
   local populate = options.populate_existing or (options.with_for_update and true) or nil -- what is locked is read now
   local execution = settings.of_statement(options.execution_options, { populate_existing = populate })
-  return run_select(self, stmt, nil, execution, true):unique():first()
+  return run(self, stmt, nil, settings.over(nil, execution, { autoflush = false }), nil, true):unique():first()
 end
 
 local function find_row(self, mapper, values, options)
   local tree = loader_option.default_tree(mapper)
-  if next(options) or self.lazy or tree:is_eager() then
+  if next(options) or self.lazy or self.dispatch.do_orm_execute or tree:is_eager() then
     return find_by_query(self, mapper, values, options)
   end
   return loading.by_key(self, mapper, values)

@@ -77,6 +77,19 @@ function settings.of_session(options, stmt)
   return merged, { timeout = merged.timeout, yield_per = merged.yield_per }
 end
 
+--- What a statement says of its execution, with options over it that are known to be right.
+---@param stmt any
+---@return table
+function settings.over(stmt, ...)
+  local merged = {}
+  for _, source in ipairs{ type(stmt) == "table" and rawget(stmt, "execution") or NONE, ... } do
+    for name, value in pairs(source) do
+      merged[name] = value
+    end
+  end
+  return merged
+end
+
 local function check_level(engine, level, call)
   if level ~= nil and engine.driver.isolation[level] == nil then
     errors.raise("ArgumentError", "%s: there is no isolation level %s%s", call, errors.show(level),

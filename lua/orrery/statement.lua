@@ -19,13 +19,14 @@ PARTS.select = {
   atoms = { "unique", "lock", "lock_wait" },
   nodes = { "limited", "skipped" },
   lists = { "items", "roots", "joins", "wheres", "groups", "havings", "orders", "correlated", "inner", "distinct_on",
-    "lock_of", "heads" },
+    "lock_of", "heads", "criteria" },
 }
 PARTS.compound = {
   atoms = { "operator" },
   nodes = { "limited", "skipped" },
-  lists = { "members", "orders", "heads" },
+  lists = { "members", "orders", "heads", "criteria" },
 }
+PARTS.criterion = { atoms = { "include_aliases" }, nodes = { "table", "condition" } }
 PARTS.join_step = { atoms = { "kind" }, nodes = { "target", "on" } }
 
 -- ---- what all statements share ----
