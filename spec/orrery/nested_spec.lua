@@ -196,6 +196,19 @@ it("savepoints in savepoints give each its own rows and objects back", function(
   assert.same({ "1|b1", "2|b2", "5|new" }, rows(lib.engine, "SELECT id, title FROM book WHERE id NOT IN (3, 4) ORDER BY id"))
 end)
 
+it("a key that was changed within a savepoint counts as unchanged afterwards", function()
+  local lib = library.open()
+  database.run(lib.engine, "DELETE FROM book_tag")
+  local tag = lib.session:get(lib.Tag, 2)
+  local nested = lib.session:begin_nested()
+  tag.id = 50
+  lib.session:flush()
+  nested:rollback()
+  assert.equal("t2", tag.name)
+  assert.same({ unchanged = { 2 }, added = {}, deleted = {} }, orm.inspect(tag).attrs.id.history)
+  assert.is_false(lib.session:is_modified(tag))
+end)
+
 describe("a session on a connection", function()
   it("works in the transaction that is open there, and leaves it to its owner", function()
     local lib = library.empty()

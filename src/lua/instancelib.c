@@ -887,7 +887,9 @@ static int deferred(lua_State *L) {
 static int old(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
   int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
-  if (attribute < columns)
+  if (attribute < columns && !(orr_tags(object)[attribute] & ORR_CHANGED))
+    lua_pushnil(L);
+  else if (attribute < columns)
     push_old(L, object, 1, attribute);
   else
     orr_instance_getuser(L, object, 1, -orr_user_relation(object->class, attribute - columns));

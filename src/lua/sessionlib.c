@@ -893,6 +893,7 @@ static void restore_key(lua_State *L, orr_session *session, int entry, int objec
     int column = object->class->keys[k];
     lua_rawgeti(L, entry, k + 2);
     if (orr_type_take(L, -1, &any, &part, scratch, &error) == 0) {
+      orr_instance_drop_old(L, object, index, column);
       orr_tags(object)[column] &= (unsigned char)~ORR_CHANGED;
       orr_instance_put(L, object, index, column, &part);
     }
