@@ -244,7 +244,7 @@ function Insert:values(values)
   statement.check(self, "insert:values")
   check_values(values, "values()")
   local list = values[1] ~= nil and values or { values }
-  list = self.of.identity and with_identity(self.of, list) or list
+  list = self.of.identity and not self.rows and with_identity(self.of, list) or list
   local copy = copy_of(self)
   copy.columns, copy.rows = read_rows(self, list)
   copy.source, copy.many = nil, values[1] ~= nil
@@ -375,8 +375,7 @@ function change.insert(target)
     errors.raise("ArgumentError", "insert(): the rows of '%s' spread over several tables; make objects and session:add() them, or "
       .. "insert into the tables one by one, such as insert(%s.__table__)", of.name, of.name)
   end
-  local self = setmetatable({ visit = "insert", target = found, of = of }, insert_metatable)
-  return of.identity and self:values({}) or self
+  return setmetatable({ visit = "insert", target = found, of = of }, insert_metatable)
 end
 
 -- ---- update ----
@@ -469,6 +468,7 @@ function change.for_parameters(self, params)
   if (self.visit ~= "insert" and self.visit ~= "update") or self.source or (self.rows and #self.rows > 1) then
     return self
   end
+  self = self.of.identity and self.visit == "insert" and not self.rows and self:values({}) or self
   local entries = parameter_entries(self, params)
   if #entries == 0 then
     return self

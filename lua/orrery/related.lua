@@ -421,6 +421,9 @@ local key_select
 local function root_keys(root, columns)
   local select = statement.copy_of(root.select)
   select.items, select.loader_options = columns(root.item.table), nil
+  if root.item.table.members then -- its columns alone would be read from one of its tables
+    select = select:select_from(root.item.table)
+  end
   if not (select.limited or select.skipped) then
     select.orders = nil
   end
@@ -436,6 +439,9 @@ local function lower_keys(work, tree, columns)
     return nil
   end
   local select = statement.select(unpack(columns(property:source())))
+  if property:source().members then
+    select = select:select_from(property:source())
+  end
   local conditions = conditions_for_many(property, parent)
   conditions[#conditions + 1] = property:with_criteria(tree.through.criteria, property:source())
   for _, condition in ipairs(conditions) do

@@ -245,6 +245,14 @@ describe("single-table inheritance", function()
       rows(session, "SELECT name, type, budget FROM employee ORDER BY id"))
     raises("InvalidRequestError", "without a condition", session.execute, session, orm.delete(lib.Senior))
   end)
+
+  it("knows the rows that upsert and returning give", function()
+    local lib = staff.open()
+    local made = lib.session:scalars(orm.insert(lib.Manager):values { name = "n", budget = 3 }:returning(lib.Manager)):one()
+    assert.same({ 5, "manager", 3 }, { made.id, made.type, made.budget })
+    local found = lib.session:upsert(lib.Employee, { { id = 1, name = "up" }, { id = 6, name = "six" } })
+    assert.same({ true, "up", "employee" }, { orm.isinstance(found[1], lib.Manager), found[1].name, found[2].type })
+  end)
 end)
 
 describe("joined-table inheritance", function()
@@ -594,6 +602,24 @@ describe("relationships of a family", function()
     end
   end)
 
+  it("load by subqueries and from a query's own joins", function()
+    for _, joined in ipairs { false, true } do
+      local lib = staff.open { joined = joined }
+      local Company, Manager = lib.Company, lib.Manager
+      local mia = lib.session:scalars(orm.select(Manager):options(orm.subqueryload(Manager.company))):one()
+      assert.truthy(lib.record:take()[2]:find(joined and "JOIN manager" or "employee.type = ?", 1, true))
+      assert.equal("acme", mia.company.name)
+      assert.same({}, lib.record:take())
+      lib.session:close()
+      local all = orm.with_polymorphic(lib.Employee, "*", { flat = true })
+      local path = Company.employees:of_type(all)
+      local company = lib.session:scalars(orm.select(Company):join(path):options(orm.contains_eager(path))):unique():one()
+      lib.record:take()
+      assert.same({ 4, 10, 3 }, { #company.employees, company.employees[1].budget, company.employees[3].stars })
+      assert.same({}, lib.record:take())
+    end
+  end)
+
   it("are narrowed by of_type in joins, any() and loader options", function()
     local lib = staff.open { joined = true }
     local Company, Manager = lib.Company, lib.Manager
@@ -669,6 +695,38 @@ describe("relationships of a family", function()
     tag.owners:remove(tag.owners[1])
     session:commit()
     assert.same({ "3|1" }, rows(engine, "SELECT * FROM b_tag"))
+  end)
+end)
+
+describe("an object of a family", function()
+  it("is merged, refreshed and expired with all its rows", function()
+    for _, joined in ipairs { false, true } do
+      local lib = staff.open { joined = joined }
+      local session = lib.session
+      session:merge(lib.Senior { id = 3, name = "sammy", stars = 9 })
+      session:commit()
+      assert.same({ "sammy" }, rows(lib.engine, "SELECT name FROM employee WHERE id = 3"))
+      local sam = session:get(lib.Employee, 3)
+      assert.same({ 9, "c" }, { sam.stars, sam.language })
+      session:expire(sam, { "stars" })
+      database.run(session, ("UPDATE %s SET stars = 1 WHERE id = 3"):format(joined and "engineer" or "employee"))
+      assert.equal(1, sam.stars)
+      database.run(session, "UPDATE employee SET name = 's' WHERE id = 3")
+      session:refresh(sam)
+      assert.equal("s", sam.name)
+    end
+  end)
+
+  it("takes over the rows of one that is deleted in the same flush, and comes back with a rollback", function()
+    local lib = staff.open { joined = true }
+    local session = lib.session
+    local mia = session:get(lib.Manager, 1)
+    session:delete(mia)
+    session:add(lib.Manager { id = 1, name = "new", budget = 4 })
+    session:flush()
+    assert.same({ "new|4" }, rows(session, "SELECT name, budget FROM employee JOIN manager USING (id)"))
+    session:rollback()
+    assert.same({ "mia", 10 }, { mia.name, mia.budget })
   end)
 end)
 
