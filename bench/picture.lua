@@ -31,7 +31,7 @@ local function legend(parts, names, x, y)
 end
 
 local function short(value)
-  return ("%.3g"):format(value)
+  return value >= 10000 and ("%gk"):format(value / 1000) or ("%.3g"):format(value)
 end
 
 --- Groups of horizontal bars.
