@@ -146,6 +146,18 @@ local function new_work(session, populated)
 end
 eager.new_work = new_work
 
+--- Loads a relationship for those of the objects that lack it, all at once, whatever strategy it has.
+---@param session table
+---@param objects userdata[] of one class
+---@param property orrery.Relationship
+function eager.ensure(session, objects, property)
+  local missing = core.lacking(objects, mapper_module.relation_number(objects[1], property))
+  if #missing > 1 then
+    local tree = loader_option.default_tree(mapper_module.of_object(objects[1]))
+    related.load_many(new_work(session), tree:node(property), missing)
+  end
+end
+
 -- ---- when an attribute is read ----
 
 -- Whether something is loaded behind what a node loads, found out once: lazy loads come one by one.

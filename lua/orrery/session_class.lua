@@ -6,6 +6,7 @@ local core = import "core"
 local event = import "event"
 local transaction = import "transaction"
 local mapper_module = import "mapper"
+local writing = import "writing"
 
 local session_class = {}
 
@@ -30,7 +31,10 @@ local new_dispatch = event.define("session", EVENTS)
 local PROPERTIES = {
   new = function(self) return core.list(self[1], "new") end,
   dirty = function(self) return core.list(self[1], "dirty") end,
-  deleted = function(self) return core.list(self[1], "deleted") end,
+  deleted = function(self)
+    writing.cascade_deletes(self, self[1])
+    return core.list(self[1], "deleted")
+  end,
   is_active = function(self)
     local conn = rawget(self, "conn")
     return not (conn and transaction.is_lost(conn))

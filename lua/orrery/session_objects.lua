@@ -99,56 +99,24 @@ local function is_loaded(object, mapper, property)
   return core.is_given(object, mapper:number_of(property.key))
 end
 
--- What a delete cascades to: the related objects of relationships with that cascade, loaded when needed.
-local function enlist_cascade(list, object)
-  local mapper = mapper_module.of_object(object)
-  for number, property in ipairs(mapper.relationships) do
-    if property.cascade.delete and (not property.options.passive_deletes or is_loaded(object, mapper, property)) then
-      local value = core.related(object, #mapper.column_keys + number)
-      if property.uselist then
-        for _, item in value do
-          list[#list + 1] = item
-        end
-      elseif value then
-        list[#list + 1] = value
-      end
-    end
-  end
-end
-
--- What a write-only collection has is not known: what becomes of it is the database's matter, or the script's.
-local function check_deletable(object)
-  for _, property in ipairs(mapper_module.of_object(object).relationships) do
-    if property.lazy == "write_only" and not property.options.passive_deletes and not property.options.viewonly then
-      errors.raise("InvalidRequestError", "session:delete(): what %s has is not loaded, since it is write-only; set "
-        .. "passive_deletes = true on it, with ON DELETE in the database", property:describe())
-    end
-  end
-end
-
-local function mark_deleted(self, object)
-  local state = core.state(object)
-  if state == "persistent" then
-    check_deletable(object)
-    return core.delete(self[1], object)
-  elseif state == "pending" then
-    core.expunge(self[1], object)
-  end
-  return false
-end
-
--- Loads on the way must not flush: half of the cascade would be written.
+-- What is not loaded is left to the flush, which loads it for all deleted objects together.
 local function mark_cascade(self, object)
   local list, position = { object }, 1
   while list[position] do
-    if mark_deleted(self, list[position]) then
-      enlist_cascade(list, list[position])
+    if writing.mark_deleted(self, list[position]) then
+      local mapper = mapper_module.of_object(list[position])
+      for number, property in ipairs(mapper.relationships) do
+        if property.cascade.delete and is_loaded(list[position], mapper, property) then
+          writing.add_related(list, list[position], property, #mapper.column_keys + number)
+        end
+      end
     end
     position = position + 1
   end
 end
 
---- Marks an object for deletion at the next flush, with what the delete cascade reaches.
+--- Marks an object for deletion at the next flush, with what the delete cascade reaches: at once where that is loaded, else
+--- when the flush, or a look at session.deleted, loads it.
 ---@param object userdata
 function Session:delete(object)
   check(self, "delete")
@@ -161,7 +129,7 @@ function Session:delete(object)
     core.add(self[1], object)
   end
   in_session(self, object, "session:delete()")
-  self:no_autoflush(function() mark_cascade(self, object) end)
+  mark_cascade(self, object)
 end
 
 --- Whether flushing would write something for the object.

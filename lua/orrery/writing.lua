@@ -12,6 +12,7 @@ local expression = import "expression"
 local loading = import "loading"
 local statement = import "statement"
 local transaction = import "transaction"
+local eager = import "eager"
 local uniqueness = import "uniqueness"
 local mapper_module = import "mapper"
 
@@ -268,19 +269,112 @@ local function load_versions(session, handle, name)
   end
 end
 
-local function must_be_known(property)
-  return property.direction ~= "manytoone" or property:posts_update()
+-- ---- what a delete takes along ----
+
+-- What a write-only collection has is not known: what becomes of it is the database's matter, or the script's.
+local function check_deletable(object)
+  for _, property in ipairs(mapper_module.of_object(object).relationships) do
+    if property.lazy == "write_only" and not property.options.passive_deletes and not property.options.viewonly then
+      errors.raise("InvalidRequestError", "session:delete(): what %s has is not loaded, since it is write-only; set "
+        .. "passive_deletes = true on it, with ON DELETE in the database", property:describe())
+    end
+  end
 end
 
--- The children of a deleted object lose their foreign key, its link rows go: both must be known.
-local function load_for_delete(handle)
-  for _, object in ipairs(core.list(handle, "deleted")) do
-    for _, property in ipairs(mapper_module.of_object(object).relationships) do
-      if must_be_known(property) and not property.options.viewonly and not property.options.passive_deletes then
-        core.related(object, mapper_module.relation_number(object, property))
+--- Marks an object for deletion; a pending one leaves the session. True where that is news.
+---@param session table
+---@param object userdata
+---@return boolean
+function writing.mark_deleted(session, object)
+  local state = core.state(object)
+  if state == "persistent" then
+    check_deletable(object)
+    return core.delete(session[1], object)
+  elseif state == "pending" then
+    core.expunge(session[1], object)
+  end
+  return false
+end
+
+--- Adds what an object's relationship leads to, loading it when needed.
+---@param list userdata[]
+---@param object userdata
+---@param property orrery.Relationship
+---@param number integer of the attribute
+function writing.add_related(list, object, property, number)
+  local value = core.related(object, number)
+  if property.uselist then
+    for _, item in value do
+      list[#list + 1] = item
+    end
+  elseif value then
+    list[#list + 1] = value
+  end
+end
+
+-- Objects by class, in the order in which the classes first occur.
+local function by_mapper(objects)
+  local groups, order = {}, {}
+  for _, object in ipairs(objects) do
+    local mapper = mapper_module.of_object(object)
+    if not groups[mapper] then
+      groups[mapper], order[#order + 1] = {}, mapper
+    end
+    table.insert(groups[mapper], object)
+  end
+  return groups, order
+end
+
+-- Calls fn(object, property, attribute number) for each relationship that `concerns`, which is loaded by then for all of
+-- the objects.
+local function each_related(session, objects, concerns, fn)
+  local groups, order = by_mapper(objects)
+  for _, mapper in ipairs(order) do
+    for position, property in ipairs(mapper.relationships) do
+      if concerns(property) then
+        eager.ensure(session, groups[mapper], property)
+        for _, object in ipairs(groups[mapper]) do
+          fn(object, property, #mapper.column_keys + position)
+        end
       end
     end
   end
+end
+
+local function cascades_delete(property)
+  return property.cascade.delete and not property.options.passive_deletes
+end
+
+--- Marks what the deleted objects' cascades reach and was not loaded when they were marked: level by level, so that each
+--- relationship of a level takes one statement.
+---@param session table
+---@param handle userdata
+function writing.cascade_deletes(session, handle)
+  local level = core.list(handle, "deleted")
+  while level[1] do
+    local reached, below = {}, {}
+    each_related(session, level, cascades_delete, function(object, property, number)
+      writing.add_related(reached, object, property, number)
+    end)
+    for _, object in ipairs(reached) do
+      if writing.mark_deleted(session, object) then
+        below[#below + 1] = object
+      end
+    end
+    level = below
+  end
+end
+
+local function must_be_known(property)
+  return (property.direction ~= "manytoone" or property:posts_update()) and not property.options.viewonly
+    and not property.options.passive_deletes
+end
+
+-- The children of a deleted object lose their foreign key, its link rows go: both must be known.
+local function load_for_delete(session, handle)
+  each_related(session, core.list(handle, "deleted"), must_be_known, function(object, _, number)
+    core.related(object, number)
+  end)
 end
 
 local function value_of(default, object)
@@ -748,7 +842,8 @@ end
 function writing.write(session, handle)
   find_changed_documents(handle)
   delete_orphans(session, handle)
-  load_for_delete(handle)
+  writing.cascade_deletes(session, handle)
+  load_for_delete(session, handle)
   if mapper_module.any_key_carrier then
     load_for_new_keys(session, handle)
   end
