@@ -345,19 +345,40 @@ local function cascades_delete(property)
   return property.cascade.delete and not property.options.passive_deletes
 end
 
+-- Children that other objects have taken since the last flush: these keep them.
+local function taken_children(handle)
+  local taken = {}
+  for _, name in ipairs({ "new", "dirty" }) do
+    for _, object in ipairs(core.list(handle, name, name == "dirty")) do
+      local mapper = mapper_module.of_object(object)
+      for position, property in ipairs(core.is_deleting(object) and {} or mapper.relationships) do
+        local value = property.direction == "onetomany" and core.peek(object, #mapper.column_keys + position)
+        if value and property.uselist then
+          local before = set_of(core.collection_old(value) or (name == "dirty" and value:to_table()) or {})
+          for _, item in value do
+            taken[item] = taken[item] or not before[item] or nil
+          end
+        end
+      end
+    end
+  end
+  return taken
+end
+
 --- Marks what the deleted objects' cascades reach and was not loaded when they were marked: level by level, so that each
 --- relationship of a level takes one statement.
 ---@param session table
 ---@param handle userdata
 function writing.cascade_deletes(session, handle)
-  local level = core.list(handle, "deleted")
+  local level, taken = core.list(handle, "deleted"), nil
   while level[1] do
     local reached, below = {}, {}
     each_related(session, level, cascades_delete, function(object, property, number)
       writing.add_related(reached, object, property, number)
     end)
+    taken = taken or (reached[1] and taken_children(handle))
     for _, object in ipairs(reached) do
-      if writing.mark_deleted(session, object) then
+      if not taken[object] and writing.mark_deleted(session, object) then
         below[#below + 1] = object
       end
     end

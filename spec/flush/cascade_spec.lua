@@ -1,0 +1,101 @@
+-- What a delete takes along where it is not loaded: found level by level, for all deleted objects together.
+local orm = require "orrery"
+local database = require "spec.support.database"
+local statements = require "spec.support.statements"
+local Integer, ForeignKey, relationship = orm.Integer, orm.ForeignKey, orm.relationship
+local rows = database.rows
+
+local function id()
+  return orm.Mapped(Integer, { primary_key = true })
+end
+
+-- Three levels: shelves of books, books of notes, and labels of books by a link table.
+local function setup(count)
+  local base = orm.declarative_base()
+  local links = orm.Table("book_label", base.metadata,
+    orm.Column("book_id", ForeignKey("book.id"), { primary_key = true }),
+    orm.Column("label_id", ForeignKey("label.id"), { primary_key = true }))
+  local all = { cascade = "all, delete-orphan" }
+  local Shelf = base:model("Shelf", { __tablename__ = "shelf", id = id(), books = relationship("Book", all) })
+  local Label = base:model("Label", { __tablename__ = "label", id = id() })
+  local Book = base:model("Book", { __tablename__ = "book", id = id(),
+    shelf_id = orm.Mapped(orm.Optional(Integer), ForeignKey("shelf.id")),
+    notes = relationship("Note", all),
+    labels = relationship("Label", { secondary = links }) })
+  local Note = base:model("Note", { __tablename__ = "note", id = id(),
+    book_id = orm.Mapped(orm.Optional(Integer), ForeignKey("book.id")) })
+  local engine = database.create(base)
+  local session = orm.Session(engine)
+  local label = Label {}
+  for _ = 1, count do
+    session:add(Shelf { books = { Book { notes = { Note {}, Note {} }, labels = { label } }, Book {} } })
+  end
+  session:commit()
+  return { engine = engine, session = orm.Session(engine), Shelf = Shelf, Book = Book }
+end
+
+local function counts(engine)
+  return rows(engine, "SELECT (SELECT count(*) FROM shelf), (SELECT count(*) FROM book), (SELECT count(*) FROM note), "
+    .. "(SELECT count(*) FROM book_label), (SELECT count(*) FROM label)")
+end
+
+local function selects(record)
+  local list = {}
+  for _, sql in ipairs(record:take()) do
+    list[#list + 1] = sql:match("^SELECT .- FROM ([%w_, ]-) WHERE")
+  end
+  return list
+end
+
+describe("a delete cascade over what is not loaded", function()
+  it("takes one statement a relationship and level, however many objects are deleted", function()
+    local lib = setup(20)
+    local session, record = lib.session, statements.record(lib.engine)
+    local shelves = session:scalars(orm.select(lib.Shelf)):all()
+    record:take()
+    for _, shelf in ipairs(shelves) do
+      session:delete(shelf)
+    end
+    assert.same({}, record:take())
+    session:flush()
+    assert.same({ "book", "note", "label, book_label" }, selects(record))
+    session:commit()
+    assert.same({ "0|0|0|0|1" }, counts(lib.engine))
+  end)
+
+  it("is complete in session.deleted, for a before_flush listener too", function()
+    local lib = setup(1)
+    local session, seen = lib.session, nil
+    session:delete(session:get(lib.Shelf, 1))
+    assert.equal(5, #session.deleted)
+    orm.event.listen(session, "before_flush", function() seen = #session.deleted end)
+    session:commit()
+    assert.equal(5, seen)
+    assert.same({ "0|0|0|0|1" }, counts(lib.engine))
+  end)
+
+  it("spares a child that another parent took before the flush", function()
+    local lib = setup(2)
+    local session = lib.session
+    local first, second = session:get(lib.Shelf, 1), session:get(lib.Shelf, 2)
+    local book = session:get(lib.Book, 1)
+    assert.equal(2, #second.books)
+    session:delete(first)
+    second.books:append(book)
+    session:commit()
+    assert.same({ "1|3|4|2|1" }, counts(lib.engine))
+  end)
+
+  it("marks at once what is loaded", function()
+    local lib = setup(1)
+    local session, record = lib.session, nil
+    local shelf = session:get(lib.Shelf, 1)
+    assert.equal(2, #shelf.books)
+    record = statements.record(lib.engine)
+    session:delete(shelf)
+    session:expunge(shelf.books[2])
+    assert.same({}, record:take())
+    session:rollback()
+    assert.same({ "1|2|2|1|1" }, counts(lib.engine))
+  end)
+end)
