@@ -374,11 +374,10 @@ scenario("constraint", {
     if not ok and not env.orm.is_error(err, "IntegrityError") then
       error(err, 0)
     end
-    local columns = err.columns and err.columns[1] or "none"
     twin.name = "dee"
     session:commit()
     fault.mark()
-    return tostring(ok) .. columns .. session:get(Book, 1).title
+    return tostring(ok) .. err.constraint .. session:get(Book, 1).title
   end,
 })
 

@@ -160,7 +160,7 @@ static void check_database(bool finished) {
 /* Memory and the disk are the only reasons that an error may have here. */
 static bool is_expected(const char *text) {
   static const char *const reasons[] = {"memory", "disk I/O error", "disk is full", "database is locked", "unable to open",
-                                        "locking protocol", "PendingRollbackError", NULL};
+                                        "locking protocol", "call rollback() first", NULL};
   for (const char *const *reason = reasons; *reason; reason++)
     if (strstr(text, *reason))
       return true;
