@@ -124,12 +124,13 @@ end
 local function known_names(compiled)
   local facts = execution.facts(compiled)
   if not facts.known then
-    facts.known = {}
+    local known = {}
     for _, bind in ipairs(compiled.binds) do
       if bind.key then
-        facts.known[bind.key] = true
+        known[bind.key] = true
       end
     end
+    facts.known = known
   end
   return facts.known
 end

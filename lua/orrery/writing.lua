@@ -828,12 +828,13 @@ end
 -- The unique columns, beside the primary key, of a class.
 local function unique_numbers(mapper)
   if not mapper.unique_numbers then
-    mapper.unique_numbers = {}
+    local numbers = {}
     for _, set in ipairs(uniqueness.specs(mapper)) do
       for _, number in ipairs(set.key and {} or set.columns) do
-        mapper.unique_numbers[#mapper.unique_numbers + 1] = number
+        numbers[#numbers + 1] = number
       end
     end
+    mapper.unique_numbers = numbers
   end
   return mapper.unique_numbers
 end

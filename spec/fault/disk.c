@@ -1,7 +1,8 @@
-/* disk: a file system in memory for SQLite. Every call can fail; what is written is kept apart from what was synced, so
-   that the power can go. As on a disk: a file's content and length are safe after its sync, a name that was made or
-   removed is safe after the next sync of a journal or of the directory (SQLite's Unix files sync the directory with the first
-   sync of a journal). Locks and the shared memory of WAL work between the connections of one process. */
+/* disk: a file system in memory for SQLite. Every call can fail; what is written is kept apart from what was
+   synced, so that the power can go. As on a disk: a file's content and length are safe after its sync, a name
+   that was made or removed is safe after the next sync of a journal or of the directory (SQLite's Unix files
+   sync the directory with the first sync of a journal). Locks and the shared memory of WAL work between the
+   connections of one process. */
 #include "fault.h"
 
 #include <stdio.h>
@@ -409,9 +410,9 @@ static int close_file(sqlite3_file *base) {
 /* ---- the file system ---- */
 
 static const sqlite3_io_methods METHODS = {
-    2,         close_file, read_file, write_file,     truncate_file, sync_file, file_size,   lock,
-    unlock,    check_reserved, control, sector_size, characteristics, shm_map,  shm_lock, shm_barrier,
-    shm_unmap, NULL, NULL};
+    2,        close_file,  read_file,      write_file, truncate_file, sync_file,       file_size,
+    lock,     unlock,      check_reserved, control,    sector_size,   characteristics, shm_map,
+    shm_lock, shm_barrier, shm_unmap,      NULL,       NULL};
 
 /* fault.db and /fault.db are one file. */
 static const char *plain(const char *name) { return name && *name == '/' ? name + 1 : name; }
@@ -481,7 +482,9 @@ static int randomness(sqlite3_vfs *vfs, int length, char *out) {
 /* Waiting takes no time here. */
 static int nap(sqlite3_vfs *vfs, int microseconds) { return (void)vfs, microseconds; }
 
-static int now64(sqlite3_vfs *vfs, sqlite3_int64 *out) { return (void)vfs, *out = INT64_C(212648457600000), SQLITE_OK; }
+static int now64(sqlite3_vfs *vfs, sqlite3_int64 *out) {
+  return (void)vfs, *out = INT64_C(212648457600000), SQLITE_OK;
+}
 
 static int now(sqlite3_vfs *vfs, double *out) { return (void)vfs, *out = 2461209.0, SQLITE_OK; }
 

@@ -1,6 +1,6 @@
-/* fault: the program. `fault memory`, `disk`, `power`, `host` or `kill`, with options, and names of scenarios (none: all).
-   Prints what is wrong and, last, the sum; fails where anything is wrong, or where it has visited fewer points than it
-   was told to. */
+/* fault: the program. `fault memory`, `disk`, `power`, `host` or `kill`, with options, and names of scenarios
+   (none: all). Prints what is wrong and, last, the sum; fails where anything is wrong, or where it has
+   visited fewer points than it was told to. */
 #include "fault.h"
 
 #include <stdio.h>
@@ -29,7 +29,8 @@ static void add_scenario(const char *name) {
 }
 
 static void usage(void) {
-  fputs("usage: fault memory|disk|power|host [--stride N] [--offset N] [--point N] [--images N] [--jobs N] [--at-least N]\n"
+  fputs("usage: fault memory|disk|power|host [--stride N] [--offset N] [--point N] [--images N] [--jobs N] "
+        "[--at-least N]\n"
         "             [--journal MODE] [--verbose] [SCENARIO...]\n"
         "       fault list\n"
         "       fault kill FOLDER N\n",
@@ -53,7 +54,10 @@ static bool read_option(char **arg) {
   const struct {
     const char *name;
     long *value;
-  } numbers[] = {{"--stride", &plan.stride}, {"--offset", &plan.offset}, {"--point", &plan.only}, {"--at-least", &at_least}};
+  } numbers[] = {{"--stride", &plan.stride},
+                 {"--offset", &plan.offset},
+                 {"--point", &plan.only},
+                 {"--at-least", &at_least}};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     if (strcmp(arg[0], numbers[i].name) == 0 && arg[1]) {
       *numbers[i].value = atol(arg[1]);
@@ -66,8 +70,7 @@ static bool read_option(char **arg) {
   else if (strcmp(arg[0], "--journal") == 0 && arg[1]) {
     snprintf(settings, sizeof settings, "PRAGMA journal_mode = %s", arg[1]);
     plan.settings = settings;
-  }
-  else
+  } else
     return false;
   return true;
 }
@@ -106,7 +109,6 @@ static bool run_scenario(const char *name) {
   return status == 0;
 }
 
-
 static void print_name(const char *name) { puts(name); }
 
 static int list_names(void) {
@@ -133,8 +135,8 @@ int main(int count, char **arg) {
     long points = shared->points, failed = shared->failed;
     bool fine = run_scenario(scenarios[i]);
     bad += !fine;
-    printf("%-14s %6ld points, %ld wrong (%ld possible)\n", scenarios[i], shared->points - points, shared->failed - failed,
-           shared->offered);
+    printf("%-14s %6ld points, %ld wrong (%ld possible)\n", scenarios[i], shared->points - points,
+           shared->failed - failed, shared->offered);
   }
   printf("%s: %d scenarios, %ld points, %ld wrong\n", arg[1], scenario_count, shared->points, shared->failed);
   if (shared->points < at_least)

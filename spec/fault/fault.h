@@ -1,6 +1,6 @@
-/* fault: makes everything fail that can, at every point where it can, and judges what is left. One process runs a
-   scenario (scenarios.lua); at a point it forks, and in the child that point fails. So a scenario runs once, every
-   point costs the rest of one run, and a crash is one child's own.
+/* fault: makes everything fail that can, at every point where it can, and judges what is left. One process
+   runs a scenario (scenarios.lua); at a point it forks, and in the child that point fails. So a scenario runs
+   once, every point costs the rest of one run, and a crash is one child's own.
 
    Nothing of the product is replaced but what stands outside it: Lua's allocator, SQLite's allocator, and the
    files. The library decides nothing here and knows nothing of it. */
@@ -14,8 +14,8 @@
 #include <lua.h>
 #include <sqlite3.h>
 
-#define DATABASE "fault.db"   /* the file that scenarios work on */
-#define SNAPSHOT "before.db"  /* what it was before the run */
+#define DATABASE "fault.db"  /* the file that scenarios work on */
+#define SNAPSHOT "before.db" /* what it was before the run */
 
 /* ---- what a run is told ---- */
 
@@ -118,7 +118,8 @@ void disk_uncut(void);
 
 /* ---- judging (judge.c) ---- */
 
-/* A number for all that a database holds; 0 where it cannot be read. The text goes to `out` where it is not NULL. */
+/* A number for all that a database holds; 0 where it cannot be read. The text goes to `out` where it is not
+ * NULL. */
 uint64_t judge_fingerprint(const char *path, char *out, size_t room);
 /* The first thing that is wrong with a file as such, or NULL. */
 const char *judge_integrity(const char *path);

@@ -1,6 +1,6 @@
-/* host: a C program that calls the library without a protected call around it, as a careless host does. An error then goes
-   to the panic function, which gets out with longjmp; the state is good for lua_close only. What must hold: no crash, no
-   leak, and a database as before or after the unit of work. */
+/* host: a C program that calls the library without a protected call around it, as a careless host does. An
+   error then goes to the panic function, which gets out with longjmp; the state is good for lua_close only.
+   What must hold: no crash, no leak, and a database as before or after the unit of work. */
 #include "fault.h"
 
 #include <lauxlib.h>

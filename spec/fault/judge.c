@@ -1,5 +1,5 @@
-/* judge: what a database holds, and whether anything is wrong with it, asked by plain SQLite and nothing of the
-   library. Its own work neither fails nor counts. */
+/* judge: what a database holds, and whether anything is wrong with it, asked by plain SQLite and nothing of
+   the library. Its own work neither fails nor counts. */
 #include "fault.h"
 
 #include <stdio.h>
@@ -48,10 +48,12 @@ static bool take_query(reading *r, sqlite3 *db, const char *sql) {
 /* Each table by its own query, which the first one writes. */
 static bool take_tables(reading *r, sqlite3 *db) {
   sqlite3_stmt *names = NULL;
-  bool fine = sqlite3_prepare_v2(db, "SELECT printf('SELECT ''%w'', * FROM \"%w\" ORDER BY 1, 2, 3', name, name), "
-                                     "printf('SELECT ''%w'', * FROM \"%w\" ORDER BY 2', name, name) "
-                                     "FROM sqlite_schema WHERE type = 'table' ORDER BY name",
-                                 -1, &names, NULL) == SQLITE_OK;
+  bool fine =
+      sqlite3_prepare_v2(db,
+                         "SELECT printf('SELECT ''%w'', * FROM \"%w\" ORDER BY 1, 2, 3', name, name), "
+                         "printf('SELECT ''%w'', * FROM \"%w\" ORDER BY 2', name, name) "
+                         "FROM sqlite_schema WHERE type = 'table' ORDER BY name",
+                         -1, &names, NULL) == SQLITE_OK;
   int code = SQLITE_ERROR;
   while (fine && (code = sqlite3_step(names)) == SQLITE_ROW)
     fine = take_query(r, db, (const char *)sqlite3_column_text(names, 0)) ||
@@ -71,7 +73,8 @@ static sqlite3 *open_plain(const char *path) {
 uint64_t judge_fingerprint(const char *path, char *out, size_t room) {
   reading r = {UINT64_C(14695981039346656037), out, room};
   sqlite3 *db = open_plain(path);
-  bool fine = db && take_query(&r, db, "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name") && take_tables(&r, db);
+  bool fine = db && take_query(&r, db, "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name") &&
+              take_tables(&r, db);
   if (!fine && out)
     snprintf(out, room, "unreadable: %s", db ? sqlite3_errmsg(db) : "cannot be opened");
   sqlite3_close(db);

@@ -1,5 +1,6 @@
-/* kill: a process that does nothing but commit is killed at a random moment, again and again, on real files. What it had
-   been told was committed must be there, and nothing half. Power is not cut: what was written stays written. */
+/* kill: a process that does nothing but commit is killed at a random moment, again and again, on real files.
+   What it had been told was committed must be there, and nothing half. Power is not cut: what was written
+   stays written. */
 #include "fault.h"
 
 #include <lauxlib.h>
@@ -88,8 +89,11 @@ static int count_units(sqlite3 *db, bool thoroughly) {
                number(db, "SELECT total FROM account") == units &&
                number(db, "SELECT count(*) FROM line") == units * LINES;
   if (thoroughly)
-    whole = whole && number(db, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'") == 1 &&
-            number(db, "SELECT count(*) FROM (SELECT unit_id FROM line GROUP BY unit_id HAVING count(*) = 5)") == units;
+    whole =
+        whole &&
+        number(db, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'") == 1 &&
+        number(db, "SELECT count(*) FROM (SELECT unit_id FROM line GROUP BY unit_id HAVING count(*) = 5)") ==
+            units;
   return whole ? units : -1;
 }
 
@@ -103,8 +107,10 @@ static int examine(const char *path, bool thoroughly) {
 static void create(const char *path, const char *journal) {
   char sql[500];
   snprintf(sql, sizeof sql,
-           "PRAGMA journal_mode = %s; CREATE TABLE account (id INTEGER NOT NULL PRIMARY KEY, total INTEGER NOT NULL);"
-           "CREATE TABLE unit (id INTEGER NOT NULL PRIMARY KEY); CREATE TABLE line (id INTEGER NOT NULL PRIMARY KEY, "
+           "PRAGMA journal_mode = %s; CREATE TABLE account (id INTEGER NOT NULL PRIMARY KEY, total INTEGER "
+           "NOT NULL);"
+           "CREATE TABLE unit (id INTEGER NOT NULL PRIMARY KEY); CREATE TABLE line (id INTEGER NOT NULL "
+           "PRIMARY KEY, "
            "unit_id INTEGER NOT NULL REFERENCES unit (id)); INSERT INTO account VALUES (1, 0)",
            journal);
   judge_sql(path, sql);
@@ -121,7 +127,8 @@ static long kill_often(lua_State *L, const char *folder, const char *journal, lo
     int acknowledged = killed_at(L, path, units + 1, (useconds_t)(random() % LONGEST));
     units = examine(path, i % 50 == 0 || i == kills);
     if (acknowledged < 0 || units < acknowledged || units > acknowledged + 1) {
-      printf("WRONG kill %ld, %s: %d units were acknowledged, %d are there whole\n", i, journal, acknowledged, units);
+      printf("WRONG kill %ld, %s: %d units were acknowledged, %d are there whole\n", i, journal, acknowledged,
+             units);
       bad++;
       break;
     }

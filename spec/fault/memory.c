@@ -1,5 +1,5 @@
-/* memory: the allocators that Lua (and with it the library) and SQLite are given. Every block is counted, its size is
-   known, its bounds are watched, and what is freed is overwritten first, so that using it shows. */
+/* memory: the allocators that Lua (and with it the library) and SQLite are given. Every block is counted, its
+   size is known, its bounds are watched, and what is freed is overwritten first, so that using it shows. */
 #include "fault.h"
 
 #include <lualib.h>
@@ -92,7 +92,8 @@ void *memory_lua(void *ud, void *block, size_t old_size, size_t new_size) {
       drop(&lua_use, block);
     return NULL;
   }
-  if ((!block || new_size > head_of(block)->size) && point(FAULT_MEMORY, 1u << MODE_ONCE | 1u << MODE_TWICE | 1u << MODE_FROM_ON))
+  if ((!block || new_size > head_of(block)->size) &&
+      point(FAULT_MEMORY, 1u << MODE_ONCE | 1u << MODE_TWICE | 1u << MODE_FROM_ON))
     return NULL;
   return block ? change(&lua_use, block, new_size) : make(&lua_use, new_size);
 }
@@ -124,8 +125,8 @@ void memory_install(void) {
 
 /* ---- what the library asks of the system (linked with --wrap) ---- */
 
-/* The library refuses connections that were opened before a fork. Here forks are steps of the test, and the files are
-   ours: it is told that it is always the same process. */
+/* The library refuses connections that were opened before a fork. Here forks are steps of the test, and the
+   files are ours: it is told that it is always the same process. */
 pid_t __wrap_getpid(void);
 pid_t __wrap_getpid(void) { return 4711; }
 

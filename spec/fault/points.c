@@ -1,5 +1,5 @@
-/* points: counts the calls that can fail, forks at those that are chosen, and collects what became of the children.
-   Says nothing about how a call fails. */
+/* points: counts the calls that can fail, forks at those that are chosen, and collects what became of the
+   children. Says nothing about how a call fails. */
 #include "fault.h"
 
 #include <errno.h>
@@ -11,8 +11,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-const char *const fault_mode_names[MODES] = {"once",      "twice", "from then on",      "full", "full from then on",
-                                             "busy",      "busy from then on", "done but failed", "cut"};
+const char *const fault_mode_names[MODES] = {"once",
+                                             "twice",
+                                             "from then on",
+                                             "full",
+                                             "full from then on",
+                                             "busy",
+                                             "busy from then on",
+                                             "done but failed",
+                                             "cut"};
 
 enum { SECONDS = 30, JOBS = 16 }; /* for one child */
 
@@ -67,7 +74,8 @@ static void judge_child(const child *c, int status) {
   __sync_fetch_and_add(&shared->points, plan.kind == FAULT_POWER ? 0 : 1);
   if (WIFSIGNALED(status)) {
     int signal = WTERMSIG(status);
-    snprintf(what, sizeof what, signal == SIGALRM ? "hangs" : "dies of signal %d (%s)", signal, strsignal(signal));
+    snprintf(what, sizeof what, signal == SIGALRM ? "hangs" : "dies of signal %d (%s)", signal,
+             strsignal(signal));
     report(c, what);
   }
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)

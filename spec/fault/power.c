@@ -1,5 +1,5 @@
-/* power: what a database is after the power went, several times for each moment, and whether all that was promised is
-   still there. */
+/* power: what a database is after the power went, several times for each moment, and whether all that was
+   promised is still there. */
 #include "fault.h"
 
 #include <unistd.h>

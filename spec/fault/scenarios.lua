@@ -1,6 +1,6 @@
 -- scenarios: what is done while everything fails around it. Each is a unit of work, or a few, that a program could
--- contain. Called with (open, fault): open() loads the library; fault.mark() says that a commit was acknowledged, fault.pause() and
--- fault.resume() stand around what must not fail, fault.wrong(text) reports.
+-- contain. Called with (open, fault): open() loads the library; fault.mark() says that a commit was acknowledged,
+-- fault.pause() and fault.resume() stand around what must not fail, fault.wrong(text) reports.
 --
 -- run(env) may be called again after rollback: it begins with what is in the database, and makes all its objects itself.
 -- It returns a text that is always the same.
@@ -168,7 +168,7 @@ end
 
 scenario("load", {
   bare = true,
-  run = function(env)
+  run = function()
     local orm = open()
     local engine = orm.create_engine("sqlite:///fault.db")
     local conn = engine:connect()
