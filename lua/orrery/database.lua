@@ -13,9 +13,18 @@ local database = {}
 local Database = {}
 local metatable = { __metatable = { __name = "orrery.Database" } }
 
+-- The rest of the library, so that a script needs this one table only: db.select, db.func, db.selectinload.
+local library = {}
+
+--- Tells databases of what else the library has.
+---@param all table
+function database.complete(all)
+  library = all
+end
+
 local function names_of(self)
   local names = errors.sorted_keys(Database)
-  for _, own in ipairs({ errors.sorted_keys(self), types.names }) do
+  for _, own in ipairs({ errors.sorted_keys(self), types.names, errors.sorted_keys(library) }) do
     for _, name in ipairs(own) do
       names[#names + 1] = name
     end
@@ -27,6 +36,9 @@ function metatable.__index(self, key)
   local found = Database[key]
   if found == nil and types.is_type(types[key]) then
     found = types[key]
+  end
+  if found == nil then
+    found = rawget(library, key)
   end
   if found == nil then
     errors.raise("ArgumentError", "a database has no '%s'%s", tostring(key),
@@ -52,20 +64,34 @@ function Database:drop_all()
   self.metadata:drop_all(self.engine)
 end
 
---- Closes session and engine.
+--- Closes the session of the present scope, and the engine.
 function Database:close()
-  self.session:close()
+  self.session:remove()
   self.engine:dispose()
 end
 metatable.__close = Database.close
 
---- An engine, a session and a declarative base on one table; db.Model("Name", {...}) declares a class.
+local OWN_OPTIONS = { session_options = true, scope = true }
+
+-- Options of the database itself, and those that are the engine's.
+local function split_options(options)
+  local own, rest = {}, {}
+  for key, value in pairs(options or {}) do
+    (OWN_OPTIONS[key] and own or rest)[key] = value
+  end
+  return own, rest
+end
+
+--- An engine, a session and a declarative base on one table; db.Model("Name", {...}) declares a class. The session is that
+--- of the present scope: see scoped_session.
 ---@param url string as create_engine takes it
----@param options? table as create_engine takes them
+---@param options? table as create_engine takes them; and session_options, as sessionmaker takes them, and the function scope
 function database.database(url, options)
-  local engine = engine_module.create_engine(url, options)
+  local own, rest = split_options(options)
+  local engine = engine_module.create_engine(url, rest)
   local base = declarative.declarative_base()
-  local self = { engine = engine, metadata = base.metadata, Model = base, session = session_module.Session(engine) }
+  local make = session_module.sessionmaker(engine, own.session_options)
+  local self = { engine = engine, metadata = base.metadata, Model = base, session = session_module.scoped_session(make, own.scope) }
   --- db.Table("name", db.Column(...), ...) needs no metadata.
   self.Table = function(name, ...)
     return schema.Table(name, base.metadata, ...)

@@ -90,6 +90,8 @@ orm.make_url, orm.URL = url.parse, { create = url.create }
 orm.dialects = compiler.dialects
 orm.alias, orm.join = selectable.alias, selectable.join
 
+database.complete(orm)
+
 return setmetatable(orm, {
   __index = function(_, name)
     errors.raise("ArgumentError", "orrery has no '%s'%s", tostring(name), errors.hint(tostring(name), errors.sorted_keys(orm)))

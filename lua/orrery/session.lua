@@ -227,6 +227,16 @@ function session.scoped_session(make, scope)
   return setmetatable({}, metatable)
 end
 
+event.find_by(function(target)
+  local mark = type(target) == "table" and getmetatable(target)
+  if type(mark) ~= "table" or mark.__name ~= "orrery.ScopedSession" then
+    return nil
+  end
+  core.hear_attaching()
+  local make = mark.state.make
+  return type(make) == "function" and rawget(current(mark.state), "dispatch") or make.dispatch
+end)
+
 -- ---- objects and their sessions ----
 
 local function check_object(object, call)
