@@ -58,7 +58,7 @@ local function check_target(target, call)
   local kind = type(target)
   if kind ~= "string" and kind ~= "function" and not core.is_class(target) and not aliased_entity(target) then
     errors.raise("ArgumentError", "%s: the target must be a class, its name or a function that returns it, got %s", call,
-      target == nil and "nil" or kind)
+      target == nil and "nil (a class that is declared further down is given by its name, as a string)" or kind)
   end
 end
 

@@ -431,6 +431,9 @@ static bool is_array(lua_State *L, int index, size_t count) {
 
 static void check_assigned(lua_State *L, orr_instance *owner, const orr_collection *list, int value) {
   int attribute = owner->class->column_count + list->relation;
+  if (orr_instance_test(L, value))
+    orr_attribute_error(L, owner->class, attribute, "ArgumentError",
+                        "this side holds several objects, and one is given; write { object }, or :append(object)");
   if (lua_type(L, value) != LUA_TTABLE || lua_getmetatable(L, value))
     orr_attribute_error(
         L, owner->class, attribute, "ArgumentError",
