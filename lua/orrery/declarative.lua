@@ -751,25 +751,31 @@ end)
 
 local function property_of(class, number)
   local self = mapper_module.of(class)
-  return self.relationships[number - #self.column_keys], self
+  return self.relationships[number - #self.column_keys]
+end
+
+-- Why a relationship to which a list was given holds one object.
+local function why_single(property)
+  return property.direction == "manytoone" and ("the foreign key stands in '%s'"):format(property.near.name)
+    or property.options.uselist == false and "uselist = false"
+    or ("the foreign key in '%s' is unique"):format(property.far.name)
 end
 
 core.hook("accept", function(class, number, value)
-  local property, self = property_of(class, number)
-  local other = mapper_module.of_object(value)
+  local property = property_of(class, number)
+  local other, is_list = mapper_module.of_object(value), type(value) == "table" or core.is_collection(value)
   errors.raise("ArgumentError", "%s takes %s of class '%s', got %s%s", property:describe(),
     property.uselist and "objects" or "an object", property.mapper.name,
-    other and ("an object of class '%s'"):format(other.name) or type(value) == "table" and "a list" or errors.show(value),
-    type(value) == "table" and not property.uselist and " (this side holds one object: the foreign key stands in '"
-      .. self.table.name .. "')" or "")
+    other and ("an object of class '%s'"):format(other.name) or is_list and "a list" or errors.show(value),
+    is_list and not property.uselist and (" (this side holds one object: %s)"):format(why_single(property)) or "")
 end)
 
 core.hook("collection_key", function(object, class, number)
-  return collection.key_of((property_of(class, number)), object)
+  return collection.key_of(property_of(class, number), object)
 end)
 
 core.hook("wrong_key", function(class, number, given, own)
-  collection.wrong_key((property_of(class, number)), given, own)
+  collection.wrong_key(property_of(class, number), given, own)
 end)
 
 --- Assigns fields to an object as its constructor would; for __init__.

@@ -65,7 +65,7 @@ export(schema, "Computed", "Identity", "conv")
 export(ddl, "CreateTable", "DropTable", "CreateIndex", "DropIndex", "CreateView", "DropView", "DDL")
 export(inspector, "inspector")
 export(engine, "create_engine", "with")
-export(relationship, "relationship", "backref")
+export(relationship, "relationship", "backref", "with_parent")
 export(joincondition, "foreign", "remote")
 export(collection, "list", "set", "attribute_keyed_dict", "column_keyed_dict", "keyfunc_mapping")
 export(declarative, "declarative_base", "Mapped", "mapped_column", "deferred", "assign", "pairs", "to_table",

@@ -12,20 +12,22 @@ local relationship = import "relationship"
 local Attribute = relationship.Attribute
 local unpack = table.unpack or unpack
 
--- The stored value of a column of an object, as a script sees it; keys never have to be loaded for it.
-local function value_of(property, object, column, call)
+-- The value of a column of an object, as a script sees it; keys never have to be loaded for it.
+local function stored_value(object, column)
   local mapper = mapper_module.of_object(object)
   local number = mapper:number_of_column(column)
-  local value
-  if column.primary_key then
-    value = core.stored(object, number)
-    value = value ~= nil and column.type:from_db(value) or value
-  else
-    value = object[mapper.column_keys[number]]
+  if not column.primary_key then
+    return object[mapper.column_keys[number]]
   end
+  local value = core.stored(object, number)
+  return value ~= nil and column.type:from_db(value) or value
+end
+
+local function value_of(property, object, column, call)
+  local value = stored_value(object, column)
   if value == nil then
     errors.raise("InvalidRequestError", "%s:%s(): this object of class '%s' has no '%s' yet; flush it first", property:describe(),
-      call, mapper.name, column.name)
+      call, mapper_module.of_object(object).name, column.name)
   end
   return value
 end
@@ -155,6 +157,28 @@ function Attribute:in_()
   local property = self.property
   errors.raise("InvalidRequestError", "%s:in_(): relationships are compared with single objects; compare the foreign key with "
     .. "the keys, or use %s()", property:describe(), property.uselist and "any" or "has")
+end
+
+--- The condition that something belongs to an object: with_parent(author, Author.books), for selects of books. Nothing belongs
+--- to an object that has no row.
+---@param object userdata
+---@param attribute table a relationship of its class
+function relationship.with_parent(object, attribute)
+  local mark, mapper = getmetatable(attribute), mapper_module.of_object(object)
+  if type(mark) ~= "table" or not mark.__relationship or not mapper then
+    errors.raise("ArgumentError", "with_parent(): an object and a relationship of its class expected, got %s and %s",
+      show_given(object), errors.show(attribute))
+  elseif not hierarchy.is_a(mapper, attribute.property.parent) then
+    errors.raise("ArgumentError", "with_parent(): %s is no relationship of '%s'", attribute.property:describe(), mapper.name)
+  end
+  local property, nothing = attribute.property, false
+  local sources = { target = property:source(), secondary = property.secondary }
+  local conditions = joincondition.of_object(property.condition, sources, function(column)
+    local value = stored_value(object, column)
+    nothing = nothing or value == nil
+    return value == nil and expression.FALSE or expression.literal(value, column.type)
+  end)
+  return nothing and expression.FALSE or expression.and_(unpack(conditions))
 end
 
 return relationship

@@ -209,3 +209,28 @@ describe("options that cannot be are explained:", function()
     assert.truthy(list[1]:find("'delete-orphan' without 'delete'", 1, true))
   end)
 end)
+
+describe("a list where one object is held, and the other way round, is explained", function()
+  local function two(options, column)
+    local base = orm.declarative_base()
+    local A = base:model("A", { __tablename__ = "a", id = id(), b = relationship("B", options) })
+    local B = base:model("B", { __tablename__ = "b", id = id(), a_id = Mapped(Integer, ForeignKey("a.id"), column or {}) })
+    return A, B
+  end
+
+  it("by the reason for it", function()
+    local A = two({ uselist = false })
+    raises("ArgumentError", { "A.b takes an object of class 'B', got a list", "uselist = false" }, A, { b = {} })
+    A = two({}, { unique = true })
+    raises("ArgumentError", "the foreign key in 'b' is unique", A, { b = {} })
+    local _, Child = family(nil, {})
+    raises("ArgumentError", "the foreign key stands in 'child'", Child, { parent = {} })
+  end)
+
+  it("by what to write", function()
+    local A, B = two({})
+    raises("ArgumentError", { "A.b", "write { object }" }, function() A { b = B {} } end)
+    A, B = two({ collection_class = orm.attribute_keyed_dict("id") })
+    raises("ArgumentError", { "A.b", "write { [key] = object }" }, function() A { b = B { id = 1 } } end)
+  end)
+end)

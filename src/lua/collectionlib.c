@@ -433,7 +433,9 @@ static void check_assigned(lua_State *L, orr_instance *owner, const orr_collecti
   int attribute = owner->class->column_count + list->relation;
   if (orr_instance_test(L, value))
     orr_attribute_error(L, owner->class, attribute, "ArgumentError",
-                        "this side holds several objects, and one is given; write { object }, or :append(object)");
+                        list->form == ORR_FORM_KEYED
+                            ? "this side holds several objects, and one is given; write { [key] = object }"
+                            : "this side holds several objects, and one is given; write { object }");
   if (lua_type(L, value) != LUA_TTABLE || lua_getmetatable(L, value))
     orr_attribute_error(
         L, owner->class, attribute, "ArgumentError",
