@@ -35,8 +35,30 @@ local function columns_by_key(source)
 end
 
 -- The names in a table of values as entries in the order of the columns.
-local function order_names(self, values, call)
+-- The columns that hybrids, synonyms and composites among the names stand for, in their place.
+local function spelled_out(self, values, known)
+  local mapper, changed = self.of.mapper, nil
+  for name, value in pairs(values) do
+    local member = mapper and not known[name] and type(name) == "string" and mapper.methods[name]
+    if type(member) == "table" and member.assignments then
+      if not changed then
+        changed = {}
+        for other, one in pairs(values) do
+          changed[other] = one
+        end
+      end
+      changed[name] = nil
+      for column, one in pairs(member:assignments(mapper, name, value)) do
+        changed[column] = one
+      end
+    end
+  end
+  return changed or values
+end
+
+local function order_names(self, given, call)
   local known, entries = columns_by_key(self.of), {}
+  local values = spelled_out(self, given, known)
   for name in pairs(values) do
     local node = expression.clause(name)
     local key = node and node.visit == "column" and (node.key or node.name) or name

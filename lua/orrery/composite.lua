@@ -3,6 +3,7 @@ local import = ...
 local errors = import "errors"
 local core = import "core"
 local expression = import "expression"
+local types = import "types"
 
 local composite = {}
 local unpack = table.unpack or unpack
@@ -176,6 +177,41 @@ end
 --- All columns have the value's fields.
 function Comparison:eq(value)
   return conditions(self, value)
+end
+
+--- The columns that update():values{ key = value } sets.
+function Composite:assignments(mapper, key, value)
+  if value == core.null then
+    value = nil
+  end
+  check_value(self, mapper.name .. "." .. key, value)
+  local values = {}
+  for position, name in ipairs(self.keys) do
+    local part = value and VALUES[value][position]
+    values[name] = part == nil and core.null or part
+  end
+  return values
+end
+
+local function columns_of(self, method)
+  local list = {}
+  for position, name in ipairs(self.composite.keys) do
+    local column = self.mapper:attribute(name)
+    list[position] = method and column[method](column) or column
+  end
+  return expression.new{ visit = "clause_list", elements = list, type = types.NullType }
+end
+
+-- In order_by and group_by it is its columns.
+comparison_metatable.__metatable.__clause = columns_of
+
+--- Sorted by all columns, the first one first.
+function Comparison:asc()
+  return columns_of(self, "asc")
+end
+
+function Comparison:desc()
+  return columns_of(self, "desc")
 end
 
 --- Some column differs.

@@ -77,7 +77,7 @@ export(eager, "load_only", "defer", "undefer", "undefer_group", "with_expression
 export(mapper, "validates")
 export(inspection, "inspect")
 export(column_property, "column_property", "query_expression")
-export(hybrid, "hybrid_property")
+export(hybrid, "hybrid_property", "hybrid_method", "synonym")
 export(composite, "composite", "value_class")
 export(proxy, "association_proxy")
 export(session, "Session", "sessionmaker", "scoped_session", "object_session", "was_deleted", "make_transient",

@@ -578,6 +578,12 @@ function order_term(node, state)
   text = node.direction and text .. " " .. node.direction or text
   return node.nulls and text .. " NULLS " .. node.nulls or text
 end
+
+-- Columns that stand for one attribute, without parentheses.
+function VISIT.clause_list(node, state)
+  return render_list(node.elements, state, ", ", order_term)
+end
+
 VISIT.ordering, rendering.order_term, rendering.collated = order_term, order_term, collated
 
 return rendering

@@ -827,6 +827,14 @@ local function named_source(self)
     "filter_by(): nothing is selected that has columns; use where()")
 end
 
+-- What a class has besides columns: a hybrid, a synonym, a composite.
+local function member_of(source, name)
+  local mapper = source.visit == "entity" and source.mapper
+  local member = mapper and source.table == mapper.table and mapper.methods[name]
+  local mark = type(member) == "table" and getmetatable(member)
+  return mark and mark.__descriptor and member:of_class(mapper, name) or nil
+end
+
 --- The column or relationship of an entity or table by its name in a script.
 ---@param source table
 ---@param name string
@@ -841,7 +849,7 @@ function statement.attribute(source, name, call)
       return column
     end
   end
-  local found = source.attribute and source:attribute(name)
+  local found = source.attribute and source:attribute(name) or member_of(source, name)
   if not found then
     errors.raise("ArgumentError", "%s: '%s' has no attribute '%s'%s", call, source.name or joining.describe(
       source.table or source), tostring(name), errors.hint(name, names))
