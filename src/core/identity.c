@@ -190,7 +190,8 @@ static bool make_room(orr_identity *map, uint32_t count, orr_slot_alive alive, v
   if ((uint64_t)map->live + count <= map->index_size / 4 * 3)
     return true;
   uint32_t before = map->live;
-  sweep(map, alive, ud);
+  if (alive)
+    sweep(map, alive, ud);
   uint32_t size = size_for(map, count);
   if (size == map->index_size && map->live > before / 2 && size <= UINT32_MAX / 2)
     size *= 2;
@@ -203,6 +204,8 @@ static bool make_room(orr_identity *map, uint32_t count, orr_slot_alive alive, v
 static bool grow_slots(orr_identity *map, uint32_t count) {
   if (map->used >= UINT32_MAX - 1 - count)
     return false;
+  if ((size_t)map->used + 1 + count <= map->capacity)
+    return true;
   orr_slot *slots =
       orr_alloc_grow(&map->alloc, map->slots, &map->capacity, (size_t)map->used + 1 + count, sizeof *slots);
   if (!slots)

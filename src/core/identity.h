@@ -42,7 +42,8 @@ typedef struct orr_identity {
   uint32_t stamp; /* grows with every key that is taken out, and with every object that the owner seats */
 } orr_identity;
 
-/* Answers whether the object of a slot is still there; asked while the map sweeps. */
+/* Answers whether the object of a slot is still there; asked while the map sweeps. NULL instead: all are, and
+   a full map grows. */
 typedef bool (*orr_slot_alive)(void *ud, uint32_t slot);
 
 void orr_identity_init(orr_identity *map, orr_alloc alloc);

@@ -154,6 +154,8 @@ static uint32_t hash_address(const char *text) {
   return (uint32_t)(((uint64_t)(uintptr_t)text * UINT64_C(0x9E3779B97F4A7C15)) >> 40);
 }
 
+enum { ALWAYS_INTERNED = 16 };
+
 int orr_class_attribute(const orr_class *class, lua_State *L, int index) {
   if (lua_type(L, index) != LUA_TSTRING)
     return -1;
@@ -162,7 +164,9 @@ int orr_class_attribute(const orr_class *class, lua_State *L, int index) {
   for (uint32_t i = hash_address(text) & mask; class->names[i].text; i = (i + 1) & mask)
     if (class->names[i].text == text)
       return class->names[i].attribute;
-  /* A long string may stand at another address than its equal. */
+  /* A long string may stand at another address than its equal; every Lua keeps short ones once. */
+  if (orr_rawlen(L, index) < ALWAYS_INTERNED)
+    return -1;
   orr_class_push(L, class);
   orr_class_field(L, -1, ORR_CLASS_NAMES);
   lua_pushvalue(L, index > 0 ? index : index - 2);

@@ -73,8 +73,8 @@ static void fresh_table(lua_State *L, int user, int field, const char *mode) {
   lua_rawseti(L, user, field);
 }
 
-/* The counts go first: entries beyond them do not count, so that the lists are empty even where there is no memory
-   for fresh ones. */
+/* The counts go first: entries beyond them do not count, so that the lists are empty even where there is no
+   memory for fresh ones. */
 static void fresh_work(lua_State *L, orr_session *session, int user) {
   session->new_count = session->dirty_count = session->deleted_count = session->watched_count = 0;
   fresh_table(L, user, ORR_SESSION_NEW, NULL);
@@ -177,7 +177,8 @@ orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key
 uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *key, int objects) {
   bool found;
   liveness where = {L, objects};
-  uint32_t slot = orr_identity_claim(&session->map, key, is_alive, &where, &found);
+  /* While a load has stopped the collector, nothing dies that a sweep would find. */
+  uint32_t slot = orr_identity_claim(&session->map, key, session->paused ? NULL : is_alive, &where, &found);
   if (!slot)
     luaL_error(L, "not enough memory");
   return slot;
