@@ -305,10 +305,16 @@ function loading.by_key(session, mapper, key)
   return loading.run(session, compiled, key_values(mapper, compiled, key))[1]
 end
 
+local LEFT = {
+  expunged = "it was expunged from its session",
+  closed = "its session was closed, or emptied by expunge_all()",
+  deleted = "its row was deleted, and that was committed",
+  dropped = "its session was never closed, but dropped and collected",
+}
+
 local function detached_error(mapper, object, what, advice)
-  local _, number = core.state(object)
-  errors.raise("DetachedInstanceError", "%s.%s cannot be loaded: this object is not in a session%s; %s", mapper.name, what,
-    number == nil and " (its session was closed, or it was expunged)" or "", advice)
+  errors.raise("DetachedInstanceError", "%s.%s cannot be loaded: this object is in no session (%s); %s", mapper.name, what,
+    LEFT[core.left(object)] or "it has never been in one", advice)
 end
 
 local function session_of(mapper, object, what, advice)

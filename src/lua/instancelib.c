@@ -818,6 +818,15 @@ static int state(lua_State *L) {
   return 3;
 }
 
+/* core.left(object) -> how a detached object left its session: "expunged", "closed", "deleted" or "dropped";
+   nil where it was in none */
+static int left(lua_State *L) {
+  static const char *const words[] = {NULL, "expunged", "closed", "deleted"};
+  const orr_instance *object = orr_instance_check(L, 1);
+  lua_pushstring(L, object->session ? "dropped" : words[object->left]);
+  return 1;
+}
+
 /* core.peek(object, attribute number) -> value, loaded. Never loads. */
 static int peek(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
@@ -1142,6 +1151,7 @@ void orr_instance_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"new", new_object},
                                        {"assign", assign_fields},
                                        {"state", state},
+                                       {"left", left},
                                        {"peek", peek},
                                        {"stored", stored},
                                        {"old", old},

@@ -206,6 +206,8 @@ enum {
   ORR_REFUSED = ORR_CACHED /* with ORR_DEFERRED: its query forbade to load it later */
 };
 
+typedef enum orr_left { ORR_LEFT_NEVER, ORR_LEFT_EXPUNGED, ORR_LEFT_CLOSED, ORR_LEFT_DELETED } orr_left;
+
 typedef enum orr_state { ORR_TRANSIENT, ORR_PENDING, ORR_PERSISTENT, ORR_DELETED, ORR_DETACHED } orr_state;
 
 enum {
@@ -235,7 +237,7 @@ typedef struct orr_instance {
   uint32_t action;          /* its number within a running flush + 1, else 0 */
   uint16_t flags;
   uint8_t state; /* as it was last set: orr_instance_state() tells what it is now */
-  uint8_t unused;
+  uint8_t left;  /* how it left its session last, an orr_left */
   uint32_t text_size;
   uint32_t old; /* its first entry in the session's history, 0: none */
 } orr_instance;

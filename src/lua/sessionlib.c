@@ -738,6 +738,7 @@ static int expunge(lua_State *L) {
   lua_rawseti(L, -2, (int)object->slot);
   orr_instance_take_olds(L, object, 2);
   object->session = object->slot = 0;
+  object->left = ORR_LEFT_EXPUNGED;
   return 0;
 }
 
@@ -775,6 +776,7 @@ static int close(lua_State *L) {
       orr_instance_take_olds(L, object, lua_gettop(L));
       object->flags &= (uint16_t)~IN_LISTS;
       object->session = 0;
+      object->left = ORR_LEFT_CLOSED;
     }
     lua_pop(L, 1);
   }
@@ -833,6 +835,7 @@ static int committed(lua_State *L) {
     if (object) {
       orr_instance_take_olds(L, object, user + 2);
       object->session = object->slot = 0;
+      object->left = ORR_LEFT_DELETED;
     }
     lua_pop(L, 1);
   }
