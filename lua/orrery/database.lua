@@ -91,7 +91,8 @@ function database.database(url, options)
   local engine = engine_module.create_engine(url, rest)
   local base = declarative.declarative_base()
   local make = session_module.sessionmaker(engine, own.session_options)
-  local self = { engine = engine, metadata = base.metadata, Model = base, session = session_module.scoped_session(make, own.scope) }
+  local self = { engine = engine, metadata = base.metadata, Model = base,
+    session = session_module.scoped_session(make, own.scope) }
   --- db.Table("name", db.Column(...), ...) needs no metadata.
   self.Table = function(name, ...)
     return schema.Table(name, base.metadata, ...)

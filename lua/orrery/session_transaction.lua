@@ -70,6 +70,13 @@ function Session:connection()
   return conn
 end
 
+--- What the session was made on: the connection that the script has given it, or its engine.
+---@return orrery.Engine|orrery.Connection
+function Session:get_bind()
+  check(self, "get_bind")
+  return self.bound or self.engine
+end
+
 local function release(self)
   local conn = rawget(self, "conn")
   rawset(self, "conn", false)

@@ -396,6 +396,33 @@ describe("lazy loading", function()
   end)
 end)
 
+describe("joined loading", function()
+  it("sends one statement under a limit, which counts authors and not rows; the rows must be made unique", function()
+    local lib = library.open()
+    run(lib.engine, "INSERT INTO author (id, name) VALUES (3, 'a3')")
+    local first_two = orm.select(lib.Author):order_by(lib.Author.id):limit(2):options(orm.joinedload(lib.Author.books))
+    lib.record:take()
+    local seen = {}
+    for position, author in ipairs(lib.session:scalars(first_two):unique():all()) do
+      seen[position] = { author.books[1].id, author.books[2].id, author.books[3] }
+    end
+    assert.same({ { 1, 2 }, { 3, 4 } }, seen)
+    assert.equal(1, #lib.record:take())
+    raises("InvalidRequestError", "unique()", function() return lib.session:scalars(first_two):all() end)
+  end)
+
+  it("leaves a list alone that is loaded, unless it is told to overwrite", function()
+    local lib = library.open(nil, { autoflush = false })
+    local author = lib.session:get(lib.Author, 1)
+    author.books:append(lib.Book { title = "pending" })
+    local with_books = orm.select(lib.Author):where(lib.Author.id:eq(1)):options(orm.joinedload(lib.Author.books))
+    lib.session:scalars(with_books):unique():all()
+    assert.equal(3, #author.books)
+    lib.session:scalars(with_books:execution_options { populate_existing = true }):unique():all()
+    assert.equal(2, #author.books)
+  end)
+end)
+
 describe("the identity map", function()
   it("gives one object per row, and leaves unflushed changes alone", function()
     local lib = library.open(nil, { autoflush = false })
