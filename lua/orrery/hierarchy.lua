@@ -136,6 +136,10 @@ function hierarchy.lay_out(self)
     for key, property in pairs(parent.relationships_by_key) do
       self.relationships_by_key[key] = property
     end
+    for key, column in pairs(parent.aliases or {}) do
+      self.aliases = self.aliases or {}
+      self.aliases[key], self.attributes[key] = self.aliases[key] or column, self.attributes[key] or { origin = column }
+    end
   end
   for _, child in ipairs(self.children) do
     hierarchy.lay_out(child)
@@ -436,10 +440,20 @@ local function check_place(self)
   end
 end
 
+local function check_rows(self)
+  if self.arguments.passive_deletes and not hierarchy.above(self) then
+    errors.raise("ArgumentError", "%s: passive_deletes is for a class whose rows are deleted with those of its parent's table; this "
+      .. "one has no table below another (relationships have an option of that name)", self.name)
+  elseif self.arguments.concrete and not self.inherits then
+    errors.raise("ArgumentError", "%s: concrete is for a class that inherits; write __inherits__ = ...", self.name)
+  end
+end
+
 --- Raises what is wrong with a class's place in its family, and warns of a class whose rows cannot be told.
 ---@param self orrery.Mapper
 function hierarchy.check(self)
   check_place(self)
+  check_rows(self)
   check_single(self)
   check_identities(self)
   local known = self.arguments.polymorphic_identity ~= nil or self.arguments.polymorphic_abstract

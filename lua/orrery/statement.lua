@@ -849,7 +849,9 @@ function statement.attribute(source, name, call)
       return column
     end
   end
-  local found = source.attribute and source:attribute(name) or member_of(source, name)
+  local aliases = source.mapper and source.mapper.aliases
+  local found = aliases and aliases[name] and source.mapper:attribute(name) or source.attribute and source:attribute(name)
+    or member_of(source, name)
   if not found then
     errors.raise("ArgumentError", "%s: '%s' has no attribute '%s'%s", call, source.name or joining.describe(
       source.table or source), tostring(name), errors.hint(name, names))

@@ -234,6 +234,23 @@ describe("single-table inheritance", function()
     assert.equal(found[2], session:scalars(orm.select(B)):one())
   end)
 
+  it("takes identities of other types, and rows without any as the class that is asked for", function()
+    for _, case in ipairs { { orm.Enum("x", "y"), "x", "y" }, { orm.Boolean, false, true }, { Integer, 0, 1 } } do
+      local base = orm.declarative_base()
+      local A = base:model("A", { __tablename__ = "a", id = key(), kind = mapped_column(case[1]),
+        __mapper_args__ = { polymorphic_on = "kind", polymorphic_identity = case[2] } })
+      local B = base:model("B", { __inherits__ = A, __mapper_args__ = { polymorphic_identity = case[3] } })
+      local session, _, engine = session_on(base)
+      session:add_all { A {}, B {} }
+      session:commit()
+      database.run(engine, "INSERT INTO a (kind) VALUES (NULL)")
+      session:close()
+      local all = session:scalars(orm.select(A):order_by(A.id)):all()
+      assert.same({ false, true, false, case[3] }, { orm.isinstance(all[1], B), orm.isinstance(all[2], B), orm.isinstance(all[3], B),
+        all[2].kind })
+    end
+  end)
+
   it("updates and deletes rows of the class only, and inserts them as such", function()
     local lib = staff.open()
     local session = lib.session
@@ -343,6 +360,27 @@ describe("joined-table inheritance", function()
     b.extra = "y"
     session:commit()
     assert.same({ "UPDATE b SET extra = ? WHERE b_id = ? [y, 1]" }, record:take())
+  end)
+
+  it("goes on for several levels, each with a name for the key", function()
+    local base, A = parent()
+    local B = base:model("B", { __inherits__ = A, __tablename__ = "b", b_id = mapped_column(ForeignKey("a.id"), { primary_key = true }),
+      __mapper_args__ = { polymorphic_identity = "b" } })
+    local C = base:model("C", { __inherits__ = B, __tablename__ = "c", c_id = mapped_column(ForeignKey("b.b_id"),
+      { primary_key = true }), extra = mapped_column(String), __mapper_args__ = { polymorphic_identity = "c" } })
+    local session, record, engine = session_on(base)
+    session:add_all { B { b_id = 5 }, C { id = 6, extra = "e" } }
+    session:commit()
+    assert.same({ "INSERT a", "INSERT b", "INSERT c" }, record:headlines())
+    assert.same({ "5", "6" }, rows(engine, "SELECT b_id FROM b"))
+    local c = session:get(A, 6)
+    assert.same({ 6, 6, "e" }, { c.b_id, c.c_id, c.extra })
+    assert.equal(c, session:scalars(orm.select(C):filter_by { b_id = 6 }):one())
+    assert.equal(5, orm.inspect(session:get(B, 5)).attrs.b_id.value)
+    session:delete(c)
+    record:take()
+    session:commit()
+    assert.same({ "DELETE c", "DELETE b", "DELETE a" }, record:headlines())
   end)
 
   it("joins keys of several columns", function()
@@ -780,6 +818,8 @@ describe("a mistake in a class that inherits", function()
     { "arguments for a table that is the parent's", { __table_args__ = { orm.UniqueConstraint("name") } }, "put them on 'A'" },
     { "a key in the parent's table", { other = key() }, "shares the table" },
     { "a method named as a column", { name = function() end }, "mapped attribute" },
+    { "passive_deletes without a table below another", { __mapper_args__ = { polymorphic_identity = "b", passive_deletes = true } },
+      "rows are deleted with those" },
     { "an unknown polymorphic_load", { __mapper_args__ = { polymorphic_load = "now" } }, "\"inline\" or \"selectin\"" },
   }
   for _, case in ipairs(cases) do

@@ -583,7 +583,7 @@ static void add_update_records(lua_State *L, orr_flush *f) {
 static void add_rows(lua_State *L, orr_flush *f, orr_unit_kind kind, orr_class *class, uint32_t n) {
   if (class->above)
     add_rows(L, f, kind, class->above, n);
-  if ((kind == ORR_UNIT_DELETE || kind == ORR_UNIT_EARLY_DELETE) && class->rows_cascade)
+  if ((kind == ORR_UNIT_DELETE || kind == ORR_UNIT_EARLY_DELETE) && class->above && class->rows_cascade)
     return;
   orr_flush_add_record(L, f, kind, class, n);
   f->record_count++;
