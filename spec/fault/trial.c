@@ -160,11 +160,18 @@ static void check_database(bool finished) {
           shared->stages, now);
 }
 
-/* Memory and the disk are the only reasons that an error may have here. */
+/* Memory and the disk are the only reasons that an error may have here. A stack that cannot grow has no
+ * memory. */
 static bool is_expected(const char *text) {
-  static const char *const reasons[] = {
-      "memory",         "disk I/O error",   "disk is full",          "database is locked",
-      "unable to open", "locking protocol", "call rollback() first", NULL};
+  static const char *const reasons[] = {"memory",
+                                        "disk I/O error",
+                                        "disk is full",
+                                        "database is locked",
+                                        "unable to open",
+                                        "locking protocol",
+                                        "call rollback() first",
+                                        "stack overflow (",
+                                        NULL};
   for (const char *const *reason = reasons; *reason; reason++)
     if (strstr(text, *reason))
       return true;
