@@ -438,6 +438,36 @@ describe("a relationship of a class to itself", function()
   end)
 end)
 
+describe("a relationship by values that several objects share", function()
+  local function towns()
+    local base = orm.declarative_base()
+    local Person = base:model("Person", {
+      __tablename__ = "person",
+      id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      town = orm.mapped_column(orm.String(20)),
+      shops = orm.relationship("Shop", { viewonly = true, order_by = "Shop.id",
+        primaryjoin = function(person, shop) return person.town:eq(orm.foreign(shop.town)) end }),
+    })
+    base:model("Shop", {
+      __tablename__ = "shop",
+      id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      town = orm.mapped_column(orm.String(20)),
+    })
+    local engine = database.create(base)
+    database.run(engine, "INSERT INTO person (id, town) VALUES (1, 'a'), (2, 'a'), (3, 'b')",
+      "INSERT INTO shop (id, town) VALUES (1, 'a'), (2, 'a'), (3, 'b')")
+    return Person, orm.Session(engine)
+  end
+
+  for _, name in ipairs { "selectinload", "batchload", "subqueryload", "joinedload", "immediateload" } do
+    it("gives each of them what is theirs: " .. name, function()
+      local Person, session = towns()
+      local people = session:scalars(orm.select(Person):order_by(Person.id):options(orm[name](Person.shops))):unique():all()
+      assert.same({ 2, 2, 1 }, { #people[1].shops, #people[2].shops, #people[3].shops })
+    end)
+  end
+end)
+
 describe("loader options", function()
   it("branch, and say what they are", function()
     local lib = library.open()

@@ -1,0 +1,138 @@
+/* load: what the three files of a load share: planlib.c (what the rows of a statement become), loadlib.c (the
+   loop over them) and relatedlib.c (objects that go into relations of others). */
+#ifndef ORR_LOAD_H
+#define ORR_LOAD_H
+
+#include "connlib.h"
+#include "mapped.h"
+
+/* ---- plans ---- */
+
+/* One class that the rows of an item may belong to. */
+typedef struct orr_variant {
+  orr_class *class;
+  int *map;           /* as of the item; -1 for columns of other classes */
+  orr_value identity; /* what the discriminator column holds; text is anchored by the plan */
+} orr_variant;
+
+/* What one position of a result row becomes. */
+typedef struct orr_item {
+  orr_class *class; /* an object of this class, or NULL: the value of one column */
+  int first;        /* result column, from 0 */
+  int count;        /* columns of the object */
+  int *map;         /* attribute column (from 0) of each of them */
+  int *keys;        /* result column of each part of the primary key */
+  int key_count;
+  int *left; /* attribute columns that the query leaves out, */
+  int left_count;
+  int *refused; /* and those among them that must not be loaded later */
+  int refused_count;
+  int discriminator;  /* result column that tells the class of a row; -1: all rows are of the item's class */
+  orr_variant *kinds; /* the item's class and those that inherit from it */
+  int kind_count;
+  int last_kind; /* of the row before */
+  orr_type type; /* of a single value */
+  bool converts; /* a single value that a Lua result function finishes (see loading.lua) */
+} orr_item;
+
+typedef struct orr_plan {
+  orr_alloc alloc;
+  orr_item *items;
+  orr_variant *kinds; /* of all items */
+  int *numbers;       /* every map and keys array */
+  size_t item_count, number_count, kind_count;
+  int columns; /* of the statement */
+} orr_plan;
+
+extern const orr_box_kind orr_plan_kind;
+
+/* ---- rows that bring related objects along, and collections of many parents ---- */
+
+/* One item of the plan whose objects belong to a relation of another item's objects. */
+typedef struct orr_join_link {
+  int parent;   /* item, from 0 */
+  int relation; /* of the parent's class */
+  bool list;
+  const orr_instance *last; /* parent of the row before: its collection is at hand still */
+} orr_join_link;
+
+typedef struct orr_joins {
+  orr_join_link *links; /* of the items behind the visible ones */
+  int count;
+  int fills; /* index of the first table: parent to collection, true, or false for "leave alone" */
+  int held;  /* index of the first collection at hand */
+  int lists;
+  int seen; /* index of the set of objects that were met, where lists multiply the rows of one class; else 0
+             */
+  const void *last; /* first object of the row before */
+} orr_joins;
+
+/* The parents whose collection is being filled, by the key that their rows are found by. Its user value holds
+   the collections by slot, and the session's weak table keeps nothing alive here: callers hold the parents.
+ */
+typedef struct orr_gather {
+  orr_identity slots;
+  bool open;
+  int key_count;
+} orr_gather;
+
+/* The collections that a statement fills. */
+typedef struct orr_filling {
+  const orr_gather *gather;
+  int collections; /* index of the gather's user value */
+  int keys[ORR_MAX_KEY];
+} orr_filling;
+
+/* ---- one load ---- */
+
+/* What core.load is given, by place on the stack. */
+enum {
+  ORR_LOAD_SESSION = 1,
+  ORR_LOAD_STATEMENT,
+  ORR_LOAD_PLAN,
+  ORR_LOAD_OUT,
+  ORR_LOAD_ROW_META,
+  ORR_LOAD_POPULATED,
+  ORR_LOAD_MOST,
+  ORR_LOAD_COHORTS,
+  ORR_LOAD_LINKS,
+  ORR_LOAD_GATHER,
+  ORR_LOAD_KEYS,
+  ORR_LOAD_ARGUMENTS = ORR_LOAD_KEYS
+};
+
+typedef struct orr_load {
+  orr_session *session;
+  orr_statement *statement;
+  const orr_plan *plan;
+  orr_value *row;
+  orr_cohort_number *cohorts; /* of each item's objects */
+  int objects;                /* index of the weak table of objects */
+  int metas;                  /* index of the first item's instance metatable */
+  int kinds;                  /* the same of the plan's first kind */
+  bool populate; /* overwrite what objects hold already, each once: ORR_LOAD_POPULATED is the set of those
+                    that were */
+  char *key;     /* room for the bytes of a key */
+  size_t key_room;
+  int key_box;
+  int items;   /* index of the row's first item */
+  int visible; /* items that the caller gets; those behind them belong to relations of others */
+  lua_Integer rows, count;
+  struct orr_joins *joins; /* NULL where no item belongs to another's relation */
+  struct orr_filling *filling;
+} orr_load;
+
+/* Pushes a table for each link, then a place for what is held, and reads the links; `joins->count` is set. */
+void orr_joins_read(lua_State *L, const orr_load *to, orr_joins *joins);
+/* Takes the row's objects behind the visible ones into the relations that they belong to. */
+void orr_joins_take(lua_State *L, const orr_load *to);
+/* Whether the row's first object is met for the first time. */
+bool orr_joins_first_meeting(lua_State *L, const orr_load *to);
+void orr_filling_read(lua_State *L, const orr_load *to, orr_filling *filling);
+/* Puts the row's first object into the collection that its key names. */
+void orr_filling_take(lua_State *L, const orr_load *to);
+
+void orr_plan_open(lua_State *L);
+void orr_related_open(lua_State *L);
+
+#endif

@@ -1,0 +1,346 @@
+/* relatedlib: where the objects of a load go when they belong to relations of others: objects that a row
+   brings along by joins, and the collections of many parents that one statement fills by their keys. */
+#include "load.h"
+
+/* ---- rows that bring related objects along ---- */
+
+static void read_link(lua_State *L, const orr_plan *plan, orr_join_link *link) {
+  lua_rawgeti(L, -1, 1);
+  lua_rawgeti(L, -2, 2);
+  link->parent = (int)lua_tointeger(L, -2) - 1;
+  luaL_argcheck(L,
+                link->parent >= 0 && link->parent < (int)plan->item_count && plan->items[link->parent].class,
+                ORR_LOAD_LINKS, "links to objects expected");
+  const orr_class *class = plan->items[link->parent].class;
+  link->relation = (int)lua_tointeger(L, -1) - 1 - class->column_count;
+  link->list = class->relations[link->relation].flags & ORR_RELATION_LIST;
+  link->last = NULL;
+  lua_pop(L, 2);
+}
+
+/* Pushes what a parent that is met for the first time holds from now on: a fresh collection, true for a
+   single object, or false where the relation is loaded already. */
+static void push_fill(lua_State *L, const orr_join_link *link, int parent) {
+  orr_instance *object = lua_touserdata(L, parent);
+  int key = orr_user_relation(object->class, link->relation);
+  orr_instance_getuser(L, object, parent, key);
+  orr_instance_getuser(L, object, parent, orr_user_backlog(object->class, link->relation));
+  bool leave = !lua_isnil(L, -1) ||
+               !lua_isnil(L, -2); /* loaded, or changed from the other side: lazy loading merges */
+  lua_pop(L, 2);
+  if (leave) {
+    lua_pushboolean(L, 0);
+  } else if (link->list) {
+    orr_collection_new(L, parent, link->relation);
+    lua_pushvalue(L, -1);
+    orr_instance_setuser(L, object, parent, key);
+  } else {
+    lua_pushboolean(L, 1);
+  }
+}
+
+/* Puts what the parent at `parent` holds at `held`. */
+static void hold_fill(lua_State *L, orr_joins *joins, int number, int parent) {
+  orr_join_link *link = &joins->links[number];
+  lua_pushvalue(L, parent);
+  lua_rawget(L, joins->fills + number);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    push_fill(L, link, parent);
+    lua_pushvalue(L, parent);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, joins->fills + number);
+  }
+  lua_replace(L, joins->held + number);
+  link->last = lua_touserdata(L, parent);
+}
+
+/* Takes the object at `child` into the relation of its parent that link number `number` names. */
+static void join_object(lua_State *L, const orr_load *to, int number, int child) {
+  orr_joins *joins = to->joins;
+  orr_join_link *link = &joins->links[number];
+  int parent = to->items + link->parent, held = joins->held + number;
+  if (lua_isnil(L, parent))
+    return;
+  if (link->last != lua_touserdata(L, parent))
+    hold_fill(L, joins, number, parent);
+  if (link->list) {
+    orr_collection *list = lua_touserdata(L, held);
+    if (list && !lua_isnil(L, child) && (joins->lists < 2 || !orr_collection_has(L, list, held, child)))
+      orr_collection_push_item(L, list, held, child);
+  } else if (lua_toboolean(L, held)) {
+    orr_instance *object = lua_touserdata(L, parent);
+    if (lua_isnil(L, child))
+      lua_pushboolean(L, 0);
+    else
+      lua_pushvalue(L, child);
+    orr_instance_setuser(L, object, parent, orr_user_relation(object->class, link->relation));
+  }
+}
+
+void orr_joins_take(lua_State *L, const orr_load *to) {
+  for (int i = 0; i < to->joins->count; i++)
+    join_object(L, to, i, to->items + to->visible + i);
+}
+
+void orr_joins_read(lua_State *L, const orr_load *to, orr_joins *joins) {
+  int count = joins->count;
+  luaL_checkstack(L, 3 * count + 30, "joined load");
+  joins->links = lua_newuserdata(L, (size_t)count * sizeof *joins->links);
+  joins->fills = lua_gettop(L) + 1;
+  for (int i = 0; i < count; i++)
+    lua_newtable(L);
+  joins->held = lua_gettop(L) + 1;
+  for (int i = 0; i < count; i++)
+    lua_pushnil(L);
+  for (int i = 0; i < count; i++) {
+    lua_rawgeti(L, ORR_LOAD_LINKS, i + 1);
+    read_link(L, to->plan, &joins->links[i]);
+    joins->lists += joins->links[i].list;
+    lua_pop(L, 1);
+  }
+  if (joins->lists && lua_isnil(L, ORR_LOAD_ROW_META)) {
+    lua_newtable(L);
+    joins->seen = lua_gettop(L);
+  }
+}
+
+bool orr_joins_first_meeting(lua_State *L, const orr_load *to) {
+  orr_joins *joins = to->joins;
+  const void *root = lua_touserdata(L, to->items);
+  if (!root || root == joins->last)
+    return false;
+  joins->last = root;
+  lua_pushvalue(L, to->items);
+  lua_rawget(L, joins->seen);
+  bool met = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  if (met)
+    return false;
+  lua_pushvalue(L, to->items);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, joins->seen);
+  return true;
+}
+
+/* ---- collections of many parents at once ---- */
+
+static void close_gather(void *block) {
+  orr_gather *gather = block;
+  if (gather->open)
+    orr_identity_clear(&gather->slots);
+  gather->open = false;
+}
+
+static const orr_box_kind gather_kind = {"gather", close_gather};
+
+static bool always_alive(void *ud, uint32_t slot) {
+  (void)ud;
+  (void)slot;
+  return true;
+}
+
+/* Enters the collection on top under the key of its owner and pops it. */
+static void enter_parent(lua_State *L, orr_gather *gather, int user, const orr_value *values) {
+  orr_key key;
+  size_t size = orr_key_size(values, gather->key_count);
+  orr_key_make(&key, 1, values, gather->key_count, size ? lua_newuserdata(L, size) : NULL);
+  uint32_t slot = orr_identity_find(&gather->slots, &key);
+  if (!slot)
+    slot = orr_identity_insert(&gather->slots, &key, always_alive, NULL);
+  if (!slot)
+    luaL_error(L, "not enough memory");
+  if (size)
+    lua_pop(L, 1);
+  lua_rawseti(L, user, (int)slot);
+}
+
+/* The key of a parent's rows, by these columns of it; false where a part of it is NULL: there are none. */
+static bool parent_key(lua_State *L, orr_instance *object, int index, const int *columns, int count,
+                       orr_value *out) {
+  for (int k = 0; k < count; k++) {
+    orr_instance_value(L, object, index, columns[k], &out[k]);
+    if (out[k].tag == ORR_NULL)
+      return false;
+  }
+  return true;
+}
+
+/* Appends the parts of a key to the array at `keys`. */
+static int add_key(lua_State *L, int keys, int used, const orr_value *values, int count) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  for (int k = 0; k < count; k++) {
+    orr_type_push(L, &any, &values[k]);
+    lua_rawseti(L, keys, ++used);
+  }
+  return used;
+}
+
+static bool has_columns(orr_instance *object, const int *columns, int count) {
+  for (int k = 0; k < count; k++)
+    if (orr_tags(object)[columns[k]] & ORR_UNLOADED &&
+        !(object->class->columns[columns[k]].flags & ORR_COLUMN_KEY))
+      return false;
+  return true;
+}
+
+/* Whether another parent has that key: where it is not unique, only the first one is filled here, and the
+   others load by themselves when they are read. */
+static bool is_taken(lua_State *L, const orr_gather *gather, const orr_value *values) {
+  orr_key key;
+  size_t size = orr_key_size(values, gather->key_count);
+  orr_key_make(&key, 1, values, gather->key_count, size ? lua_newuserdata(L, size) : NULL);
+  return orr_identity_find(&gather->slots, &key) != 0;
+}
+
+/* Gives each parent of the array at 1 a fresh collection for the relation at 2, an attribute number of the
+   first one's class: those of subclasses have the same relation behind more columns. `columns` are its key;
+   the array at `keys` gets the keys. */
+static void open_collections(lua_State *L, orr_gather *gather, int user, int keys, const int *columns) {
+  int count = (int)orr_rawlen(L, 1), number = (int)luaL_checkinteger(L, 2) - 1, top = lua_gettop(L), used = 0;
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, 1, i);
+    orr_instance *object = orr_instance_check(L, top + 1);
+    if (i == 1)
+      number -= object->class->column_count;
+    luaL_argcheck(L, number >= 0 && number < object->class->relation_count, 2, "relationship expected");
+    luaL_argcheck(L, has_columns(object, columns, gather->key_count), 1, "objects with their keys expected");
+    orr_value values[ORR_MAX_KEY];
+    bool keyed = parent_key(L, object, top + 1, columns, gather->key_count, values);
+    if (keyed && is_taken(L, gather, values)) {
+      lua_settop(L, top);
+      continue;
+    }
+    orr_collection_new(L, top + 1, number);
+    lua_pushvalue(L, -1);
+    orr_instance_setuser(L, object, top + 1, orr_user_relation(object->class, number));
+    if (keyed) {
+      used = add_key(L, keys, used, values, gather->key_count);
+      enter_parent(L, gather, user, values);
+    }
+    lua_settop(L, top);
+  }
+}
+
+/* Reads the attribute numbers of the array at `index`. */
+static int read_key_columns(lua_State *L, int index, int *columns) {
+  luaL_checktype(L, index, LUA_TTABLE);
+  int count = (int)orr_rawlen(L, index);
+  luaL_argcheck(L, count >= 1 && count <= ORR_MAX_KEY, index, "1 to 32 columns expected");
+  for (int k = 0; k < count; k++) {
+    lua_rawgeti(L, index, k + 1);
+    columns[k] = (int)lua_tointeger(L, -1) - 1;
+    lua_pop(L, 1);
+  }
+  return count;
+}
+
+/* core.keyless(objects, key columns) -> array of those that lack a column of their key */
+static int keyless(lua_State *L) {
+  int columns[ORR_MAX_KEY], found = 0;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  int width = read_key_columns(L, 2, columns), count = (int)orr_rawlen(L, 1);
+  lua_newtable(L);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, 1, i);
+    if (has_columns(orr_instance_check(L, 4), columns, width))
+      lua_pop(L, 1);
+    else
+      lua_rawseti(L, 3, ++found);
+  }
+  return 1;
+}
+
+/* core.gather(parents, attribute number, key columns) -> handle, keys: every parent of the array gets an
+   empty collection, which core.load then fills. The keys, part by part, are those by which the rows are
+   found. */
+static int new_gather(lua_State *L) {
+  int columns[ORR_MAX_KEY];
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  lua_settop(L, 3);
+  orr_gather *gather = orr_box_new(L, &gather_kind, sizeof *gather);
+  orr_identity_init(&gather->slots, orr_allocator(L));
+  gather->open = true;
+  gather->key_count = read_key_columns(L, 3, columns);
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  orr_setuservalue(L, 4);
+  lua_newtable(L);
+  open_collections(L, gather, 5, 6, columns);
+  lua_remove(L, 5);
+  return 2;
+}
+
+void orr_filling_read(lua_State *L, const orr_load *to, orr_filling *filling) {
+  filling->gather = orr_box_check(L, ORR_LOAD_GATHER, &gather_kind);
+  luaL_checktype(L, ORR_LOAD_KEYS, LUA_TTABLE);
+  luaL_argcheck(L, filling->gather->open, ORR_LOAD_GATHER, "open gather expected");
+  luaL_argcheck(
+      L, filling->gather->key_count == 0 || (int)orr_rawlen(L, ORR_LOAD_KEYS) == filling->gather->key_count,
+      ORR_LOAD_KEYS, "as many key columns as the key has expected");
+  for (int k = 0; k < filling->gather->key_count; k++) {
+    lua_rawgeti(L, ORR_LOAD_KEYS, k + 1);
+    lua_Integer column = lua_tointeger(L, -1);
+    luaL_argcheck(L, column >= 1 && column <= to->plan->columns, ORR_LOAD_KEYS, "result columns expected");
+    filling->keys[k] = (int)column - 1;
+    lua_pop(L, 1);
+  }
+  orr_getuservalue(L, ORR_LOAD_GATHER);
+  filling->collections = lua_gettop(L);
+}
+
+/* Pushes the collection that the row belongs to, or returns NULL. */
+static orr_collection *collection_of_row(lua_State *L, const orr_load *to) {
+  const orr_filling *filling = to->filling;
+  orr_value values[ORR_MAX_KEY];
+  orr_key key;
+  for (int k = 0; k < filling->gather->key_count; k++)
+    values[k] = to->row[filling->keys[k]];
+  size_t size = orr_key_size(values, filling->gather->key_count);
+  orr_key_make(&key, 1, values, filling->gather->key_count, size ? lua_newuserdata(L, size) : NULL);
+  uint32_t slot = orr_identity_find(&filling->gather->slots, &key);
+  if (size)
+    lua_pop(L, 1);
+  if (!slot)
+    return NULL;
+  lua_rawgeti(L, filling->collections, (int)slot);
+  return lua_touserdata(L, -1);
+}
+
+/* Whether rows may repeat their objects, by the lists joined to them, and the collection on top has this one.
+ */
+static bool is_repeated(lua_State *L, const orr_load *to, orr_collection *list, int item) {
+  return to->joins && to->joins->lists && orr_collection_has(L, list, lua_gettop(L), item);
+}
+
+/* Whether the item at `item` no longer belongs to the owner of the collection on top, though its row says so.
+ */
+static bool has_left(lua_State *L, int item) {
+  int top = lua_gettop(L);
+  const orr_collection *list = lua_touserdata(L, top);
+  if (!(((orr_instance *)lua_touserdata(L, item))->flags & ORR_HAS_OLD))
+    return false;
+  orr_getuservalue(L, top);
+  lua_rawgeti(L, -1, ORR_COLLECTION_OWNER);
+  const orr_instance *owner = lua_touserdata(L, -1);
+  bool left = orr_relationship_has_left(L, &owner->class->relations[list->relation], top + 2, item);
+  lua_settop(L, top);
+  return left;
+}
+
+void orr_filling_take(lua_State *L, const orr_load *to) {
+  int top = lua_gettop(L);
+  orr_collection *list = lua_isnil(L, to->items) ? NULL : collection_of_row(L, to);
+  if (list && !is_repeated(L, to, list, to->items) && !has_left(L, to->items))
+    orr_collection_push_item(L, list, lua_gettop(L), to->items);
+  lua_settop(L, top);
+}
+
+void orr_related_open(lua_State *L) {
+  static const luaL_Reg functions[] = {{"gather", new_gather}, {"keyless", keyless}, {NULL, NULL}};
+  orr_box_define(L, &gather_kind, NULL, NULL);
+  lua_pop(L, 1);
+  orr_setfuncs(L, functions);
+}
