@@ -380,3 +380,49 @@ it("mapper events tell of rows once each, whatever it took to write them", funct
   assert.same({ "before_update 2", "before_update 1", "before_delete 3", "after_update 2", "after_update 1", "after_delete 3" },
     seen)
 end)
+
+it("a list is replaced by new objects of the same unique values", function()
+  local base = orm.declarative_base()
+  local Team = base:model("Team", { __tablename__ = "team", id = orm.Column(orm.Integer, { primary_key = true }),
+    name = orm.Column(orm.Text, { unique = true, nullable = false }),
+    users = orm.relationship("User", { back_populates = "team", cascade = "all, delete-orphan" }) })
+  local User = base:model("User", { __tablename__ = "user", id = orm.Column(orm.Integer, { primary_key = true }),
+    email = orm.Column(orm.Text, { unique = true, nullable = false }), team_id = orm.Column(orm.ForeignKey("team.id")),
+    team = orm.relationship("Team", { back_populates = "users" }) })
+  local engine = database.create(base)
+  run(engine, "INSERT INTO team VALUES (1, 'red')", "INSERT INTO user VALUES (1, 'a', 1), (2, 'b', 1)")
+  local session = orm.Session(engine)
+  local team = session:get(Team, 1)
+  team.users = { User { email = "b" }, User { email = "c" }, User { email = "a" } }
+  session:commit()
+  assert.same({ "a", "b", "c" }, rows(engine, "SELECT email FROM user ORDER BY email"))
+  session:delete(team)
+  session:add(Team { name = "red", users = { User { email = "a" } } })
+  session:commit()
+  assert.same({ "red|a" }, rows(engine, "SELECT team.name, user.email FROM team JOIN user ON team_id = team.id"))
+end)
+
+it("unique values in the tables of a class that inherits change hands, each in its own table", function()
+  local base = orm.declarative_base()
+  local Animal = base:model("Animal", { __tablename__ = "animal", id = orm.Column(orm.Integer, { primary_key = true }),
+    kind = orm.Column(orm.Text), tag = orm.Column(orm.Text, { unique = true, nullable = false }),
+    __mapper_args__ = { polymorphic_on = "kind", polymorphic_identity = "animal" } })
+  local Dog = base:model("Dog", { __inherits__ = Animal, __tablename__ = "dog",
+    id = orm.Column(orm.Integer, orm.ForeignKey("animal.id"), { primary_key = true }),
+    chip = orm.Column(orm.Text, { unique = true, nullable = false }), __mapper_args__ = { polymorphic_identity = "dog" } })
+  local engine = database.create(base)
+  run(engine, "INSERT INTO animal VALUES (1, 'dog', 'x'), (2, 'dog', 'y'), (3, 'animal', 'z')",
+    "INSERT INTO dog VALUES (1, 'c1'), (2, 'c2')")
+  local session = orm.Session(engine)
+  local one, two, three = (table.unpack or unpack)(session:scalars(orm.select(Animal):order_by(Animal.id)):all())
+  one.tag, two.tag, three.tag = two.tag, three.tag, one.tag
+  one.chip, two.chip = two.chip, one.chip
+  session:commit()
+  local all = "SELECT animal.id, tag, chip FROM animal LEFT JOIN dog ON dog.id = animal.id ORDER BY animal.id"
+  assert.same({ "1|y|c2", "2|z|c1", "3|x|NULL" }, rows(engine, all))
+  session:delete(one)
+  session:add(Dog { tag = one.tag, chip = one.chip })
+  session:commit()
+  assert.same({ "2|z|c1", "3|x|NULL", "4|y|c2" }, rows(engine, all))
+  assert.same({}, rows(engine, "PRAGMA foreign_key_check"))
+end)
