@@ -40,9 +40,12 @@ local function adopt(session, mapper, given, key)
   if present then
     return present, false
   end
-  local copy = core.new(mapper.class)
+  local copy, keys = core.new(mapper.class), {}
+  for _, number in ipairs(mapper:key_numbers()) do
+    keys[number] = true -- which an expired object still knows
+  end
   for number in ipairs(mapper.column_keys) do
-    if core.is_given(given, number) then
+    if keys[number] or core.is_given(given, number) then
       core.set_stored(copy, given, number)
     end
   end
