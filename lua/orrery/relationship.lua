@@ -1,6 +1,6 @@
---- relationship: what a script says of the link between two classes, and what follows from it: target, direction,
--- joined columns, the other side. The decision itself is the core's (relation.c); this file translates names into
--- columns and back, and pairs the sides. What a relationship holds is the instance's matter (linklib.c).
+--- relationship: what a script says of the link between two classes, and what follows from it: target, direction, the
+-- other side, and what it is in queries. By which columns it joins is found by relation_columns.lua; what it holds is the
+-- instance's matter (linklib.c).
 local import = ...
 local errors = import "errors"
 local core = import "core"
@@ -12,21 +12,15 @@ local statement = import "statement"
 local joincondition = import "joincondition"
 local adapting = import "adapting"
 local collection = import "collection"
+local late = import "late"
+local relationship_options = import "relationship_options"
+local relation_columns = import "relation_columns"
 
 local relationship = {}
 local unpack = table.unpack or unpack
+local base_column = joincondition.base
 
 local DIRECTIONS = { onetomany = 0, manytoone = 1, manytomany = 2 }
-local OPTIONS = {
-  uselist = true, secondary = true, back_populates = true, backref = true, cascade = true, order_by = true, lazy = true,
-  primaryjoin = true, secondaryjoin = true, foreign_keys = true, remote_side = true, viewonly = true, passive_deletes = true,
-  passive_updates = true, post_update = true, single_parent = true, collection_class = true,
-  active_history = true, sync_backref = true, overlaps = true, innerjoin = true, join_depth = true, doc = true, info = true,
-}
-local CASCADES = {
-  ["save-update"] = true, merge = true, expunge = true, ["refresh-expire"] = true, delete = true, ["delete-orphan"] = true,
-}
-local ALL = { "save-update", "merge", "refresh-expire", "expunge", "delete" }
 
 --- The loading strategies by the words of `lazy`; eager.lua fills them in.
 relationship.strategies = {}
@@ -62,61 +56,13 @@ local function check_target(target, call)
   end
 end
 
--- What an option may be, where the words of its value are not looked at elsewhere.
-local FLAG = { [true] = "true", [false] = "false" }
-local VALUES = {
-  uselist = FLAG, viewonly = FLAG, passive_updates = FLAG, single_parent = FLAG, active_history = FLAG, sync_backref = FLAG,
-  post_update = FLAG,
-  passive_deletes = { [true] = "true", [false] = "false", all = "\"all\"" },
-}
--- What a relationship that is never written cannot have.
-local WRITING = { "passive_deletes", "passive_updates", "post_update", "active_history", "single_parent" }
-
-local function check_values(options, call)
-  for _, name in ipairs(errors.sorted_keys(VALUES)) do
-    if options[name] ~= nil and not VALUES[name][options[name]] then
-      errors.raise("ArgumentError", "%s: %s is true or false%s, got %s", call, name, VALUES[name].all and " or \"all\"" or "",
-        errors.show(options[name]))
-    end
-  end
-  for _, name in ipairs({ "cascade", "overlaps", "doc" }) do
-    if options[name] ~= nil and type(options[name]) ~= "string" then
-      errors.raise("ArgumentError", "%s: %s is a string, got %s", call, name, errors.show(options[name]))
-    end
-  end
-end
-
-local function check_viewonly(options, call)
-  for _, name in ipairs(options.viewonly and WRITING or {}) do
-    if options[name] ~= nil then
-      errors.raise("ArgumentError", "%s: %s is about writing, and viewonly = true is never written; leave one of them out", call,
-        name)
-    end
-  end
-  local cascade = options.viewonly and options.cascade or ""
-  if cascade:find("save-update", 1, true) or cascade:find("delete", 1, true) or cascade:find("all", 1, true)
-    or cascade:find("merge", 1, true) then
-    errors.raise("ArgumentError", "%s: cascade = %s is about writing, and viewonly = true is never written; leave one of them "
-      .. "out", call, errors.show(cascade))
-  elseif options.viewonly and options.sync_backref then
-    errors.raise("ArgumentError", "%s: sync_backref = true with viewonly = true: what is never written does not change its other "
-      .. "side", call)
-  end
-end
-
-local function check_given(options, call)
-  check_values(options, call)
-  check_viewonly(options, call)
-  return options
-end
-
 --- Declares a link to another class; see the manual's chapter on relationships.
 ---@param target any class, class name, or function returning the class
 ---@param options? table the names in OPTIONS above; docs/relationships.md says what each does
 ---@return orrery.Relationship
 function relationship.relationship(target, options)
   check_target(target, "relationship()")
-  options = check_given(errors.check_options(options, OPTIONS, "relationship()"), "relationship()")
+  options = relationship_options.check(options, "relationship()")
   if options.back_populates and options.backref then
     errors.raise("ArgumentError", "relationship(): give back_populates or backref, not both")
   end
@@ -133,7 +79,7 @@ function relationship.backref(name, options)
   if type(name) ~= "string" then
     errors.raise("ArgumentError", "backref(): a name expected, got %s", errors.show(name))
   end
-  return { kind = BACKREF, name = name, options = check_given(errors.check_options(options, OPTIONS, "backref()"), "backref()") }
+  return { kind = BACKREF, name = name, options = relationship_options.check(options, "backref()") }
 end
 
 --- "Portfolio.investments"
@@ -142,29 +88,6 @@ function Relationship:describe()
 end
 
 -- ---- options read once the classes are known ----
-
-local function read_cascade(self)
-  local set, text = {}, self.options.cascade or "save-update, merge"
-  for word in text:gmatch("[^,%s]+") do
-    if word == "all" then
-      for _, one in ipairs(ALL) do
-        set[one] = true
-      end
-    elseif word == "none" then
-      set = {}
-    elseif CASCADES[word] then
-      set[word] = true
-    else
-      errors.raise("ArgumentError", "%s: unknown cascade '%s'%s", self:describe(), word,
-        errors.hint(word, errors.sorted_keys(CASCADES)))
-    end
-  end
-  if set["delete-orphan"] and not set.delete then
-    errors.warn("%s: cascade 'delete-orphan' without 'delete': what is left over is deleted, but not with its parent; say "
-      .. "cascade = \"all, delete-orphan\"", self:describe())
-  end
-  return self.options.viewonly and {} or set
-end
 
 -- The mapper that it leads to, and the entity where that is read from something else than its table (orm.aliased).
 local function resolve_target(self)
@@ -179,335 +102,6 @@ local function resolve_target(self)
   local entity = aliased_entity(target)
   self.aliased = entity and target
   return entity and entity.mapper or relationship.mapper_of(target), entity
-end
-
--- A join as the way to the target is read as a subquery, so that its tables and the target's do not mix.
-local function link_subquery(join)
-  local columns = {}
-  for position, column in ipairs(join.columns) do
-    columns[position] = column:label(("%s_%s"):format(column.table.name or "t" .. position, column.name))
-  end
-  return statement.select(unpack(columns)):select_from(join):subquery()
-end
-
-local function check_link(self, node)
-  if not self.options.viewonly then
-    errors.raise("ArgumentError", "%s: its secondary is a %s, whose rows cannot be written; set viewonly = true",
-      self:describe(), node.visit)
-  end
-  self.link_join = node.visit == "join" and node or nil
-  return node.visit == "join" and link_subquery(node) or node
-end
-
-local function resolve_secondary(self)
-  local secondary = self.options.secondary
-  if type(secondary) == "function" then
-    secondary = secondary(self.parent.class, self.aliased or self.mapper.class)
-  end
-  if type(secondary) == "string" then
-    local tables = self.parent.registry.metadata.tables
-    local found = rawget(tables, secondary)
-    if not found then
-      errors.raise("InvalidRequestError", "%s: secondary names the table '%s', which is not declared%s", self:describe(),
-        secondary, errors.hint(secondary, errors.sorted_keys(tables)))
-    end
-    return found
-  elseif secondary ~= nil and not schema.is_table(secondary) then
-    local mark, node = getmetatable(secondary), expression.clause(secondary)
-    local mapper = type(mark) == "table" and mark.__mapper
-    if node and (node.visit == "join" or node.visit == "subquery" or node.visit == "alias" or node.visit == "cte") then
-      return check_link(self, node)
-    elseif not mapper then
-      errors.raise("ArgumentError", "%s: secondary must be a table or its name, got %s", self:describe(), type(secondary))
-    end
-    return mapper.table
-  end
-  return secondary
-end
-
--- A late argument names columns: "Book.author_id", "author_id" (of the class that has the relationship), a column, an
--- array, or a function that returns these.
-local function late_columns(self, argument, option, list)
-  if type(argument) == "function" then
-    return late_columns(self, argument(self.parent.class, self.aliased or self.mapper.class, self.secondary), option, list)
-  elseif type(argument) == "string" then
-    list[#list + 1] = relationship.find_column(self, argument, option)
-  elseif expression.is_element(argument) then
-    list[#list + 1] = argument
-  elseif type(argument) == "table" then
-    for _, one in ipairs(argument) do
-      late_columns(self, one, option, list)
-    end
-  else
-    errors.raise("ArgumentError", "%s: %s must be columns or their names, got %s", self:describe(), option, type(argument))
-  end
-  return list
-end
-
---- The column that a name in a late argument stands for.
-function relationship.find_column(self, name, option)
-  local class_name, key = name:match("^([%w_]+)%.([%w_]+)$")
-  local mapper = class_name and (self.parent.registry.classes[class_name]) or self.parent
-  if class_name and mapper == self.parent and class_name ~= self.parent.name then
-    local tbl = rawget(self.parent.registry.metadata.tables, class_name)
-    if tbl then
-      return tbl.c[key]
-    end
-    self.parent.registry:find(class_name, self:describe() .. ": " .. option)
-  end
-  local attribute = mapper.attributes[key or name]
-  if not attribute then
-    errors.raise("ArgumentError", "%s: %s names '%s', which '%s' does not have%s", self:describe(), option, name, mapper.name,
-      errors.hint(key or name, mapper.column_keys))
-  end
-  return attribute
-end
-
-local base_column = joincondition.base
-
-local function places(self, option)
-  local argument = self.options[option]
-  if argument == nil then
-    return nil
-  end
-  local list = {}
-  for position, node in ipairs(late_columns(self, argument, option, {})) do
-    local column = base_column(node)
-    list[position] = { column.table.id, column.position }
-  end
-  return list
-end
-
-local function column_set(self, option)
-  local argument = self.options[option]
-  if argument == nil then
-    return nil
-  end
-  local set = {}
-  for _, node in ipairs(late_columns(self, argument, option, {})) do
-    set[base_column(node)] = true
-  end
-  return set
-end
-
--- "Author.id == Book.author_id and Book.draft == Author.draft": names are looked up, never run as SQL.
-local function named_condition(self, text, option)
-  local clauses, rest = {}, text .. " and "
-  rest = rest:gsub("%s*([%w_]+%.[%w_]+)%s*==?%s*([%w_]+%.[%w_]+)%s+and%s+", function(left, right)
-    clauses[#clauses + 1] = base_column(relationship.find_column(self, left, option))
-      :eq(base_column(relationship.find_column(self, right, option)))
-    return ""
-  end)
-  if rest ~= "" then
-    errors.raise("ArgumentError", "%s: %s = %s is not understood; as a string it is \"Class.column == Other.column\", with "
-      .. "\"and\" between several; for anything else give a function that returns the condition", self:describe(), option,
-      errors.show(text))
-  end
-  return expression.and_(unpack(clauses))
-end
-
-local function late_condition(self, option)
-  local argument = self.options[option]
-  if type(argument) == "function" then
-    argument = argument(self.parent.class, self.aliased or self.mapper.class, self.secondary)
-  end
-  if argument == nil then
-    return nil
-  elseif type(argument) == "string" then
-    return named_condition(self, argument, option)
-  end
-  local node = expression.is_element(argument) and expression.clause(argument)
-  if not node then
-    errors.raise("ArgumentError", "%s: %s must be a condition such as Author.id:eq(Book.author_id), or a function that returns "
-      .. "one, got %s", self:describe(), option, errors.show(argument))
-  end
-  return node
-end
-
--- ---- the question to the core ----
-
-local function question(self)
-  return {
-    parent = self.near.id, target = self.far.id,
-    secondary = schema.is_table(self.secondary) and self.secondary.id or nil, uselist = self.options.uselist,
-    class = self.parent.name, attribute = self.key, target_class = self.mapper.name,
-  }
-end
-
--- What follows from the tables' foreign keys alone.
-local function ask_core(self, foreign_keys)
-  local asked = question(self)
-  asked.foreign_keys, asked.remote_side = foreign_keys or places(self, "foreign_keys"), places(self, "remote_side")
-  return self.near.metadata.handle:relate(asked)
-end
-
--- The tables that a class's rows stand in, its own first.
-local function tables_of(mapper)
-  local list = {}
-  while mapper do
-    list[#list + 1] = mapper.table
-    mapper = hierarchy.above(mapper)
-  end
-  return list
-end
-
-local function is_key(columns)
-  for _, column in ipairs(columns) do
-    if not column.primary_key then
-      return false
-    end
-  end
-  return true
-end
-
--- The foreign keys between two tables of one family, without those by which a row belongs to the row above it.
-local function keys_within(near, far)
-  local found = {}
-  for _, side in ipairs(near == far and { near } or { near, far }) do
-    local other = side == near and far or near
-    for _, key in ipairs(side.foreign_key_constraints) do
-      if (key:target()) == other and (near == far or not is_key(key.columns)) then
-        found[#found + 1] = key
-      end
-    end
-  end
-  return found
-end
-
-local function places_of(key)
-  local list = {}
-  for position, column in ipairs(key.columns) do
-    list[position] = { column.table.id, column.position }
-  end
-  return list
-end
-
-local function try_tables(self, near, far)
-  local family = hierarchy.base(self.parent) == hierarchy.base(self.mapper) and not self.secondary
-  local keys = family and self.options.foreign_keys == nil and keys_within(near, far)
-  if keys and not keys[1] then
-    return false
-  end
-  self.near, self.far = near, far
-  return pcall(ask_core, self, keys and #keys == 1 and places_of(keys[1]) or nil)
-end
-
--- The foreign key may stand in, or refer to, any table of the two families; their own tables come first.
-local function ask_of_families(self)
-  local nears, fars, first = tables_of(self.parent), tables_of(self.mapper), nil
-  for _, near in ipairs(nears) do
-    for _, far in ipairs(fars) do
-      local ok, answer = try_tables(self, near, far)
-      if ok then
-        return answer
-      elseif errors.is_error(answer, "AmbiguousForeignKeysError") then
-        error(answer, 0)
-      end
-      first = first or answer
-    end
-  end
-  self.near, self.far = nears[1], fars[1]
-  if first then
-    error(first, 0)
-  end
-  return ask_core(self)
-end
-
-local function ask(self)
-  local spread = hierarchy.above(self.parent) or hierarchy.above(self.mapper)
-  return spread and ask_of_families(self) or ask_core(self)
-end
-
-local function columns_of_pairs(list, left, right)
-  local result = {}
-  for position, pair in ipairs(list) do
-    result[position] = { left.columns[pair[1]], right.columns[pair[2]] }
-  end
-  return result
-end
-
-local function condition_of_answer(self, answer)
-  local parent, target, link = self.near, self.far, self.secondary
-  if answer.direction ~= "manytomany" then
-    return { direction = answer.direction, pairs = columns_of_pairs(answer.pairs, parent, target), sides = {}, keyed = true }
-  end
-  return { direction = answer.direction, pairs = columns_of_pairs(answer.secondary_pairs, parent, link),
-    links = columns_of_pairs(answer.target_pairs, target, link), sides = {}, keyed = true }
-end
-
-local function positions_of_pairs(list)
-  local result = {}
-  for position, pair in ipairs(list) do
-    result[position] = { base_column(pair[1]).position, base_column(pair[2]).position }
-  end
-  return result
-end
-
-local function is_list(self, condition)
-  local wish = self.options.uselist
-  if condition.direction == "manytoone" then
-    if wish then
-      errors.raise("ArgumentError", "%s: uselist = true on a many-to-one: by its primaryjoin the foreign key stands on '%s', so "
-        .. "one %s has one %s", self:describe(), self.parent.table.name, self.parent.name, self.mapper.name)
-    end
-    return false
-  elseif wish ~= nil or condition.direction == "manytomany" or #condition.pairs == 0 then
-    return wish ~= false
-  end
-  local positions = {}
-  for position, pair in ipairs(condition.pairs) do
-    positions[position] = base_column(pair[2]).position
-  end
-  return not self.far.metadata.handle:is_unique(self.far.id, positions)
-end
-
--- The near and far tables are those that the pairs' columns stand on.
-local function answer_of_condition(self, condition)
-  local pair, link = condition.pairs[1], (condition.links or condition.pairs)[1]
-  if pair and link then
-    self.near, self.far = base_column(pair[1]).table, base_column(link[condition.links and 1 or 2]).table
-  end
-  local answer = question(self)
-  answer.direction, answer.uselist = condition.direction, is_list(self, condition)
-  if condition.links then
-    answer.secondary_pairs, answer.target_pairs = positions_of_pairs(condition.pairs), positions_of_pairs(condition.links)
-  else
-    answer.pairs = positions_of_pairs(condition.pairs)
-  end
-  return answer
-end
-
--- Columns of a join that is the secondary are read from the subquery in its place; the class's own columns are not meant.
-local function through_link(self, node, mapper)
-  if not node or not self.link_join then
-    return node
-  end
-  local inside = {}
-  for _, column in ipairs(self.link_join.columns) do
-    inside[base_column(column)] = true
-  end
-  return joincondition.map(node, function(column)
-    local own = base_column(column)
-    return inside[own] and own.table ~= mapper.table and joincondition.on(self.secondary, own) or nil
-  end)
-end
-
-local function read_joins(self)
-  local primary, second = late_condition(self, "primaryjoin"), late_condition(self, "secondaryjoin")
-  if second and not self.secondary then
-    errors.raise("ArgumentError", "%s: secondaryjoin is the condition between the target and the secondary table; give secondary "
-      .. "too", self:describe())
-  elseif not primary and not second and not self.entity and (not self.secondary or schema.is_table(self.secondary)) then
-    return nil
-  elseif not primary and self.entity then
-    errors.raise("ArgumentError", "%s: a relationship to an aliased class needs a primaryjoin", self:describe())
-  end
-  return joincondition.read{
-    name = self:describe(), parent = self.parent, target = self.mapper, source = self:source(), secondary = self.secondary,
-    primaryjoin = through_link(self, primary, self.parent), secondaryjoin = through_link(self, second, self.mapper),
-    foreign_keys = column_set(self, "foreign_keys"), remote_side = column_set(self, "remote_side"),
-    viewonly = self.options.viewonly,
-  }
 end
 
 --- What the target's columns are read from: its table, or the join of those that it spreads over, or what stands for it
@@ -527,16 +121,15 @@ function Relationship:resolve()
     return
   end
   self.mapper, self.entity = resolve_target(self)
-  self.cascade = read_cascade(self)
-  self.secondary = resolve_secondary(self)
+  self.cascade = relationship_options.cascade(self)
+  self.secondary = relation_columns.secondary(self)
   if self.mapper.registry.metadata ~= self.parent.registry.metadata then
     errors.raise("ArgumentError", "%s: '%s' belongs to another declarative base, with other tables", self:describe(),
       self.mapper.name)
   end
   self.near, self.far = self.parent.table, self.mapper.table
-  local condition = read_joins(self)
-  local answer = condition and answer_of_condition(self, condition) or ask(self)
-  self.condition = condition or condition_of_answer(self, answer)
+  local answer, condition = relation_columns.find(self)
+  self.condition = condition
   self.direction, self.uselist = answer.direction, answer.uselist
   self:check()
   self.collection = collection.of(self)
@@ -594,7 +187,8 @@ end
 -- The columns of a late argument, for the other side: names in it are of this class.
 local function mirrored_columns(self, option)
   return self.options[option] ~= nil and function()
-    local columns, mirrored = late_columns(self, self.options[option], option, {}), {}
+    self:resolve()
+    local columns, mirrored = late.columns(self, self.options[option], option, {}), {}
     for position, column in ipairs(columns) do
       mirrored[self.options.secondary and #columns + 1 - position or position] = base_column(column)
     end
@@ -605,7 +199,8 @@ end
 -- The condition seen from the other side: what is remote here is near there.
 local function mirrored_join(self, option)
   return self.options[option] ~= nil and function()
-    local node = late_condition(self, option)
+    self:resolve()
+    local node = late.condition(self, option)
     return self.options.secondary and node or joincondition.reversed(node)
   end or nil
 end
@@ -678,36 +273,12 @@ function Relationship:pair()
   self.reverse = other
 end
 
--- ---- order_by ----
-
-local function late_elements(self, argument, list)
-  if type(argument) == "function" then
-    return late_elements(self, argument(self.parent.class, self.aliased or self.mapper.class, self.secondary), list)
-  elseif type(argument) == "string" then
-    local name = argument:find(".", 1, true) and argument or self.mapper.name .. "." .. argument
-    local class_name, key = name:match("^([%w_]+)%.([%w_]+)$")
-    local mapper = class_name and self.parent.registry:find(class_name, self:describe() .. ": order_by")
-    if not mapper or not mapper.attributes[key] then
-      errors.raise("ArgumentError", "%s: order_by names '%s', which '%s' does not have%s", self:describe(), argument,
-        self.mapper.name, errors.hint(key or argument, self.mapper.column_keys))
-    end
-    list[#list + 1] = mapper:attribute(key)
-  elseif expression.is_element(argument) then
-    list[#list + 1] = argument
-  elseif type(argument) == "table" then
-    for _, one in ipairs(argument) do
-      late_elements(self, one, list)
-    end
-  else
-    errors.raise("ArgumentError", "%s: order_by must be columns or their names, got %s", self:describe(), type(argument))
-  end
-  return list
-end
+-- ---- the order of a collection ----
 
 --- The expressions by which a collection is ordered.
 ---@param source? table an alias in the target's place
 function Relationship:order_elements(source)
-  local elements = self.options.order_by == nil and {} or late_elements(self, self.options.order_by, {})
+  local elements = self.options.order_by == nil and {} or late.elements(self, self.options.order_by, {})
   source = source or self:source()
   if source ~= hierarchy.selectable(self.mapper) then
     for position, element in ipairs(elements) do

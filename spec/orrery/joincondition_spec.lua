@@ -201,6 +201,29 @@ describe("a class that is related to itself by a primaryjoin", function()
   end)
 end)
 
+describe("a backref", function()
+  it("goes by the conditions and columns of its side, whichever class is looked at first", function()
+    for _, options in ipairs {
+      { primaryjoin = function(Author, Book) return Author.id:eq(Book.author_id) end },
+      { foreign_keys = function(_, Book) return Book.author_id end },
+      { foreign_keys = "Book.author_id" },
+    } do
+      local base = orm.declarative_base()
+      options.backref = "author"
+      local Book = base:model("Book", { __tablename__ = "book", id = id(),
+        author_id = Mapped(Optional(Integer), ForeignKey("author.id")),
+        editor_id = Mapped(Optional(Integer), ForeignKey("author.id")) })
+      local Author = base:model("Author", { __tablename__ = "author", id = id(), books = relationship("Book", options) })
+      local session, engine = open(base)
+      local book = Book { author = Author {} }
+      assert.equal(book, book.author.books[1])
+      session:add(book)
+      session:commit()
+      assert.same({ "1|1|NULL" }, rows(engine, "SELECT id, author_id, editor_id FROM book"))
+    end
+  end)
+end)
+
 describe("a secondaryjoin", function()
   for name, options in pairs {
     backref = { backref = "left" },
