@@ -90,7 +90,9 @@ function session_class.new(self)
 end
 
 local function check(self, call)
-  errors.check_self(self, getmetatable(self) == MARK, "session:" .. call)
+  if getmetatable(self) ~= MARK then
+    errors.check_self(self, false, "session:" .. call)
+  end
 end
 
 -- The main thread, which has no coroutine on Lua 5.1.
