@@ -459,6 +459,17 @@ function Tree:is_remembered()
   return self.habits.options or self.habits.siblings or false
 end
 
+--- Whether nothing but its columns, all of them, is wanted of a class, and nothing remembered of where it came from.
+---@param session table
+---@return boolean
+function Tree:is_inert(session)
+  if self.inert == nil then
+    self.inert = not self:is_remembered() and not self:behind_subclasses()[1] and not shaping.defers(self.mapper)
+      and #self:with("joins") == 0 and #self:with("behind") == 0
+  end
+  return self.inert and not (self.habits.undecided and session.lazy)
+end
+
 --- A number under which the session remembers the objects of this place, where that matters for what they load later;
 --- else nil.
 ---@param session table

@@ -62,10 +62,31 @@ local function new_part(self, expanded, execution, rows, width)
   end }
 end
 
+local ROWS, OBJECTS = { rows = true }, {}
+
+-- Whether a statement selects one class, and nothing is to come with its objects: most do.
+local function is_plain(self, stmt, items, execution)
+  local item = items[1]
+  return #items == 1 and item.visit == "entity" and stmt.visit == "select" and not stmt.loader_options
+    and not (execution.yield_per or execution.populate_existing)
+    and loader_option.default_tree(item.mapper):is_inert(self)
+end
+
+local function run_plain_select(self, stmt, params, scalars)
+  local connection = self:connection()
+  local compiled, values = connection:compile(stmt, params)
+  local plan = loading.plan_of(compiled)
+  local rows = not (scalars and plan.single)
+  local out = loading.run(self, compiled, values, rows and ROWS or OBJECTS)
+  return result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
+end
+
 -- Rows, or objects where `scalars` and the statement selects one class; nil where it selects none.
 local function run_select(self, stmt, params, execution, scalars)
   local items = stmt:result_items()
-  if not has_entity(items) then
+  if is_plain(self, stmt, items, execution) then
+    return run_plain_select(self, stmt, params, scalars)
+  elseif not has_entity(items) then
     return nil
   end
   local expanded = joined.expand(stmt, loader_option.trees(items, stmt.loader_options))

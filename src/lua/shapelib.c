@@ -127,6 +127,16 @@ static int push_field(walk *w, int index, int name) {
   return lua_type(w->L, -1);
 }
 
+/* The same for a field that a kind of nodes has: a statement, which lacks most of them, keeps its own in
+ * itself. */
+static int push_part(walk *w, int node, const orr_kind *kind, int name) {
+  if (kind->special != STATEMENT)
+    return push_field(w, node, name);
+  lua_rawgeti(w->L, w->names, name);
+  lua_rawget(w->L, node);
+  return lua_type(w->L, -1);
+}
+
 /* The field `name` of the table in field `of` of the node at `index`: both are there. */
 static void emit_inner(walk *w, int index, int of, int name) {
   push_field(w, index, of);
@@ -327,7 +337,7 @@ static void visit_binary(walk *w, int node) {
  */
 static void visit_atoms(walk *w, int node, const orr_kind *kind) {
   for (int i = 0; i < kind->atoms; i++) {
-    if (push_field(w, node, kind->first + i) == LUA_TNIL) {
+    if (push_part(w, node, kind, kind->first + i) == LUA_TNIL) {
       lua_pop(w->L, 1);
       continue;
     }
@@ -338,7 +348,7 @@ static void visit_atoms(walk *w, int node, const orr_kind *kind) {
 
 static void visit_lists(walk *w, int node, const orr_kind *kind) {
   for (int i = 0; i < kind->lists; i++) {
-    if (push_field(w, node, kind->first + kind->atoms + i) != LUA_TTABLE) {
+    if (push_part(w, node, kind, kind->first + kind->atoms + i) != LUA_TTABLE) {
       lua_pop(w->L, 1);
       continue;
     }
@@ -355,7 +365,7 @@ static void visit_lists(walk *w, int node, const orr_kind *kind) {
 
 static void visit_nodes(walk *w, int node, const orr_kind *kind) {
   for (int i = 0; i < kind->nodes; i++) {
-    push_field(w, node, kind->first + kind->atoms + kind->lists + i);
+    push_part(w, node, kind, kind->first + kind->atoms + kind->lists + i);
     if (!lua_toboolean(w->L, -1)) {
       lua_pop(w->L, 1);
       continue;
@@ -368,7 +378,7 @@ static void visit_nodes(walk *w, int node, const orr_kind *kind) {
 static void visit_fields(walk *w, int node, const orr_kind *kind) {
   push_field(w, node, VISIT);
   emit_top(w);
-  if (push_field(w, node, TYPE) == LUA_TTABLE) {
+  if (push_part(w, node, kind, TYPE) == LUA_TTABLE) {
     push_field(w, lua_gettop(w->L), KEY);
     emit_top(w);
   }
