@@ -4,6 +4,7 @@ local import = ...
 local errors = import "errors"
 local expression = import "expression"
 local hierarchy = import "hierarchy"
+local entity_module = import "entity"
 local joincondition = import "joincondition"
 local relationship = import "relationship"
 local selectable = import "selectable"
@@ -265,7 +266,7 @@ local POLYMORPHIC_OPTIONS = { aliased = true, flat = true, name = true, innerjoi
 
 -- Columns of subclasses read from the join as a whole: a condition on one of them must not bring tables of its own.
 local function with_subclasses(mapper, list, options)
-  local base = hierarchy.entity(mapper, list)
+  local base = entity_module.of(mapper, list)
   if options.aliased or options.flat or options.name then
     local alias = alias_maker(options.name)
     return entity_on(base, hierarchy.source(mapper, list, alias, options.innerjoin))

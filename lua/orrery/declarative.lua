@@ -141,7 +141,8 @@ local function put_metamethod(self, key, value)
 end
 
 local function refuse_abstract(self)
-  errors.raise("InvalidRequestError", "%s is polymorphic_abstract: objects are made of the classes that inherit from it", self.name)
+  errors.raise("InvalidRequestError", "%s is polymorphic_abstract: objects are made of the classes that inherit from it",
+    self.name)
 end
 
 local function put_init(self, fn)

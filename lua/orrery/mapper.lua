@@ -6,6 +6,7 @@ local core = import "core"
 local event = import "event"
 local expression = import "expression"
 local hierarchy = import "hierarchy"
+local entity = import "entity"
 local registry = import "registry"
 local statement = import "statement"
 local relationship = import "relationship"
@@ -219,7 +220,7 @@ end
 function Mapper:entity()
   if not self.entity_node then
     self:configure()
-    self.entity_node = hierarchy.entity(self)
+    self.entity_node = entity.of(self)
   end
   return self.entity_node
 end

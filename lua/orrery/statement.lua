@@ -830,7 +830,7 @@ end
 -- What a class has besides columns: a hybrid, a synonym, a composite.
 local function member_of(source, name)
   local mapper = source.visit == "entity" and source.mapper
-  local member = mapper and source.table == mapper.table and mapper.methods[name]
+  local member = mapper and (source.table == mapper.table or source.table.lasting) and mapper.methods[name]
   local mark = type(member) == "table" and getmetatable(member)
   return mark and mark.__descriptor and member:of_class(mapper, name) or nil
 end

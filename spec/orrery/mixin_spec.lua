@@ -34,7 +34,8 @@ describe("a mixin", function()
 
   it("gives methods, metamethods, hybrids, relationships and __init__; the first mixin that has a name wins", function()
     local base = orm.declarative_base()
-    local Loud = { shout = function(self) return self.name:upper() end, __tostring = function(self) return "<" .. self.name .. ">" end,
+    local Loud = { shout = function(self) return self.name:upper() end,
+      __tostring = function(self) return "<" .. self.name .. ">" end,
       short = orm.hybrid_property(function(self) return self.name .. "." end) }
     local Quiet = { shout = function() return "..." end, __init__ = function(self, fields)
       orm.assign(self, fields)
