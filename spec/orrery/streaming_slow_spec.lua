@@ -28,14 +28,14 @@ describe("a session that streams a million rows", function()
       if option then
         query = query:options(orm[option](lib.Author.books))
       end
-      local count, sum, early, late = 0, 0, nil, nil
+      local count, sum, early = 0, 0, nil
       for author in lib.session:scalars(query) do
         count, sum = count + 1, sum + author.id + (option and #author.books or 0)
         if count == ROWS / 10 then
           early = used()
         end
       end
-      late = used()
+      local late = used()
       assert.equal(ROWS, count)
       assert.equal(ROWS / 2 * (ROWS + 1), sum)
       assert.is_true(late - early < 4096, ("%d kB after a tenth, %d at the end"):format(early, late))
