@@ -212,6 +212,26 @@ describe("a proxy over a list or set", function()
   end)
 end)
 
+it("a proxy over a collection by key works for the objects of subclasses", function()
+  local base = orm.declarative_base()
+  local Thing = base:model("Thing", { __tablename__ = "thing", id = id(), kind = Mapped(String),
+    __mapper_args__ = { polymorphic_on = "kind", polymorphic_identity = "thing" },
+    tags = relationship("Tag", { collection_class = orm.attribute_keyed_dict("name"), back_populates = "thing" }),
+    words = orm.association_proxy("tags", "text") })
+  local Special = base:model("Special", { __inherits__ = Thing, extra = Mapped(Optional(String)),
+    __mapper_args__ = { polymorphic_identity = "special" } })
+  base:model("Tag", { __tablename__ = "tag", id = id(), name = Mapped(String), text = Mapped(String),
+    thing_id = Mapped(Integer, ForeignKey("thing.id")), thing = relationship("Thing", { back_populates = "tags" }) })
+  local session = open(base)
+  session:add(Special { extra = "x", words = { k = "v" } })
+  session:commit()
+  for _, name in ipairs { "lazyload", "selectinload", "joinedload" } do
+    session:expunge_all()
+    local found = session:scalars(select(Thing):where(Special.words:contains("v")):options(orm[name](Thing.tags))):unique():one()
+    assert.same({ "v", found }, { found.words.k, found.tags.k.thing })
+  end
+end)
+
 describe("a proxy in a query", function()
   local function stored()
     local k = keywords()
