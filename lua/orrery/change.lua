@@ -34,6 +34,16 @@ local function columns_by_key(source)
   return columns
 end
 
+-- A column of a class whose rows spread over several tables, of which another one has it.
+local function refuse_elsewhere(self, key, call)
+  local attribute = self.of.spread and self.of.mapper.attributes[key]
+  local tbl = attribute and (attribute.origin or attribute).table
+  if tbl then
+    errors.raise("ArgumentError", "%s: '%s' stands in '%s', and this statement is about '%s', the class's own table; write it to "
+      .. "the class whose table that is", call, key, tbl.name, self.target.name)
+  end
+end
+
 -- The names in a table of values as entries in the order of the columns.
 -- The columns that hybrids, synonyms and composites among the names stand for, in their place.
 local function spelled_out(self, values, known)
@@ -63,6 +73,7 @@ local function order_names(self, given, call)
     local node = expression.clause(name)
     local key = node and node.visit == "column" and (node.key or node.name) or name
     if not known[key] then
+      refuse_elsewhere(self, key, call)
       errors.raise("ArgumentError", "%s: '%s' has no column '%s'%s", call, self.target.name or self.target.visit,
         tostring(key), errors.hint(key, errors.sorted_keys(known)))
     end

@@ -518,7 +518,7 @@ describe("joined-table inheritance", function()
     local Manager = lib.Manager
     raises("ArgumentError", "several tables", orm.insert, Manager)
     raises("ArgumentError", "several tables", orm.delete, Manager)
-    raises("ArgumentError", "name", function() orm.update(Manager):values { name = "x" } end)
+    raises("ArgumentError", "'name' stands in 'employee'", function() orm.update(Manager):values { name = "x" } end)
     local update = orm.update(Manager):values { budget = 1 }
     raises("InvalidRequestError", "'employee'", lib.session.execute, lib.session, update:where(Manager.name:eq("mia")))
     lib.session:execute(update:where(Manager.budget:eq(10)))
