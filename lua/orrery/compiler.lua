@@ -70,7 +70,8 @@ end
 local function statement_text(node, state)
   local visit = node.visit
   if node.is_statement or visit == "text" then
-    return rendering.render(node, state), visit == "compound" and "select" or visit
+    local kind = visit == "from_statement" and node.inner.visit or visit
+    return rendering.render(node, state), kind == "compound" and "select" or kind
   end
   errors.raise("ArgumentError", "a statement expected (select, insert, update, delete, text), got %s",
     node.visit and "an expression; select(...) it" or "something else")
@@ -101,7 +102,10 @@ local function compile(node, dialect, state)
     readonly = kind == "select" and not state.writes,
     table = CHANGES[kind] and node.target or nil }
   if kind == "text" then
-    compiled.columns, compiled.raw, compiled.readonly = text_columns(node), {}, nil
+    compiled.readonly = nil
+  end
+  if node.visit == "text" then
+    compiled.columns, compiled.raw = text_columns(node), {}
   else
     compiled.columns, compiled.raw = result_columns(node)
   end

@@ -42,6 +42,7 @@ local PARTS = {
   unary = { atoms = { "operator" }, nodes = { "element" } },
   junction = { atoms = { "operator" }, lists = { "clauses" } },
   ordering = { atoms = { "direction", "nulls" }, nodes = { "element" } },
+  bundle = { atoms = { "name" }, lists = { "elements" } },
   clause_list = { lists = { "elements" } },
   label = { atoms = { "name" }, nodes = { "element" } },
   cast = { nodes = { "element" } },

@@ -27,6 +27,7 @@ local inspection = import "inspection"
 local hybrid = import "hybrid"
 local composite = import "composite"
 local column_property = import "column_property"
+local bundle = import "bundle"
 local proxy = import "proxy"
 local session = import "session"
 import "query"
@@ -77,6 +78,7 @@ export(eager, "load_only", "defer", "undefer", "undefer_group", "with_expression
 export(mapper, "validates")
 export(inspection, "inspect")
 export(column_property, "column_property", "query_expression")
+export(bundle, "Bundle")
 export(hybrid, "hybrid_property", "hybrid_method", "synonym")
 export(composite, "composite", "value_class")
 export(proxy, "association_proxy")

@@ -106,7 +106,8 @@ core.hook("other_class", function(class, other, key)
     or "give the topmost class a polymorphic_on, so that each row is loaded as what it is")
 end)
 
-local function new_plan(compiled, visible)
+-- `order`: which result column stands for each of those that are compiled, where the script has written the statement.
+local function new_plan(compiled, visible, order)
   local items, names, nodes = {}, {}, {}
   for position, item in ipairs(compiled.raw) do
     items[position] = item.entity and entity_item(item) or value_item(item)
@@ -115,9 +116,11 @@ local function new_plan(compiled, visible)
       nodes[position] = item.entity and (item.entity.origin or item.entity) or compiled.columns[item.column].node or false
     end
   end
-  return { core = core.plan(items, #compiled.columns), names = names, finishers = finishers_of(compiled.raw),
+  return { core = core.plan(items, #compiled.columns, order), names = names, finishers = finishers_of(compiled.raw),
     single = visible == 1 and compiled.raw[1].entity ~= nil, row_metatable = result.row_metatable(names, nodes) }
 end
+
+loading.new_plan = new_plan
 
 --- How the rows of a compiled statement become objects; kept with it.
 ---@param compiled table
@@ -197,8 +200,9 @@ end
 ---@return integer count
 function loading.run(session, compiled, values, order, out)
   order, out = order or NOTHING, out or {}
-  local plan, connection = loading.plan_of(compiled, order.links and #order.links), session:connection()
+  local connection = session:connection()
   local stmt, bound = connection:start(compiled, values)
+  local plan = order.plan_for and order.plan_for(stmt) or loading.plan_of(compiled, order.links and #order.links)
   local ok, count = pcall(core.load, session[1], stmt, plan.core, out, order.rows and plan.row_metatable or nil,
     order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns)
   if not ok then

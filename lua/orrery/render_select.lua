@@ -387,6 +387,10 @@ function VISIT.compound(node, state, named)
   return concat(parts, " ")
 end
 
+function VISIT.from_statement(node, state)
+  return render(node.inner, state)
+end
+
 function VISIT.select(node, state, named)
   local appended = state.appended
   state.appended = nil

@@ -13,6 +13,8 @@ local joined = import "joined"
 local orm_execute = import "orm_execute"
 local related = import "related"
 local eager = import "eager"
+local from_statement = import "from_statement"
+local bundle = import "bundle"
 local streaming = import "streaming"
 local writing = import "writing"
 local session_change = import "session_change"
@@ -81,6 +83,23 @@ local function run_plain_select(self, stmt, params, scalars)
   return result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
 end
 
+-- The same from the rows of another statement, in which the columns are found by name. Nothing can be joined to them.
+local function run_from_statement(self, stmt, params, execution, scalars)
+  local items = stmt:result_items()
+  local compiled, values = self:connection():compile(stmt, params)
+  local plan
+  local rows = not (scalars and #items == 1 and items[1].visit == "entity")
+  local expanded = { trees = loader_option.trees(items, stmt.loader_options) }
+  local part = new_part(self, expanded, execution, rows, #items)
+  part.order.plan_for = function(handle)
+    plan = from_statement.plan(compiled, handle:columns())
+    return plan
+  end
+  local out = loading.run(self, compiled, values, part.order)
+  part.load_behind(out)
+  return result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
+end
+
 -- Rows, or objects where `scalars` and the statement selects one class; nil where it selects none.
 local function run_select(self, stmt, params, execution, scalars)
   local items = stmt:result_items()
@@ -121,7 +140,12 @@ local function run_plain(self, stmt, params, execution, options, scalars)
   if execution.autoflush ~= false then
     self:autoflush_now(stmt)
   end
-  if is_select(stmt) then
+  if is_select(stmt) and bundle.is_in(stmt) then
+    return bundle.result(stmt, run_select(self, bundle.flat(stmt), params, execution, false)
+      or self:connection():execute(criteria.on(bundle.flat(stmt), loader_option.criteria(stmt.loader_options)), params, options))
+  elseif from_statement.is(stmt) then
+    return run_from_statement(self, stmt, params, execution, scalars)
+  elseif is_select(stmt) then
     return run_select(self, stmt, params, execution, scalars)
       or self:connection():execute(criteria.on(stmt, loader_option.criteria(stmt.loader_options)), params, options)
   end

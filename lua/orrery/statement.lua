@@ -196,7 +196,9 @@ function statement.entries(items)
       raw[position] = { entity = entity, table = not entity and item or nil, first = first,
         count = #entries - first + 1 }
     else
-      add_entry(entries, item, counters)
+      for _, element in ipairs(item.visit == "bundle" and item.elements or { item }) do
+        add_entry(entries, element, counters)
+      end
       raw[position] = { column = first, name = entries[first].key, type = entries[first].type }
     end
   end
@@ -809,6 +811,32 @@ function Select:join_from(left, target, condition, options)
     condition = joining.condition(root, selectable.expect(target, "join_from()", 2))
   end
   return do_join(copy, target, condition, options)
+end
+
+-- ---- rows from elsewhere ----
+
+local From = {}
+
+function From:result_items()
+  return self.items
+end
+From.named_items = From.result_items
+
+PARTS.from_statement = { nodes = { "inner" }, lists = { "items" } }
+local from_metatable = define("from_statement", From)
+
+--- The classes and columns of this select made of the rows of another statement, whose columns are found by their names:
+--- select(User):from_statement(text("SELECT * FROM user_account WHERE name = :name")).
+---@param inner table text, a select, a union
+---@return table
+function Select:from_statement(inner)
+  check_statement(self, "select:from_statement")
+  local node = expression.expect(inner, "from_statement()", 1)
+  if node.visit ~= "text" and not node.is_statement then
+    errors.raise("ArgumentError", "from_statement(): text or a statement expected, got a %s", node.visit)
+  end
+  return setmetatable({ visit = "from_statement", items = self.items, inner = node, loader_options = self.loader_options,
+    execution = self.execution }, from_metatable)
 end
 
 -- ---- filter_by ----

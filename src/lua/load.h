@@ -41,6 +41,8 @@ typedef struct orr_plan {
   orr_variant *kinds; /* of all items */
   int *numbers;       /* every map and keys array */
   size_t item_count, number_count, kind_count;
+  int *order;  /* which of the statement's columns each of the plan's is; NULL: they are the same */
+  int source;  /* how many of the statement's columns are read then */
   int columns; /* of the statement */
 } orr_plan;
 

@@ -241,13 +241,26 @@ static int fail(lua_State *L, orr_statement *statement, const orr_error *error) 
   return lua_error(L);
 }
 
+/* Reads the statement's row into that of the plan. */
+static int read_row(orr_load *to) {
+  const orr_plan *plan = to->plan;
+  const orr_driver *driver = to->statement->driver;
+  if (!plan->order)
+    return driver->row(to->statement->handle, to->row, plan->columns);
+  orr_value *all = to->row + plan->columns;
+  int status = driver->row(to->statement->handle, all, plan->source);
+  for (int i = 0; i < plan->columns && status == 0; i++)
+    to->row[i] = all[plan->order[i]];
+  return status;
+}
+
 /* Steps once and reads the row; false at the end. */
 static bool next_row(lua_State *L, orr_load *to) {
   orr_error error;
   orr_error_clear(&error);
   orr_statement *statement = to->statement;
   int code = statement->driver->step(statement->handle, &error);
-  if (code == ORR_STEP_ROW && statement->driver->row(statement->handle, to->row, to->plan->columns) != 0)
+  if (code == ORR_STEP_ROW && read_row(to) != 0)
     code = orr_error_set(&error, "OperationalError", "out of memory");
   if (code < 0)
     fail(L, statement, &error);
@@ -306,7 +319,7 @@ static void begin_load(lua_State *L, orr_load *to) {
   to->statement = lua_touserdata(L, ORR_LOAD_STATEMENT);
   to->plan = lua_touserdata(L, ORR_LOAD_PLAN);
   to->populate = lua_istable(L, ORR_LOAD_POPULATED);
-  to->row = lua_newuserdata(L, (size_t)to->plan->columns * sizeof *to->row);
+  to->row = lua_newuserdata(L, (size_t)(to->plan->columns + to->plan->source) * sizeof *to->row);
   to->cohorts = read_cohorts(L, to->plan);
   lua_pushnil(L);
   to->key_box = lua_gettop(L);
@@ -404,8 +417,8 @@ static int load_rows(lua_State *L) {
   orr_statement *statement = orr_statement_check(L, ORR_LOAD_STATEMENT);
   orr_plan *plan = orr_box_check(L, ORR_LOAD_PLAN, &orr_plan_kind);
   luaL_checktype(L, ORR_LOAD_OUT, LUA_TTABLE);
-  luaL_argcheck(L, plan->items && plan->columns <= statement->columns, ORR_LOAD_PLAN,
-                "plan of this statement expected");
+  luaL_argcheck(L, plan->items && (plan->order ? plan->source : plan->columns) <= statement->columns,
+                ORR_LOAD_PLAN, "plan of this statement expected");
   luaL_argcheck(L, !lua_istable(L, ORR_LOAD_LINKS) || orr_rawlen(L, ORR_LOAD_LINKS) < plan->item_count,
                 ORR_LOAD_LINKS, "fewer links than items expected");
   run_held(L, run, session, statement);

@@ -108,20 +108,38 @@ static void count_room(lua_State *L, size_t *numbers, size_t *kinds) {
   }
 }
 
-/* core.plan(items, columns) -> plan. items: { class=, first=, map={attribute number of each column},
-   keys={result column of each key part}, left={attribute numbers left out}, refused={those of them that must
-   not be loaded later} } for an object, { first=, handle= } for a value. An item whose rows may belong to
-   subclasses has discriminator= (result column) and kinds= { { class=, map= (0: not of this class),
+/* Reads the order of the columns at 2 into `order`. */
+static void read_order(lua_State *L, orr_plan *plan, int *order) {
+  plan->order = order;
+  for (int i = 0; i < plan->columns; i++) {
+    lua_rawgeti(L, 2, i + 1);
+    order[i] = (int)lua_tointeger(L, -1) - 1;
+    luaL_argcheck(L, order[i] >= 0, 3, "result columns expected");
+    plan->source = order[i] >= plan->source ? order[i] + 1 : plan->source;
+    lua_pop(L, 1);
+  }
+}
+
+/* core.plan(items, columns [, order]) -> plan. `order`: which result column each of the plan's is, where a
+   statement does not have them as the plan does. items: { class=, first=, map={attribute number of each
+   column}, keys={result column of each key part}, left={attribute numbers left out}, refused={those of them
+   that must not be loaded later} } for an object, { first=, handle= } for a value. An item whose rows may
+   belong to subclasses has discriminator= (result column) and kinds= { { class=, map= (0: not of this class),
    identity= (database value) }, ... }. Whoever keeps the plan keeps the classes. */
 static int new_plan(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   int columns = (int)luaL_checkinteger(L, 2);
   size_t count = orr_rawlen(L, 1), number_count = 0, kind_count = 0;
-  lua_settop(L, 1);
+  lua_settop(L, 3);
+  lua_remove(L, 2);
+  bool ordered = lua_istable(L, 2);
+  lua_pushvalue(L, 1);
   count_room(L, &number_count, &kind_count);
+  lua_settop(L, 2);
+  number_count += ordered ? (size_t)columns : 0;
   orr_plan *plan = orr_box_new(L, &orr_plan_kind, sizeof *plan);
   lua_pushvalue(L, 1);
-  orr_setuservalue(L, 2); /* identities that are text */
+  orr_setuservalue(L, 3); /* identities that are text */
   plan->alloc = orr_allocator(L);
   plan->columns = columns;
   plan->items = orr_alloc_array(&plan->alloc, count, sizeof *plan->items);
@@ -140,6 +158,8 @@ static int new_plan(lua_State *L) {
     kinds += plan->items[i].kind_count;
     lua_pop(L, 1);
   }
+  if (ordered)
+    read_order(L, plan, numbers);
   return 1;
 }
 
