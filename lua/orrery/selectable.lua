@@ -162,13 +162,26 @@ function selectable.join_kind(options, call)
   return options.full and "FULL OUTER JOIN" or options.isouter and "LEFT OUTER JOIN" or "JOIN"
 end
 
---- left JOIN right ON condition, by the foreign key between them where no condition is given.
+-- The joins that a relationship leads by, through its link table where it has one.
+local function along(steps, left, kind)
+  for _, step in ipairs(steps) do
+    left = setmetatable({ visit = "join", kind = kind, left = left, right = step.table, on = step.on }, metatable)
+  end
+  return left
+end
+
+--- left JOIN right ON condition, along a relationship (User.posts, of an alias as well), or by the foreign key between them
+--- where no condition is given.
 ---@param left table
 ---@param right table
 ---@param condition? table
 ---@param options? { isouter?: boolean, full?: boolean }
 function selectable.join(left, right, condition, options)
   left, right = selectable.expect(left, "join()", 1), selectable.expect(right, "join()", 2)
+  local mark = getmetatable(condition)
+  if type(mark) == "table" and mark.__relationship then
+    return along(mark.__join(condition, right), left, selectable.join_kind(options, "join()"))
+  end
   local on = condition == nil and joining.condition(left, right) or expression.expect_operand(condition, "join()", 3)
   return setmetatable({ visit = "join", kind = selectable.join_kind(options, "join()"), left = left, right = right,
     on = on }, metatable)

@@ -127,3 +127,16 @@ describe("and_() of a relationship", function()
     raises("ArgumentError", "needs a condition", function() Author.books:and_() end)
   end)
 end)
+
+describe("orm.join", function()
+  it("goes along relationships, of aliases and through link tables", function()
+    local lib = library.open()
+    local Author, Book, Tag = lib.Author, lib.Book, lib.Tag
+    local Other = orm.aliased(Author, "other")
+    assert.equal("SELECT other.id FROM author AS other JOIN book ON other.id = book.author_id",
+      tostring(select(Other.id):select_from(orm.join(Other, Book, Other.books))))
+    local through = orm.join(Book, Tag, Book.tags, { isouter = true })
+    assert.equal(5, #lib.session:execute(select(Book.id, Tag.id):select_from(through)):all())
+    assert.equal(3, #lib.session:execute(select(Book.id, Tag.id):select_from(orm.join(Book, Tag, Book.tags))):all())
+  end)
+end)
