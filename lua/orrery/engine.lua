@@ -270,10 +270,17 @@ function engine.create_engine(url, options)
   return new_engine(name, url, driver_of(name).target(url, options), options, open_connection)
 end
 
--- What orr_push_engine makes of a handle of the host: all connections share it, and when it is disposed there is no other.
+--- An engine over one handle that open() gives, and gives again after it was closed; all connections share it.
+---@param open fun(): userdata
+---@return orrery.Engine
+function core.engine_over(open)
+  return new_engine("sqlite", url_module.parse("sqlite://"), { memory = true }, {}, open)
+end
+
+-- What orr_push_engine makes of a handle of the host: when it is disposed there is no other.
 function core.engine_of(dbc)
   local handle = dbc
-  return new_engine("sqlite", url_module.parse("sqlite://"), { memory = true }, {}, function()
+  return core.engine_over(function()
     if not handle then
       errors.raise("ResourceClosedError", "the host's database handle was given back by dispose(); there is no other")
     end

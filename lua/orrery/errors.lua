@@ -14,6 +14,7 @@ local PARENT = {
   CompileError = "OrreryError",
   CircularDependencyError = "OrreryError",
   InternalError = "OrreryError",
+  SandboxError = "OrreryError",
   TimeoutError = "OrreryError",
   NoResultFound = "InvalidRequestError",
   MultipleResultsFound = "InvalidRequestError",

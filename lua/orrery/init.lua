@@ -34,6 +34,7 @@ import "query"
 local database = import "database"
 local automap = import "automap"
 local diagram = import "diagram"
+local sandbox = import "sandbox"
 import "plan"
 
 local orm = { _VERSION = "Orrery 0.1.0" }
@@ -87,6 +88,7 @@ export(session, "Session", "sessionmaker", "scoped_session", "object_session", "
 export(database, "database")
 export(automap, "automap")
 export(diagram, "diagram")
+export(sandbox, "sandbox")
 
 orm.make_url, orm.URL = url.parse, { create = url.create }
 orm.dialects = compiler.dialects

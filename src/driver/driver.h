@@ -20,6 +20,19 @@ typedef struct orr_open_options {
   double busy_timeout; /* seconds to wait for a lock */
 } orr_open_options;
 
+/* What a guarded connection may do to a table, as bits. */
+enum { ORR_MAY_SELECT = 1, ORR_MAY_INSERT = 2, ORR_MAY_UPDATE = 4, ORR_MAY_DELETE = 8, ORR_MAY_CREATE = 16 };
+
+/* What a guard allows. The driver asks rights(ud, table) while it prepares a statement and writes into
+   `denied` what it refused, for the error's message; `saved` is the driver's own. */
+typedef struct orr_guard {
+  unsigned (*rights)(void *ud, const char *table);
+  void *ud;
+  int max_bytes; /* of one value */
+  char denied[256];
+  int saved[8];
+} orr_guard;
+
 typedef struct orr_driver {
   const char *name; /* the dialect's name: "sqlite" */
 
@@ -59,6 +72,11 @@ typedef struct orr_driver {
   /* Takes over a handle that the host program has opened with the library of `version`, an address that only
      this copy of the library has. Leaves its settings alone. */
   int (*adopt)(void *handle, const void *version, void **db, orr_error *error);
+
+  /* From now on only what the guard allows can be prepared: its tables, transactions, and reading about these
+     tables; no settings, no other files, no triggers or views. Statements prepared before ask again. */
+  int (*guard)(void *db, orr_guard *guard, orr_error *error);
+  void (*unguard)(void *db, const orr_guard *guard);
 } orr_driver;
 
 extern const orr_driver orr_driver_sqlite;

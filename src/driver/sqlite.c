@@ -37,6 +37,7 @@ static const char *kind_of(int code) {
     return "DataError";
   case SQLITE_MISUSE:
   case SQLITE_RANGE:
+  case SQLITE_AUTH:
     return "ProgrammingError";
   case SQLITE_CORRUPT:
   case SQLITE_NOTADB:
@@ -209,6 +210,131 @@ static void connection_watch(void *db, int (*stop)(void *ud), void *ud) {
   sqlite3_progress_handler(db, stop ? WATCH_STEPS : 0, stop, ud);
 }
 
+/* ---- guards ---- */
+
+typedef struct power {
+  int action;
+  unsigned right;
+  const char *verb; /* "insert into" */
+} power;
+
+/* The actions whose first argument is the table that they touch. */
+static const power POWERS[] = {
+    {SQLITE_READ, ORR_MAY_SELECT, "select from"},    {SQLITE_INSERT, ORR_MAY_INSERT, "insert into"},
+    {SQLITE_UPDATE, ORR_MAY_UPDATE, "update"},       {SQLITE_DELETE, ORR_MAY_DELETE, "delete from"},
+    {SQLITE_CREATE_TABLE, ORR_MAY_CREATE, "create"}, {0, 0, NULL}};
+
+static bool is_one_of(const char *name, const char *const *list) {
+  while (*list && sqlite3_stricmp(name, *list) != 0)
+    list++;
+  return *list != NULL;
+}
+
+/* What is no table of anybody's: functions that stand in FROM. */
+static bool is_function_table(const char *table) {
+  static const char *const names[] = {"json_each", "json_tree", NULL};
+  return is_one_of(table, names);
+}
+
+/* The catalog changes when a table is made, and no other way: the connection is defensive. */
+static unsigned rights_on_catalog(const orr_guard *guard) {
+  unsigned all = ORR_MAY_SELECT | ORR_MAY_INSERT | ORR_MAY_UPDATE;
+  return guard->rights(guard->ud, NULL) & ORR_MAY_CREATE ? all : 0;
+}
+
+static unsigned rights_on(const orr_guard *guard, const char *table) {
+  static const char *const catalog[] = {"sqlite_master", "sqlite_schema", NULL};
+  if (is_one_of(table, catalog))
+    return rights_on_catalog(guard);
+  return is_function_table(table) ? ORR_MAY_SELECT : guard->rights(guard->ud, table);
+}
+
+static int deny(orr_guard *guard, const char *verb, const char *what) {
+  snprintf(guard->denied, sizeof guard->denied, "this script may not %s '%.150s'", verb, what ? what : "");
+  return SQLITE_DENY;
+}
+
+/* Only what belongs to the database itself: temporary tables and attached databases are nobody's. */
+static int judge_table(orr_guard *guard, const power *power, const char *table, const char *schema) {
+  bool main = !schema || sqlite3_stricmp(schema, "main") == 0;
+  if (main && rights_on(guard, table) & power->right)
+    return SQLITE_OK;
+  return deny(guard, power->verb, table);
+}
+
+/* Settings are the host's. What is left says something about the database or a table that may be read, or
+   lets this transaction check its foreign keys later. */
+static int judge_pragma(orr_guard *guard, const char *name, const char *argument) {
+  static const char *const about_table[] = {"table_info",  "table_xinfo",      "index_list", "index_info",
+                                            "index_xinfo", "foreign_key_list", NULL};
+  static const char *const about_all[] = {"data_version", "schema_version", "encoding", NULL};
+  if (sqlite3_stricmp(name, "defer_foreign_keys") == 0 || (is_one_of(name, about_all) && !argument))
+    return SQLITE_OK;
+  if (is_one_of(name, about_table) && argument && rights_on(guard, argument) & ORR_MAY_SELECT)
+    return SQLITE_OK;
+  return deny(guard, "use PRAGMA", name);
+}
+
+static int judge_function(orr_guard *guard, const char *name) {
+  static const char *const outside[] = {"load_extension", "fts3_tokenizer", "readfile", "writefile",
+                                        "edit",           "fsdir",          "lsmode",   NULL};
+  return is_one_of(name, outside) ? deny(guard, "call", name) : SQLITE_OK;
+}
+
+static int authorize(void *ud, int action, const char *first, const char *second, const char *schema,
+                     const char *inside) {
+  orr_guard *guard = ud;
+  (void)inside;
+  for (const power *power = POWERS; power->verb; power++)
+    if (power->action == action)
+      return judge_table(guard, power, first, schema);
+  switch (action) {
+  case SQLITE_SELECT:
+  case SQLITE_RECURSIVE:
+  case SQLITE_TRANSACTION:
+  case SQLITE_SAVEPOINT:
+    return SQLITE_OK;
+  case SQLITE_FUNCTION:
+    return judge_function(guard, second);
+  case SQLITE_PRAGMA:
+    return judge_pragma(guard, first, second);
+  case SQLITE_CREATE_INDEX:
+  case SQLITE_REINDEX:
+    return guard->rights(guard->ud, second ? second : "") & ORR_MAY_CREATE || action == SQLITE_REINDEX
+               ? SQLITE_OK
+               : deny(guard, "create an index on", second);
+  case SQLITE_ATTACH:
+    return deny(guard, "attach", first);
+  default:
+    return deny(guard, "change the schema or the settings of the database, here", first);
+  }
+}
+
+/* What a guarded script could make one call of SQLite take too long or too much with. */
+static const struct {
+  int limit, value;
+} LIMITS[] = {{SQLITE_LIMIT_LENGTH, 0}, /* the guard's own */
+              {SQLITE_LIMIT_SQL_LENGTH, 1000000},
+              {SQLITE_LIMIT_ATTACHED, 0},
+              {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000},
+              {SQLITE_LIMIT_WORKER_THREADS, 0}};
+enum { LIMIT_COUNT = sizeof LIMITS / sizeof *LIMITS };
+
+static int connection_guard(void *db, orr_guard *guard, orr_error *error) {
+  guard->denied[0] = '\0';
+  if (sqlite3_set_authorizer(db, authorize, guard) != SQLITE_OK)
+    return fail(db, error);
+  for (size_t i = 0; i < LIMIT_COUNT; i++)
+    guard->saved[i] = sqlite3_limit(db, LIMITS[i].limit, i == 0 ? guard->max_bytes : LIMITS[i].value);
+  return 0;
+}
+
+static void connection_unguard(void *db, const orr_guard *guard) {
+  sqlite3_set_authorizer(db, NULL, NULL);
+  for (size_t i = 0; i < LIMIT_COUNT; i++)
+    sqlite3_limit(db, LIMITS[i].limit, guard->saved[i]);
+}
+
 /* ---- statements ---- */
 
 static int statement_prepare(void *db, const char *sql, size_t len, void **out, size_t *used,
@@ -333,4 +459,6 @@ const orr_driver orr_driver_sqlite = {
     connection_interrupt,
     connection_watch,
     connection_adopt,
+    connection_guard,
+    connection_unguard,
 };

@@ -35,6 +35,7 @@ struct orr_connection {
   int stepping;         /* calls into the driver that may call back right now */
   int cached, capacity; /* statements in the cache, and how many may be */
   statement *newest, *oldest;
+  orr_loan *loan; /* NULL: the handle is not of another state */
 };
 
 /* ---- the list of statements ---- */
@@ -88,7 +89,7 @@ static void close_statement(void *block) {
 
 /* A borrowed handle stays open, without what was set up here. */
 static void close_handle(orr_connection *connection) {
-  if (connection->timeout > 0)
+  if (connection->timeout > 0 || connection->loan)
     connection->driver->watch(connection->db, NULL, NULL);
   if (!connection->borrowed)
     connection->driver->close(connection->db);
@@ -195,6 +196,53 @@ void orr_interrupt(orr_connection *connection) {
     connection->driver->interrupt(db);
 }
 
+/* ---- timeouts ---- */
+
+/* The driver asks this while a statement runs. */
+static int is_late(void *ud) {
+  orr_connection *connection = ud;
+  const orr_loan *loan = connection->loan;
+  double now = orr_clock();
+  bool over = loan && loan->deadline > 0 && now >= loan->deadline;
+  if (!over && (connection->deadline == 0 || now < connection->deadline))
+    return 0;
+  connection->expired = true;
+  return 1;
+}
+
+/* The shorter of what a script has set and what the loan allows; 0: none. */
+static double timeout_of(const orr_connection *connection) {
+  double own = connection->timeout, lent = connection->loan ? connection->loan->timeout : 0;
+  return own == 0 || (lent > 0 && lent < own) ? lent : own;
+}
+
+/* From here on the timeout counts, if there is one; what a fault of before has left is forgotten. */
+static void start_clock(orr_connection *connection) {
+  double timeout = timeout_of(connection);
+  connection->expired = false;
+  connection->deadline = timeout > 0 ? orr_clock() + timeout : 0;
+}
+
+static void watch(orr_connection *connection) {
+  bool needed = connection->timeout > 0 || connection->loan;
+  connection->driver->watch(connection->db, needed ? is_late : NULL, connection);
+}
+
+/* What an error says, where the reason lies here. */
+static orr_error explained(const orr_connection *connection, const orr_error *error) {
+  orr_error told = *error;
+  if (connection && connection->expired)
+    orr_error_set(&told, "OperationalError",
+                  "the statement was stopped: it ran longer than its timeout of %g s",
+                  timeout_of(connection));
+  else if (connection && connection->loan && connection->loan->guard.denied[0]) {
+    orr_error_set(&told, "ProgrammingError", "%s: the host has not allowed it",
+                  connection->loan->guard.denied);
+    connection->loan->guard.denied[0] = '\0';
+  }
+  return told;
+}
+
 /* ---- opening ---- */
 
 static orr_connection *new_connection(lua_State *L, const orr_driver *driver) {
@@ -206,10 +254,26 @@ static orr_connection *new_connection(lua_State *L, const orr_driver *driver) {
   return connection;
 }
 
+static const char CONFINED = 0; /* registry key */
+
+void orr_connection_confine(lua_State *L) {
+  lua_pushboolean(L, 1);
+  orr_rawsetp(L, LUA_REGISTRYINDEX, &CONFINED);
+}
+
+static void check_confinement(lua_State *L) {
+  orr_rawgetp(L, LUA_REGISTRYINDEX, &CONFINED);
+  if (lua_toboolean(L, -1))
+    orr_raisef(L, "InvalidRequestError",
+               "a script in a sandbox opens no database; the one that the host has given it is 'engine'");
+  lua_pop(L, 1);
+}
+
 /* connect(driver, target, options) */
 static int connect(lua_State *L) {
   size_t len;
   orr_error error;
+  check_confinement(L);
   const orr_driver *driver = find_driver(L, 1);
   const char *target = luaL_checklstring(L, 2, &len);
   luaL_checktype(L, 3, LUA_TTABLE);
@@ -245,6 +309,50 @@ void orr_push_engine_of(lua_State *L, void *db, int how, const char *version) {
   connection->borrowed = (how & ORR_OWN) == 0;
 }
 
+/* ---- lending ---- */
+
+orr_connection *orr_connection_borrow(lua_State *L, orr_connection *lender, orr_loan *loan) {
+  orr_connection *connection = new_connection(L, lender->driver);
+  connection->borrowed = true;
+  connection->loan = loan;
+  connection->db = lender->db;
+  watch(connection);
+  return connection;
+}
+
+void orr_connection_keep(orr_connection *lender, bool kept) { lender->stepping += kept ? 1 : -1; }
+
+/* Nothing of the borrower's state runs any more, so that no call can be on its way into the driver. */
+void orr_connection_return(orr_connection *borrower) {
+  borrower->stepping = 0;
+  close_connection(borrower);
+  borrower->loan = NULL;
+}
+
+/* What the borrower has not committed is undone. */
+void orr_connection_recover(orr_connection *lender) {
+  orr_error ignored;
+  orr_error_clear(&ignored);
+  if (lender->driver->in_transaction(lender->db))
+    lender->driver->exec(lender->db, "ROLLBACK", &ignored);
+  if (lender->timeout > 0)
+    watch(lender);
+}
+
+bool orr_connection_in_transaction(const orr_connection *connection) {
+  return connection->driver->in_transaction(connection->db);
+}
+
+bool orr_connection_is_open(const orr_connection *connection) { return connection->db != NULL; }
+
+int orr_connection_guard(orr_connection *lender, orr_loan *loan, orr_error *error) {
+  return lender->driver->guard(lender->db, &loan->guard, error);
+}
+
+void orr_connection_unguard(orr_connection *lender, orr_loan *loan) {
+  lender->driver->unguard(lender->db, &loan->guard);
+}
+
 static int connection_close(lua_State *L) {
   orr_connection *connection = orr_box_check(L, 1, &CONNECTION);
   if (connection->stepping > 0)
@@ -268,12 +376,15 @@ static void add_statement(lua_State *L, const char *sql, size_t len) {
 void orr_connection_run(lua_State *L, orr_connection *connection, const char *sql, size_t len) {
   orr_error error;
   orr_error_clear(&error);
-  connection->deadline = 0;
+  start_clock(connection);
+  if (!connection->loan)
+    connection->deadline = 0; /* a commit takes the time that it takes */
   connection->stepping++;
   int code = connection->driver->exec(connection->db, sql, &error);
   connection->stepping--;
   if (code == 0)
     return;
+  error = explained(connection, &error);
   orr_error_push(L, &error);
   add_statement(L, sql, len);
   lua_error(L);
@@ -313,40 +424,14 @@ static int connection_interrupt(lua_State *L) {
   return 0;
 }
 
-/* ---- timeouts ---- */
-
-/* The driver asks this while a statement runs. */
-static int is_late(void *ud) {
-  orr_connection *connection = ud;
-  if (connection->deadline == 0 || orr_clock() < connection->deadline)
-    return 0;
-  connection->expired = true;
-  return 1;
-}
-
-/* From here on the timeout counts, if there is one; what a fault of before has left is forgotten. */
-static void start_clock(orr_connection *connection) {
-  connection->expired = false;
-  connection->deadline = connection->timeout > 0 ? orr_clock() + connection->timeout : 0;
-}
-
 /* set_timeout(seconds): how long a statement may run in one go, 0: for ever */
 static int connection_set_timeout(lua_State *L) {
   orr_connection *connection = orr_connection_check(L, 1);
   double seconds = luaL_checknumber(L, 2);
   luaL_argcheck(L, seconds >= 0, 2, "seconds from 0 expected");
   connection->timeout = seconds;
-  connection->driver->watch(connection->db, seconds > 0 ? is_late : NULL, connection);
+  watch(connection);
   return 0;
-}
-
-/* What an error says, where the reason lies here. */
-static orr_error explained(const orr_connection *connection, const orr_error *error) {
-  orr_error told = *error;
-  if (connection && connection->expired)
-    orr_error_set(&told, "OperationalError",
-                  "the statement was stopped: it ran longer than its timeout of %g s", connection->timeout);
-  return told;
 }
 
 /* reset_all(): ends every cursor that is still open. */
@@ -675,11 +760,25 @@ static void push_row(lua_State *L, const reader *r, int columns, int metatable) 
   }
 }
 
+/* A row owns nothing that would have to be given back; a script's finalizer would run where nothing can stop
+ * it.
+ */
+static void check_metatable(lua_State *L, int metatable) {
+  if (!metatable)
+    return;
+  lua_pushliteral(L, "__gc");
+  lua_rawget(L, metatable);
+  if (!lua_isnil(L, -1))
+    orr_raisef(L, "ArgumentError", "the metatable of rows cannot have a finalizer, __gc");
+  lua_pop(L, 1);
+}
+
 /* stmt:fetch(handles, metatable, max) -> rows, done */
 static int statement_fetch(lua_State *L) {
   statement *s = (statement *)orr_statement_check(L, 1);
   int limit = row_limit(L, 4), metatable = lua_istable(L, 3) ? 3 : 0, count = 0;
   lua_settop(L, 4);
+  check_metatable(L, metatable);
   start_clock(s->base.connection);
   bool more = limit > 0 && advance(L, s);
   reader r = new_reader(L, s->base.columns);

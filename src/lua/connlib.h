@@ -44,4 +44,30 @@ void orr_statement_reset(orr_statement *statement);
    fields. The caller may add `params` and raises it with lua_error. */
 void orr_statement_error(lua_State *L, orr_statement *statement, const orr_error *error);
 
+/* ---- lending a connection's handle to another state ---- */
+
+/* What holds for a lent handle whatever its borrower sets. */
+typedef struct orr_loan {
+  orr_guard guard;
+  double timeout;  /* seconds that a statement may run, 0: for ever */
+  double deadline; /* when everything ends, by orr_clock; 0: never */
+} orr_loan;
+
+/* Whether this state may open no database by itself. */
+void orr_connection_confine(lua_State *L);
+/* Pushes a connection over the handle of `lender`, which may be of another state and must stay open and
+   unused until orr_connection_return. */
+orr_connection *orr_connection_borrow(lua_State *L, orr_connection *lender, orr_loan *loan);
+/* While it is kept, a lender cannot be closed. */
+void orr_connection_keep(orr_connection *lender, bool kept);
+/* Finishes whatever still runs on a borrowed connection; it is closed then. Calls no Lua. */
+void orr_connection_return(orr_connection *borrower);
+/* The lender's handle is the lender's again: without transaction, with its own timeout. */
+void orr_connection_recover(orr_connection *lender);
+bool orr_connection_in_transaction(const orr_connection *connection);
+bool orr_connection_is_open(const orr_connection *connection);
+/* Sets and ends the guard of a loan on the handle that is lent. */
+int orr_connection_guard(orr_connection *lender, orr_loan *loan, orr_error *error);
+void orr_connection_unguard(orr_connection *lender, orr_loan *loan);
+
 #endif

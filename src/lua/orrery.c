@@ -41,6 +41,7 @@ static void open_core(lua_State *L) {
   orr_class_open(L);
   orr_session_open(L);
   orr_shape_open(L);
+  orr_sandbox_open(L);
 }
 
 /* Whether this state reads the bytecode: that of LuaJIT is good for one release of it only, and a state
