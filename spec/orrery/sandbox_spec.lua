@@ -280,7 +280,8 @@ describe("a sandbox", function()
         "coroutine.wrap(function() while true do end end)()",
         "while true do local co = coroutine.create(function() while true do end end) coroutine.resume(co) end",
         "while true do coroutine.wrap(function() end)() end",
-        "local t = setmetatable({}, { __index = function(t, k) return t[k + 1] end }) while true do pcall(rawlen or next, t[1]) end",
+        "local t = setmetatable({}, { __index = function(t, k) return t[k + 1] end }) "
+          .. "while true do pcall(function() return t[1] end) end",
         "repeat until load('x = 1') == nil",
         "while true do table.sort({ 3, 2, 1 }, function() while true do end end) end",
         "while true do pcall(string.gsub, 'x', '.', function() while true do end end) end",
