@@ -3,7 +3,9 @@
 -- mean to a class is declarative.lua's.
 local import = ...
 local errors = import "errors"
+local constraint = import "constraint"
 local schema = import "schema"
+local types = import "types"
 local relationship = import "relationship"
 local column_property = import "column_property"
 
@@ -78,6 +80,15 @@ local function order_of(value)
   return (is_declared(value) or is_attr(value)) and value.order or nil
 end
 
+-- A type or a foreign key alone is a column whose Mapped() was forgotten.
+local function refuse_bare(name, key, value)
+  if types.is_type(value) then
+    errors.raise("ArgumentError", "%s.%s: a type alone is no column; write Mapped(%s)", name, key, tostring(value))
+  elseif constraint.is_foreign_key(value) then
+    errors.raise("ArgumentError", "%s.%s: a foreign key alone is no column; write Mapped(%s)", name, key, tostring(value))
+  end
+end
+
 local function check_keys(name, given)
   for key, value in pairs(given) do
     if type(key) ~= "string" then
@@ -85,6 +96,7 @@ local function check_keys(name, given)
     elseif key:sub(1, 2) == "__" and not order_of(value) and not SPECIAL[key] and not SETTABLE[key] then
       body.refuse_name(name, key)
     end
+    refuse_bare(name, key, value)
   end
 end
 

@@ -459,21 +459,32 @@ end
 
 -- ---- values given at execution ----
 
--- Names of bindparam() in conditions are parameters, not columns.
-local function condition_names(self)
+-- Names of bindparam() in conditions and in values are parameters, not columns. A plain value goes by its column's name, and
+-- gives way to a parameter.
+local function own_parameters(self)
   local names = {}
+  local function note(bind)
+    if bind.key then
+      names[bind.key] = true
+    end
+  end
   for _, where in ipairs(self.wheres or {}) do
-    expression.each_bind(where, function(bind)
-      if bind.key then
-        names[bind.key] = true
-      end
-    end)
+    expression.each_bind(where, note)
+  end
+  for position, value in ipairs(self.values_ or self.rows and self.rows[1].values or {}) do
+    local column = self.columns[position]
+    if value.visit ~= "bind" or value.key ~= (column.key or column.name) then
+      expression.each_bind(value, note)
+    end
+  end
+  if self.conflict then
+    expression.each_bind(self.conflict, note)
   end
   return names
 end
 
 local function parameter_entries(self, params)
-  local taken, values = condition_names(self), {}
+  local taken, values = own_parameters(self), {}
   for name in pairs(params) do
     if not taken[name] then
       values[name] = false

@@ -309,7 +309,8 @@ local function tostring_of_object(object)
       loaded = value ~= nil
     end
     if loaded then
-      parts[#parts + 1] = key .. "=" .. (value == nil and "nil" or errors.show(value))
+      local shown = value == nil and "nil" or errors.show(value)
+      parts[#parts + 1] = key .. "=" .. (shown == "a plain table" and "{...}" or shown)
     end
   end
   return self.name .. "(" .. table.concat(parts, ", ") .. ")"

@@ -60,7 +60,8 @@ local function show(value)
   if value == core.null then
     return "NULL"
   elseif type(value) ~= "string" then
-    return tostring(value)
+    local text = tostring(value)
+    return text:find("^table: ") and "a plain table" or text:find("^function: ") and "a function" or text
   end
   local text = #value > 80 and cut(value) or value
   text = text:gsub(core.is_utf8(text) and "[%c\127\\']" or "[%c\127-\255\\']", function(char)

@@ -45,6 +45,7 @@ local PARTS = {
   bundle = { atoms = { "name" }, lists = { "elements" } },
   clause_list = { lists = { "elements" } },
   label = { atoms = { "name" }, nodes = { "element" } },
+  name = { atoms = { "name" } },
   cast = { nodes = { "element" } },
   coerced = { nodes = { "element" } },
   collation = { atoms = { "name" }, nodes = { "element" } },
@@ -1029,14 +1030,14 @@ function expression.new(node)
   return setmetatable(node, metatable)
 end
 
---- Calls fn for every bound value in an expression, statements within it excepted.
+--- Calls fn for every bound value in an expression, those of statements within it included.
 ---@param node table
 ---@param fn fun(bind: table)
 function expression.each_bind(node, fn)
   local parts = PARTS[node.visit]
   if node.visit == "bind" then
     return fn(node)
-  elseif not parts or node.is_statement then
+  elseif not parts then
     return
   end
   for _, field in ipairs(parts.nodes or {}) do

@@ -205,6 +205,9 @@ case_metatable = expression.metatable(case_methods)
 --- CASE: case_():when(condition, value):else_(value), or case_(subject):when(value, result).
 ---@param subject? orrery.Element
 function functions.case_(...)
+  if type((...)) == "table" and not expression.clause((...)) then
+    errors.raise("ArgumentError", "case_(): branches are written case_():when(condition, value):else_(value)")
+  end
   local subject = select("#", ...) > 0 and expression.expect_operand((...), "case_()", 1) or nil
   return setmetatable({ visit = "case", subject = subject, conditions = {}, results = {}, type = NullType },
     case_metatable)
@@ -224,13 +227,25 @@ function functions.type_coerce(value, target)
   return methods.type_coerce(value_or_node(value, "type_coerce()", 1), target)
 end
 
-local exists_methods = {}
+local exists_methods, scalar_methods = {}, {}
 
--- What an exists() asks can be narrowed as the select can.
+-- What an exists() or a select as a value asks can be narrowed as the select can.
 for _, name in ipairs({ "where", "select_from", "correlate", "correlate_except" }) do
   exists_methods[name] = function(self, ...)
     return functions.exists(self.statement[name](self.statement, ...))
   end
+  scalar_methods[name] = function(self, ...)
+    return functions.scalar(self.statement[name](self.statement, ...), self.type)
+  end
+end
+
+local scalar_metatable = expression.metatable(scalar_methods)
+
+--- A select of one column as a value.
+---@param statement table
+---@param value_type orrery.Type
+function functions.scalar(statement, value_type)
+  return setmetatable({ visit = "scalar", statement = statement, type = value_type }, scalar_metatable)
 end
 
 local exists_metatable = expression.metatable(exists_methods)
@@ -430,9 +445,19 @@ function functions.text(sql)
 end
 
 --- The methods of one column as functions: desc(User.name).
-for _, name in ipairs({ "asc", "desc", "nulls_first", "nulls_last", "distinct", "between", "collate" }) do
+for _, name in ipairs({ "distinct", "between", "collate" }) do
   functions[name] = function(element, ...)
     return methods[name](expression.expect_operand(element, name .. "()", 1), ...)
+  end
+end
+
+--- The same for those that order; order_by() also takes a name of its statement here: desc("total").
+for _, name in ipairs({ "asc", "desc", "nulls_first", "nulls_last" }) do
+  functions[name] = function(element)
+    if type(element) == "string" then
+      return methods[name](new{ visit = "name", name = element, type = NullType })
+    end
+    return methods[name](expression.expect_operand(element, name .. "()", 1))
   end
 end
 

@@ -66,7 +66,20 @@ local function bound_value(compiled, values, column)
   end
 end
 
--- The key of the one row that was inserted: what was bound, or the integer that the database made; what else it may
+-- What a key's row is made with; the same for all runs of a statement.
+local function key_metatable(compiled, columns)
+  local facts = execution.facts(compiled)
+  if not facts.key_metatable then
+    local names, nodes = {}, {}
+    for position, column in ipairs(columns) do
+      names[position], nodes[position] = column.key or column.name, column
+    end
+    facts.key_metatable = result.row_metatable(names, nodes)
+  end
+  return facts.key_metatable
+end
+
+-- The key of the one row that was inserted, as a row: what was bound, or the integer that the database made; what else it may
 -- have made is not known without RETURNING.
 local function inserted_key(compiled, values, id)
   local key, columns = {}, compiled.table and compiled.table.primary_key or {}
@@ -77,7 +90,7 @@ local function inserted_key(compiled, values, id)
     end
     key[position] = value
   end
-  return key
+  return setmetatable(key, key_metatable(compiled, columns))
 end
 
 local CHANGES = { INSERT = true, UPDATE = true, DELETE = true, REPLACE = true, WITH = true }

@@ -586,4 +586,9 @@ end
 
 VISIT.ordering, rendering.order_term, rendering.collated = order_term, order_term, collated
 
+function VISIT.name(node)
+  errors.raise("CompileError", "the name '%s' stands for a column in order_by() of a select only; give the column itself",
+    node.name)
+end
+
 return rendering

@@ -91,6 +91,9 @@ function metatable.__index(self, key)
 end
 
 function metatable.__tostring(self)
+  if self.statement then
+    return tostring(self.statement)
+  end
   return "orrery." .. self.visit .. (self.name and " '" .. self.name .. "'" or "")
 end
 

@@ -294,6 +294,15 @@ local function find_name(self, name, call)
     .. "text(...))", call, name, errors.hint(name, names))
 end
 
+-- desc("total") with the column that the name means.
+local function named_ordering(self, node, call)
+  if node.visit ~= "ordering" or node.element.visit ~= "name" then
+    return node
+  end
+  local element = find_name(self, node.element.name, call)
+  return new{ visit = "ordering", element = element, direction = node.direction, nulls = node.nulls, type = element.type }
+end
+
 local function with_columns(self, field, call, ...)
   local list = {}
   for position, node in ipairs(self[field] or {}) do
@@ -310,7 +319,7 @@ local function with_columns(self, field, call, ...)
   for position = 1, select("#", ...) do
     local value = (select(position, ...))
     list[#list + 1] = type(value) == "string" and find_name(self, value, call)
-      or expression.expect_operand(value, call, position)
+      or named_ordering(self, expression.expect_operand(value, call, position), call)
   end
   local copy = copy_of(self)
   copy[field] = list
@@ -357,7 +366,7 @@ function ordered:scalar_subquery()
   if #entries ~= 1 then
     errors.raise("ArgumentError", "a select used as a value has one column, this one has %d", #entries)
   end
-  return new{ visit = "scalar", statement = self, type = entries[1].type }
+  return functions.scalar(self, entries[1].type)
 end
 
 --- Whether it has a row.

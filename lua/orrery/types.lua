@@ -320,7 +320,11 @@ integer("Integer", "INTEGER")
 integer("SmallInteger", "SMALLINT")
 integer("BigInteger", "BIGINT")
 
-define("Float", { kind = kinds.FLOAT, ddl = "FLOAT" })
+local function float_ddl(self)
+  return self.precision and ("FLOAT(%d)"):format(self.precision) or "FLOAT"
+end
+
+define("Float", { kind = kinds.FLOAT, ddl = float_ddl, parameters = { "precision" } })
 define("Double", { kind = kinds.FLOAT, ddl = "DOUBLE" })
 
 -- SQLite would turn digits in a NUMERIC column into a double; a name with TEXT in it has them kept as they are.
@@ -647,6 +651,11 @@ end
 ---@param inner orrery.Type
 ---@return { optional: true, type: orrery.Type }
 function types.Optional(inner)
+  local mark = getmetatable(inner)
+  if type(mark) == "table" and mark.__name == "orrery.ForeignKey" then
+    errors.raise("ArgumentError", "Optional() takes a type; the foreign key stands behind it: Mapped(Optional(Integer), %s)",
+      tostring(inner))
+  end
   return { optional = true, type = types.coerce(inner, "Optional()") }
 end
 

@@ -223,6 +223,11 @@ describe("an object", function()
     assert.truthy(text:find("Thing", 1, true) and text:find("id=3", 1, true) and text:find("name='x'", 1, true))
   end)
 
+  it("shows documents as braces: the same text in every run", function()
+    local Thing = model { doc = orm.mapped_column(orm.JSON) }
+    assert.equal("Thing(doc={...}, id=3)", tostring(Thing { id = 3, doc = { x = 1 } }))
+  end)
+
   it("shows itself without loading", function()
     local Thing, base = model { name = orm.mapped_column(String) }
     local engine = database.create(base)
@@ -488,6 +493,9 @@ describe("a mistake in a class is explained:", function()
   it("a type that is misspelt or missing", function()
     mistake({ "Mapped()", "nil" }, Mapped, nil)
     mistake({ "thing.size", "type" }, model, { size = orm.mapped_column() })
+    mistake({ "Thing.size", "Mapped(Integer)" }, model, { size = Integer })
+    mistake({ "Thing.owner_id", "Mapped(ForeignKey('owner.id'))" }, model, { owner_id = orm.ForeignKey("owner.id") })
+    mistake("Mapped(Optional(Integer), ForeignKey('owner.id'))", orm.Optional, orm.ForeignKey("owner.id"))
     mistake({ "Intger", "Integer" }, function() return orm.Intger end)
   end)
 

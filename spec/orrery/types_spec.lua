@@ -14,7 +14,8 @@ end
 describe("a type", function()
   local NAMES = {
     { orm.Integer, "INTEGER" }, { orm.SmallInteger, "SMALLINT" }, { orm.BigInteger, "BIGINT" },
-    { orm.Float, "FLOAT" }, { orm.Double, "DOUBLE" }, { orm.Numeric, "NUMERIC" }, { orm.Numeric(10), "NUMERIC(10)" },
+    { orm.Float, "FLOAT" }, { orm.Float(24), "FLOAT(24)" },
+    { orm.Double, "DOUBLE" }, { orm.Numeric, "NUMERIC" }, { orm.Numeric(10), "NUMERIC(10)" },
     { orm.Numeric(10, 2), "NUMERIC(10, 2)" }, { orm.String, "VARCHAR" }, { orm.String(30), "VARCHAR(30)" },
     { orm.Text, "TEXT" }, { orm.Boolean, "BOOLEAN" }, { orm.Date, "DATE" }, { orm.Time, "TIME" },
     { orm.DateTime, "DATETIME" }, { orm.LargeBinary, "BLOB" }, { orm.JSON, "JSON" }, { orm.Uuid, "CHAR(32)" },
