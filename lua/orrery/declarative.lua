@@ -772,6 +772,47 @@ core.hook("accept", function(class, number, value)
     is_list and not property.uselist and (" (this side holds one object: %s)"):format(why_single(property)) or "")
 end)
 
+local function holds(object, number, item)
+  local value = core.peek(object, number)
+  if not core.is_collection(value) then
+    return value == item
+  end
+  for _, one in ipairs(core.collection_items(value)) do
+    if one == item then
+      return true
+    end
+  end
+  return false
+end
+
+-- The objects that the other side knows as an item's parents.
+local function mirrored_parents(property, item)
+  local value = property.reverse and core.peek(item, mapper_module.relation_number(item, property.reverse))
+  return core.is_collection(value) and core.collection_items(value) or { value or nil }
+end
+
+-- Without another side, the last parent is remembered; whether it still has the item, only that parent knows.
+local function parents_of(property, item)
+  local list, last = mirrored_parents(property, item), property.claimed and property.claimed[item]
+  list[#list + 1] = last
+  return list
+end
+
+-- SQLAlchemy's rule: it is the side that has single_parent that refuses; what comes in from the other side may move.
+core.hook("claim", function(object, number, item)
+  local mapper = mapper_module.of_object(object)
+  local property = mapper.relationships[number - #mapper.column_keys]
+  for _, parent in ipairs(parents_of(property, item)) do
+    if parent ~= object and not core.is_deleting(parent)
+      and holds(parent, mapper_module.relation_number(parent, property), item) then
+      errors.raise("InvalidRequestError", "%s: %s already belongs to %s, and single_parent = true allows one parent only; take "
+        .. "it away there first", property:describe(), tostring(item), tostring(parent))
+    end
+  end
+  property.claimed = property.claimed or setmetatable({}, { __mode = "kv" })
+  property.claimed[item] = object
+end)
+
 core.hook("collection_key", function(object, class, number)
   return collection.key_of(property_of(class, number), object)
 end)

@@ -509,6 +509,7 @@ function Relationship:spec(mapper)
     viewonly = options.viewonly,
     load_old = must_know_former(self),
     orphans = self.cascade["delete-orphan"],
+    single_parent = options.single_parent,
     post_update = self:posts_update(),
     sync_keys = self.direction == "onetomany" and options.passive_updates == false,
     leaves = options.passive_deletes == "all",

@@ -3,6 +3,7 @@ local orm = require "orrery"
 local library = require "spec.support.library"
 local database = require "spec.support.database"
 local statements = require "spec.support.statements"
+local raises = require "spec.support.raises"
 local rows = database.rows
 
 local OWNED = { books = { cascade = "all, delete-orphan" } }
@@ -126,6 +127,35 @@ for _, back in ipairs { false, true } do
       assert.same({ "b", "second" }, rows(place.engine, "SELECT code FROM pass ORDER BY id"))
     end)
 
+    it("refuses a second parent, and takes one that was let go", function()
+      local place = people(back)
+      local pass = place.Pass { code = "c" }
+      local first = place.Person { id = 7, pass = pass }
+      local err = raises("InvalidRequestError", nil, place.Person, { id = 8, pass = pass })
+      assert.equal("Person.pass: Pass(code='c') already belongs to Person(id=7), and single_parent = true allows one parent only; "
+        .. "take it away there first", err.message)
+      local second = place.Person { id = 9 }
+      assert.has_error(function() second.pass = pass end)
+      assert.is_nil(second.pass)
+      first.pass = pass
+      first.pass = nil
+      second.pass = pass
+      place.session:add_all { first, second }
+      place.session:commit()
+      assert.same({ "7|NULL", "9|3" }, rows(place.engine, "SELECT id, pass_id FROM person WHERE id > 2 ORDER BY id"))
+    end)
+
+    it("is no longer there once it is to be deleted", function()
+      local place = people(back)
+      local first, second = place.session:get(place.Person, 1), place.session:get(place.Person, 2)
+      first.pass = place.Pass { code = "c" }
+      place.session:flush()
+      local pass = first.pass
+      place.session:delete(first)
+      second.pass = pass
+      assert.equal(pass, second.pass)
+    end)
+
     it("takes it along when it is deleted itself", function()
       local place = people(back)
       place.session:delete(place.session:get(place.Person, 2))
@@ -144,4 +174,18 @@ it("an orphan that another list still holds stays, on the many-to-many side too"
   lib.session:commit()
   assert.same({ "1|t1" }, rows(lib.engine, "SELECT * FROM tag"))
   assert.equal(1, #two.tags)
+end)
+
+it("single_parent on lists refuses what another list holds, and what the other side moves it takes", function()
+  local lib = library.open { books = { single_parent = true }, tags = { single_parent = true } }
+  local one, two = lib.session:get(lib.Author, 1), lib.session:get(lib.Author, 2)
+  local book = one.books[1]
+  raises("InvalidRequestError", { "Author.books", "Book", "Author(id=1" }, two.books.append, two.books, book)
+  assert.has_error(function() two.books = { book } end)
+  assert.equal(one, book.author)
+  book.author = two
+  assert.is_true(two.books:contains(book))
+  local tag = lib.Tag { name = "new" }
+  lib.session:get(lib.Book, 1).tags:append(tag)
+  raises("InvalidRequestError", { "Book.tags", "Tag" }, function() lib.session:get(lib.Book, 2).tags:append(tag) end)
 end)

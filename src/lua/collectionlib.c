@@ -224,6 +224,7 @@ void orr_collection_accept(lua_State *L, orr_collection *list, orr_instance *own
   announce(L, list, owner, owner_index, item, "append");
   if (is_heard(owner, list))
     orr_relationship_accept(L, owner, list->relation, item);
+  orr_relationship_claim(L, owner, owner_index, list->relation, item);
 }
 
 static orr_collection *check(lua_State *L) { return orr_box_check(L, 1, &orr_collection_kind); }

@@ -449,6 +449,19 @@ void orr_relationship_accept(lua_State *L, orr_instance *owner, int relation, in
   lua_call(L, 3, 0);
 }
 
+void orr_relationship_claim(lua_State *L, const orr_instance *owner, int owner_index, int relation,
+                            int item) {
+  if (!(owner->class->relations[relation].flags & ORR_RELATION_SOLE))
+    return;
+  owner_index = orr_absindex(L, owner_index);
+  item = orr_absindex(L, item);
+  orr_push_hook(L, "claim");
+  lua_pushvalue(L, owner_index);
+  lua_pushinteger(L, owner->class->column_count + relation + 1);
+  lua_pushvalue(L, item);
+  lua_call(L, 3, 0);
+}
+
 void orr_relationship_added(lua_State *L, orr_instance *owner, int owner_index, int relation, int item) {
   orr_end near = {owner, orr_absindex(L, owner_index), relation};
   item = orr_absindex(L, item);
@@ -526,8 +539,10 @@ void orr_relationship_set(lua_State *L, orr_instance *object, int index, int rel
   else
     lua_pushvalue(L, value);
   value = lua_gettop(L);
-  if (!lua_isnil(L, value))
+  if (!lua_isnil(L, value)) {
     orr_relationship_accept(L, object, relation, value);
+    orr_relationship_claim(L, object, end.index, relation, value);
+  }
   replace_scalar(L, &end, value);
   lua_pop(L, 1);
 }

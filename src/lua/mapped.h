@@ -78,6 +78,7 @@ enum {
   ORR_RELATION_ASKS = 256,         /* its loading strategy may refuse what the identity map has */
   ORR_RELATION_KEYED = 512,        /* its collection holds one object under each key */
   ORR_RELATION_SET = 1024,         /* its collection holds each object once */
+  ORR_RELATION_SOLE = 2048,        /* what it holds may have no second parent */
   ORR_RELATION_LEAVES = 4096,      /* what a deleted object held is the database's matter altogether */
   ORR_RELATION_POST_UPDATE = 8192, /* its foreign key may be written after all rows are there */
   ORR_RELATION_DEFAULTS = 16384,   /* its link rows have further columns that get a value here */
@@ -332,6 +333,8 @@ bool orr_relationship_has_left(lua_State *L, const orr_relationship *relation, i
    comes in (leaves) relation `relation` of the object at `owner`. For worlds that have hears_links. */
 void orr_relationship_tell_far(lua_State *L, orr_instance *owner, int owner_index, int relation, int item,
                                bool comes);
+/* Raises where the relation is the only one that may have the object at `item`, and another object has it. */
+void orr_relationship_claim(lua_State *L, const orr_instance *owner, int owner_index, int relation, int item);
 /* Raises unless the value at `item` is an object that the relation takes. */
 void orr_relationship_accept(lua_State *L, orr_instance *owner, int relation, int item);
 
