@@ -35,7 +35,7 @@ Q = $(if $(V),,@)# make V=1 shows the commands
 BOOTSTRAP = scripts/bootstrap
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all library modules demo test test-all asan valgrind lint fault check bench embed-example install install-rock \
+.PHONY: all library modules demo test test-all asan valgrind lint fault fuzz concurrency coverage mutation check bench embed-example install install-rock \
         clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -121,8 +121,17 @@ fault: ## every allocation, file call, write and commit made to fail (FAULT=quic
 	@$(BOOTSTRAP)
 	@scripts/fault $(FAULT)
 
+fuzz: ## libFuzzer on URLs, text(), hostile schemas, expressions, rows, object lives (FUZZ_SECONDS=60 each)
+	@$(BOOTSTRAP) --check
+	@scripts/fuzz
+
+concurrency: ## processes, sessions and threads on one database at once (UNITS=500, HISTORIES=10000)
+	@$(BOOTSTRAP) --check
+	@$(MAKE) all
+	@scripts/concurrency
+
 check: ## all of it, before a change goes in
-	@for step in test asan valgrind lint; do $(MAKE) $$step || exit 1; done
+	@for step in test asan valgrind fuzz concurrency lint; do $(MAKE) $$step || exit 1; done
 
 bench: all ## the measurements of bench/
 	@test -x bench/run || { echo "there is no bench/run" >&2; exit 1; }

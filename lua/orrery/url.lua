@@ -96,7 +96,9 @@ local function render_authority(self, hide)
   if self.password then
     text = text .. ":" .. (hide and "***" or encode(self.password))
   end
-  text = text ~= "" and text .. "@" or ""
+  if self.username or self.password then -- an empty name is a name
+    text = text .. "@"
+  end
   return text .. (self.host or "") .. (self.port and ":" .. self.port or "")
 end
 

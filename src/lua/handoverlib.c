@@ -246,11 +246,11 @@ static bool row_takes(const orr_flush_entry *entry, const orr_class *row) {
    that are written for the first time. */
 static bool any_takes(lua_State *L, const orr_flush *f) {
   bool any = false;
-  for (const orr_flush_entry *entry = f->entries; entry < f->entries + f->count && !any; entry++)
-    for (const orr_class *row = entry->object->class; row; row = row->above) {
+  for (size_t i = 0; i < (size_t)f->count && !any; i++)
+    for (const orr_class *row = f->entries[i].object->class; row; row = row->above) {
       if (row->unique_count < 0)
         learn_uniques(L, row);
-      any = any || row_takes(entry, row);
+      any = any || row_takes(&f->entries[i], row);
     }
   return any;
 }

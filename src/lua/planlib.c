@@ -155,7 +155,8 @@ static int new_plan(lua_State *L) {
   for (size_t i = 0; i < count; i++) {
     lua_rawgeti(L, 1, (int)i + 1);
     numbers = read_item(L, &plan->items[i], kinds, numbers);
-    kinds += plan->items[i].kind_count;
+    if (kinds) /* NULL where no item has any */
+      kinds += plan->items[i].kind_count;
     lua_pop(L, 1);
   }
   if (ordered)
