@@ -405,8 +405,8 @@ end
 function change.insert(target)
   local found, of = target_of(target, "insert()")
   if of.spread then
-    errors.raise("ArgumentError", "insert(): the rows of '%s' spread over several tables; make objects and session:add() them, or "
-      .. "insert into the tables one by one, such as insert(%s.__table__)", of.name, of.name)
+    errors.raise("ArgumentError", "insert(): the rows of '%s' spread over several tables; make objects and session:add() them, "
+      .. "or insert into the tables one by one, such as insert(%s.__table__)", of.name, of.name)
   end
   return setmetatable({ visit = "insert", target = found, of = of }, insert_metatable)
 end
@@ -451,8 +451,8 @@ local delete_metatable = define("delete", {}, returning, filtered)
 function change.delete(target)
   local found, of = target_of(target, "delete()")
   if of.spread then
-    errors.raise("ArgumentError", "delete(): the rows of '%s' spread over several tables; session:delete() the objects, or delete "
-      .. "from '%s' where the foreign keys of the others have ondelete = \"CASCADE\"", of.name, of.base)
+    errors.raise("ArgumentError", "delete(): the rows of '%s' spread over several tables; session:delete() the objects, or "
+      .. "delete from '%s' where the foreign keys of the others have ondelete = \"CASCADE\"", of.name, of.base)
   end
   return setmetatable({ visit = "delete", target = found, of = of, picked = picked_by(of) }, delete_metatable)
 end

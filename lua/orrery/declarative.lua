@@ -276,8 +276,8 @@ local function resolve(self, key)
   elseif key == "__name__" then
     return self.name
   elseif self.pending then
-    local found = body_module.pending(self, key)
-    return found == nil and self.inherits and self.inherits:attribute(key) or found
+    local given = body_module.pending(self, key)
+    return given == nil and self.inherits and self.inherits:attribute(key) or given
   end
   if not self.configured then
     self:configure()

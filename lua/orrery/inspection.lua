@@ -201,8 +201,8 @@ end
 
 local function classes_of(mappers)
   local list = {}
-  for position, one in ipairs(mappers) do
-    list[position] = one.class
+  for position, mapper in ipairs(mappers) do
+    list[position] = mapper.class
   end
   return list
 end
@@ -218,9 +218,9 @@ local CLASS = {
   end,
   polymorphic_map = function(mapper)
     local map = {}
-    for _, one in ipairs(hierarchy.family(hierarchy.base(mapper))) do
-      if one.arguments.polymorphic_identity ~= nil then
-        map[one.arguments.polymorphic_identity] = one.class
+    for _, member in ipairs(hierarchy.family(hierarchy.base(mapper))) do
+      if member.arguments.polymorphic_identity ~= nil then
+        map[member.arguments.polymorphic_identity] = member.class
       end
     end
     return map

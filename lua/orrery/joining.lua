@@ -127,9 +127,9 @@ end
 local function check_asked(join, asked, held)
   for tbl in pairs(asked) do
     if not held[tbl] then
-      errors.raise("InvalidRequestError", "a condition reads '%s', the table of a class, where only tables of other classes of its "
-        .. "family are read; select that class, or orm.with_polymorphic(Base, { Subclass }) and use its columns; in update() and "
-        .. "delete() write Class.id:in_(select(...))", joining.describe(tbl))
+      errors.raise("InvalidRequestError", "a condition reads '%s', the table of a class, where only tables of other classes of "
+        .. "its family are read; select that class, or orm.with_polymorphic(Base, { Subclass }) and use its columns; in update() "
+        .. "and delete() write Class.id:in_(select(...))", joining.describe(tbl))
     end
   end
   return join

@@ -44,7 +44,8 @@ local FORWARDED = {
   filter = "where", where = "where", filter_by = "filter_by", join = "join", outerjoin = "outerjoin", order_by = "order_by",
   group_by = "group_by", having = "having", limit = "limit", offset = "offset", distinct = "distinct", options = "options",
   select_from = "select_from", add_columns = "add_columns", add_entity = "add_columns", with_entities = "with_only_columns",
-  execution_options = "execution_options", correlate = "correlate", from_statement = "from_statement", with_for_update = "with_for_update",
+  execution_options = "execution_options", correlate = "correlate", from_statement = "from_statement",
+  with_for_update = "with_for_update",
 }
 for name, method in pairs(FORWARDED) do
   Query[name] = function(self, ...)

@@ -88,10 +88,10 @@ describe("a delete cascade over what is not loaded", function()
 
   it("marks at once what is loaded", function()
     local lib = setup(1)
-    local session, record = lib.session, nil
+    local session = lib.session
     local shelf = session:get(lib.Shelf, 1)
     assert.equal(2, #shelf.books)
-    record = statements.record(lib.engine)
+    local record = statements.record(lib.engine)
     session:delete(shelf)
     session:expunge(shelf.books[2])
     assert.same({}, record:take())

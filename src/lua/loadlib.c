@@ -277,6 +277,7 @@ static void pause_collector(lua_State *L, orr_session *session) {
   if (!session->paused && lua_gc(L, LUA_GCISRUNNING, 0)) {
     lua_gc(L, LUA_GCSTOP, 0);
     session->paused = true;
+    session->swept = false;
   }
 #else
   (void)L;

@@ -392,6 +392,7 @@ struct orr_session {
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
   uint32_t refresh_epoch, refreshed; /* how many objects were read again since the session was expired */
   bool paused;                       /* a running load has stopped the collector */
+  bool swept;                        /* the identity map was swept since then */
 };
 
 /* User value of a session: */

@@ -153,10 +153,12 @@ static int session_of(lua_State *L) {
 typedef struct liveness {
   lua_State *L;
   int objects;
+  bool asked;
 } liveness;
 
 static bool is_alive(void *ud, uint32_t slot) {
-  const liveness *where = ud;
+  liveness *where = ud;
+  where->asked = true;
   lua_rawgeti(where->L, where->objects, (int)slot);
   bool alive = lua_isuserdata(where->L, -1);
   lua_pop(where->L, 1);
@@ -176,9 +178,11 @@ orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key
 
 uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *key, int objects) {
   bool found;
-  liveness where = {L, objects};
-  /* While a load has stopped the collector, nothing dies that a sweep would find. */
-  uint32_t slot = orr_identity_claim(&session->map, key, session->paused ? NULL : is_alive, &where, &found);
+  liveness where = {L, objects, false};
+  /* While a load has stopped the collector, nothing dies that a second sweep would find. */
+  bool needless = session->paused && session->swept;
+  uint32_t slot = orr_identity_claim(&session->map, key, needless ? NULL : is_alive, &where, &found);
+  session->swept = session->swept || where.asked;
   if (!slot)
     luaL_error(L, "not enough memory");
   return slot;
@@ -195,7 +199,7 @@ static void reserve_place(lua_State *L, uint32_t slot, int objects) {
 }
 
 void orr_session_reserve(lua_State *L, orr_session *session, uint32_t count, int objects) {
-  liveness where = {L, objects};
+  liveness where = {L, objects, false};
   orr_identity *map = &session->map;
   if (!orr_identity_reserve(map, count, is_alive, &where))
     luaL_error(L, "not enough memory");
