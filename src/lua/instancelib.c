@@ -950,8 +950,11 @@ static int replace_raw(lua_State *L) {
   return 1;
 }
 
+static void unload_column(lua_State *L, orr_instance *object, int column);
+
 /* core.set_raw(object, column number, db value): what the database has come to hold, as if it had been
- * loaded. */
+   loaded. A number that may have been another one before this Lua held it is read again when it is asked for.
+ */
 static int set_raw(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
   int column = (int)luaL_checkinteger(L, 2) - 1;
@@ -960,9 +963,10 @@ static int set_raw(lua_State *L) {
   orr_value value;
   char scratch[ORR_TYPE_SCRATCH];
   orr_error error;
-  if (orr_type_take(L, 3, &any, &value, scratch, &error) != 0)
-    return orr_attribute_error(L, object->class, column, error.kind, error.message);
-  put_assigned(L, object, 1, column, &value);
+  if (orr_type_take(L, 3, &any, &value, scratch, &error) == 0)
+    put_assigned(L, object, 1, column, &value);
+  else
+    unload_column(L, object, column);
   return 0;
 }
 
