@@ -359,8 +359,20 @@ local function included(self, object, include, result)
   end
 end
 
---- A plain table of an object's loaded columns, for JSON and templates; NULL leaves no field. `include` names
--- relationships to take along, which are loaded when they are not.
+-- An object that does not even have its key is expired: its row is read again, as for whoever reads an attribute.
+local function read_expired(self, object)
+  local state, number = core.state(object), self:key_numbers()[1]
+  if state ~= "persistent" and state ~= "detached" then
+    return
+  end
+  local _, loaded = core.peek(object, number)
+  if not loaded then
+    _ = object[self.column_keys[number]]
+  end
+end
+
+--- A plain table of an object's columns, for JSON and templates; NULL leaves no field, nor do columns that wait until they
+--- are read. `include` names relationships to take along, which are loaded when they are not.
 ---@param object userdata
 ---@param options? { include: table }
 ---@return table
@@ -371,6 +383,7 @@ function to_table(object, options)
   end
   options = errors.check_options(options, TABLE_OPTIONS, "to_table()")
   local result = {}
+  read_expired(self, object)
   for key, value in declarative.pairs(object) do
     result[key] = value
   end

@@ -260,6 +260,10 @@ local function result_index(self, key)
   elseif key == "returns_rows" then
     return self.shape ~= false
   end
+  if type(key) == "number" then
+    errors.raise("ArgumentError", "a result has no positions; result:all() is an array, and 'for row in result do' reads one after "
+      .. "the other")
+  end
   local names = errors.sorted_keys(Result)
   for name in pairs(PROPERTIES) do
     names[#names + 1] = name
@@ -270,6 +274,11 @@ local function result_index(self, key)
 end
 
 local metatable = { __name = "result", __index = result_index, __metatable = false }
+
+-- From Lua 5.2 on; the rows are not counted before they are read.
+function metatable.__len()
+  errors.raise("ArgumentError", "a result has no length before it is read; #result:all() has")
+end
 
 local function is_result(value)
   return type(value) == "table" and rawget(value, "source") ~= nil

@@ -678,13 +678,23 @@ function Select:select_from(...)
   return with_criteria(copy, copy.sources or {})
 end
 
+-- A class that is not in use yet stays so: it may wait for this very select, as a column_property() of it.
+local function correlated_table(value, call, position)
+  local mark = getmetatable(value)
+  local mapper = type(mark) == "table" and mark.__mapper
+  if mapper and not mapper.configured and not mapper.inherits and mapper.table then
+    return mapper.table
+  end
+  return selectable.expect(value, call, position)
+end
+
 --- The tables of the enclosing statement that this one refers to, and does not read itself.
 function Select:correlate(...)
   check_statement(self, "select:correlate")
   local copy = copy_of(self)
   copy.correlated = {}
   for position = 1, select("#", ...) do
-    copy.correlated[position] = selectable.expect((select(position, ...)), "correlate()", position)
+    copy.correlated[position] = correlated_table((select(position, ...)), "correlate()", position)
   end
   return copy
 end
@@ -695,7 +705,7 @@ function Select:correlate_except(...)
   local copy = copy_of(self)
   copy.inner = {}
   for position = 1, select("#", ...) do
-    copy.inner[position] = selectable.expect((select(position, ...)), "correlate_except()", position)
+    copy.inner[position] = correlated_table((select(position, ...)), "correlate_except()", position)
   end
   return copy
 end

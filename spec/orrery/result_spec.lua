@@ -236,6 +236,13 @@ describe("a result", function()
     assert.truthy(err.message:find("did you mean 'first'", 1, true))
   end)
 
+  it("has no positions, and from Lua 5.2 on no length: all() gives an array", function()
+    assert.truthy(raises("ArgumentError", function() return select("x")[1] end).message:find("result:all() is an array", 1, true))
+    if _VERSION ~= "Lua 5.1" then
+      assert.truthy(raises("ArgumentError", function() return #select("x") end).message:find("#result:all()", 1, true))
+    end
+  end)
+
   it("says when a method was called with a dot", function()
     local result = select("x")
     assert.truthy(raises("ArgumentError", function() result.all() end).message:find("use ':'", 1, true))
