@@ -899,8 +899,10 @@ static void restore_key(lua_State *L, orr_session *session, int entry, int objec
     orr_error error;
     char scratch[ORR_TYPE_SCRATCH];
     int column = object->class->keys[k];
+    const orr_type *type = &object->class->columns[column].type;
     lua_rawgeti(L, entry, k + 2);
-    if (orr_type_take(L, -1, &any, &part, scratch, &error) == 0) {
+    bool digits = type->kind == ORR_KIND_INTEGER && lua_type(L, -1) == LUA_TSTRING;
+    if (orr_type_take(L, -1, digits ? type : &any, &part, scratch, &error) == 0) {
       orr_instance_drop_old(L, object, index, column);
       orr_tags(object)[column] &= (unsigned char)~ORR_CHANGED;
       orr_instance_put(L, object, index, column, &part);

@@ -1,10 +1,18 @@
 /* writelib: writes the batches of a flush in their order. Neighbours of one shape share a statement; SQL text
    comes from the provider, a Lua function that is called once per shape, never per row. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "flush.h"
 
 /* ---- statements ---- */
+
+/* An integer that this Lua cannot hold, as type as = "string" gives it. */
+static void push_digits(lua_State *L, int64_t value) {
+  char digits[24];
+  lua_pushlstring(L, digits, (size_t)snprintf(digits, sizeof digits, "%" PRId64, value));
+}
 
 /* Pushes the statement that the provider has for a shape: provider(kind, class, relation number, shape,
  * rows). */
@@ -28,8 +36,10 @@ void orr_flush_push_value(lua_State *L, const orr_value *value) {
   static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
   if (value->tag == ORR_NULL)
     lua_pushlightuserdata(L, NULL);
-  else
+  else if (value->tag != ORR_INT)
     orr_type_push(L, &any, value);
+  else if (!orr_pushint64(L, value->as.i))
+    push_digits(L, value->as.i);
 }
 
 static orr_flush_record *record_at(const orr_flush *f, const orr_unit_batch *batch, uint32_t i) {
