@@ -3,6 +3,7 @@
 local import = ...
 local errors = import "errors"
 local core = import "core"
+local types = import "types"
 local functions = import "functions"
 local statement = import "statement"
 local joincondition = import "joincondition"
@@ -246,6 +247,18 @@ local function conditions_for_many(property, parent)
   return conditions
 end
 
+-- Where Lua sorts single objects by the key beside them, it reads it as it is stored.
+local function as_stored(property, columns)
+  if property.uselist then
+    return columns
+  end
+  local list = {}
+  for position, column in ipairs(columns) do
+    list[position] = functions.type_coerce(column, types.NullType)
+  end
+  return list
+end
+
 -- `columns` hold the keys of the objects, whose attribute numbers are `numbers`; in the result they stand at `key_columns`.
 -- Those of a link table, or of the parent itself, are selected for that.
 local function new_select_for_many(property, below, narrowing)
@@ -260,10 +273,10 @@ local function new_select_for_many(property, below, narrowing)
   for position, column in ipairs(columns) do
     positions[position] = beside and #entity.columns + position or position_in(entity, column)
   end
-  select = order_by(property, beside and select:add_columns(unpack(columns)) or select)
+  select = order_by(property, beside and select:add_columns(unpack(as_stored(property, columns))) or select)
   local expanded = joined.expand(select, { below }, true)
   expanded.select = criteria.on(expanded.select, below.criteria)
-  expanded.columns, expanded.numbers, expanded.key_columns = columns, numbers, positions
+  expanded.columns, expanded.numbers, expanded.key_columns, expanded.beside = columns, numbers, positions, beside ~= nil
   return expanded
 end
 
@@ -273,13 +286,14 @@ local function select_for_many(node)
   return node.many_select
 end
 
--- Runs the select for the keys of a list, or of a select that gives them.
+-- Runs the select for the keys of a list, or of a select that gives them. Without a gather `out` gets objects, or, where their
+-- keys stand beside them, rows.
 local function run_for_keys(work, expanded, keys, gather, out)
   local session = work.session
   local select = heard(session, expanded.select:where(loading.in_keys(expanded.columns, keys)))
   local compiled, values = session:connection():compile(select, keys == work.keys and work.params or nil)
   loading.run(session, compiled, values, { populated = work.populated, links = expanded.links, cohorts = expanded.cohorts,
-    gather = gather, key_columns = gather and expanded.key_columns }, out)
+    rows = expanded.beside and not gather, gather = gather, key_columns = gather and expanded.key_columns }, out)
 end
 
 -- What is read along of objects that lack a column of their key: it was deferred, or unloaded by itself.
@@ -358,28 +372,52 @@ local function sorted_by_key(work, objects, numbers)
   return keys, sharing
 end
 
--- Where each object has one related object at most: by the key that both hold.
-local function load_single(work, node, objects, expanded, select)
-  local property, out, found = node.property, {}, {}
-  local keys, sharing = sorted_by_key(work, objects, expanded.numbers)
-  if select then
-    run_for_keys(work, expanded, select, nil, out)
+-- The object that came at a position, and the mark of the key that it was found by.
+local function found_at(expanded, numbers, item)
+  if expanded.beside then
+    return rawget(item, 1), table.concat({ unpack(item, 2, 1 + #expanded.columns) }, "\0")
   end
-  chunks(select and {} or keys, function(chunk)
+  return item, select(2, stored_key(item, numbers))
+end
+
+local function add_once(list, seen, item)
+  if not seen[item] then
+    seen[item], list[#list + 1] = true, item
+  end
+end
+
+-- The objects that came, each once, and by the marks of keys: rows repeat them where several keys lead to one, or lists are
+-- joined to them.
+local function sort_found(property, expanded, out)
+  local objects, seen, by_mark = {}, {}, {}
+  local numbers = not expanded.beside and numbers_on_target(property)
+  for _, item in ipairs(out) do
+    local object, mark = found_at(expanded, numbers, item)
+    by_mark[mark] = by_mark[mark] or { list = {}, seen = {} }
+    add_once(by_mark[mark].list, by_mark[mark].seen, object)
+    add_once(objects, seen, object)
+  end
+  return objects, by_mark
+end
+
+-- Where each object has one related object at most: by the key that both hold, or that stands beside the related one.
+local function load_single(work, node, objects, expanded, keys_select)
+  local property, out = node.property, {}
+  local keys, sharing = sorted_by_key(work, objects, expanded.numbers)
+  if keys_select then
+    run_for_keys(work, expanded, keys_select, nil, out)
+  end
+  chunks(keys_select and {} or keys, function(chunk)
     run_for_keys(work, expanded, chunk, nil, out)
   end)
-  local numbers = numbers_on_target(property)
-  for _, object in ipairs(out) do
-    local _, mark = stored_key(object, numbers)
-    found[mark] = found[mark] or {}
-    table.insert(found[mark], object)
-  end
+  local loaded, found = sort_found(property, expanded, out)
   for mark, list in pairs(sharing) do
     for _, object in ipairs(list) do
-      related.set_loaded(property, object, mapper_module.relation_number(object, property), found[mark] or {})
+      related.set_loaded(property, object, mapper_module.relation_number(object, property),
+        still_there(work.session, property, object, found[mark] and found[mark].list or {}))
     end
   end
-  return out
+  return loaded
 end
 
 local function load_each(work, node, objects)
@@ -395,13 +433,9 @@ related.load_each = load_each
 
 -- Loads a relationship of many objects: by a select of their keys, where there is one, else by the keys themselves.
 local function load_many(work, node, objects, select)
-  local property = node.property
-  if not property.uselist and (property.secondary or not property.condition.keyed) then
-    return load_each(work, node, objects)
-  end
   local expanded = select_for_many(node)
   expanded.cohorts = related.cohorts(work.session, expanded.trees)
-  return (property.uselist and load_collections or load_single)(work, node, objects, expanded, select)
+  return (node.property.uselist and load_collections or load_single)(work, node, objects, expanded, select)
 end
 
 --- Loads a relationship of many objects, by their keys: the objects that came.
