@@ -55,6 +55,10 @@ static void hold_fill(lua_State *L, orr_joins *joins, int number, int parent) {
   link->last = lua_touserdata(L, parent);
 }
 
+/* Whether rows may bring the same parent and child again: by another list, or by what stands beside the first
+   item, as the key of each parent of a many-to-many does. */
+static bool rows_repeat(const orr_load *to) { return to->joins->lists > 1 || to->visible > 1; }
+
 /* Takes the object at `child` into the relation of its parent that link number `number` names. */
 static void join_object(lua_State *L, const orr_load *to, int number, int child) {
   orr_joins *joins = to->joins;
@@ -66,7 +70,7 @@ static void join_object(lua_State *L, const orr_load *to, int number, int child)
     hold_fill(L, joins, number, parent);
   if (link->list) {
     orr_collection *list = lua_touserdata(L, held);
-    if (list && !lua_isnil(L, child) && (joins->lists < 2 || !orr_collection_has(L, list, held, child)))
+    if (list && !lua_isnil(L, child) && (!rows_repeat(to) || !orr_collection_has(L, list, held, child)))
       orr_collection_push_item(L, list, held, child);
   } else if (lua_toboolean(L, held)) {
     orr_instance *object = lua_touserdata(L, parent);
