@@ -490,7 +490,19 @@ static void apply_defaults(lua_State *L, orr_flush *f, uint32_t n) {
   lua_pop(L, 1);
 }
 
-/* A new object whose key is that of a deleted one updates its row. */
+/* A new object whose key is that of a deleted one updates its row. Where the two are of different classes of
+   a hierarchy their rows are not alike: the former ones go first, and what refers to them waits for the new
+   ones. */
+static void take_over(orr_flush *f, uint32_t n, const orr_instance *former) {
+  orr_flush_entry *entry = &f->entries[n - 1], *deleted = &f->entries[former->action - 1];
+  if (former->class != entry->object->class) {
+    deleted->early = f->defers = true;
+    return;
+  }
+  entry->switched = entry->written = deleted->switched = true;
+  entry->former = former->action;
+}
+
 static void switch_row(lua_State *L, orr_flush *f, uint32_t n, int weak) {
   int top = lua_gettop(L);
   orr_instance *object = orr_flush_object(L, f, n);
@@ -501,12 +513,8 @@ static void switch_row(lua_State *L, orr_flush *f, uint32_t n, int weak) {
     char *bytes = size ? lua_newuserdata(L, size) : NULL;
     orr_key_make(&key, object->class->id, values, object->class->key_count, bytes);
     const orr_instance *former = orr_session_find(L, f->session, &key, weak);
-    if (former && former->class == object->class && former->action &&
-        f->entries[former->action - 1].kind == ORR_UNIT_DELETE) {
-      f->entries[n - 1].switched = f->entries[n - 1].written = true;
-      f->entries[n - 1].former = former->action;
-      f->entries[former->action - 1].switched = true;
-    }
+    if (former && former->action && f->entries[former->action - 1].kind == ORR_UNIT_DELETE)
+      take_over(f, n, former);
   }
   lua_settop(L, top);
 }

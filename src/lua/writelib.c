@@ -671,6 +671,11 @@ static void fill_delete(lua_State *L, binder *b) {
   }
 }
 
+/* Of rows in several tables, deleted early, the one above goes first and may take those below along. */
+static bool may_be_gone(const orr_unit_batch *batch, const orr_class *row) {
+  return batch->kind == ORR_UNIT_EARLY_DELETE && row->above;
+}
+
 static void delete_rows(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
                         uint32_t count) {
   const orr_flush_record *r = record_at(f, batch, first);
@@ -685,7 +690,7 @@ static void delete_rows(lua_State *L, orr_flush *f, const orr_unit_batch *batch,
   announce(L, &b, "after");
   if (matched != (int64_t)count && orr_class_row_version(r->class) >= 0)
     stale(L, f, "DELETE", r, matched);
-  if (matched != (int64_t)count) {
+  if (matched != (int64_t)count && !may_be_gone(batch, r->class)) {
     orr_push_hook(L, "delete_missed");
     orr_class_push(L, r->class);
     lua_pushinteger(L, (lua_Integer)count);

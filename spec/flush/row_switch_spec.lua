@@ -1,0 +1,125 @@
+-- A deleted object and a new one of another class of its hierarchy, under one primary key, in one flush.
+local orm = require "orrery"
+local database = require "spec.support.database"
+local statements = require "spec.support.statements"
+local rows = database.rows
+
+-- `joined`: managers and engineers have tables of their own. Every employee may have a chief, and has badges.
+local function firm(joined, cascades)
+  local base = orm.declarative_base()
+  local function class(name, body)
+    body.id = joined and orm.Column(orm.Integer, orm.ForeignKey("employee.id", { ondelete = cascades and "CASCADE" or nil }),
+      { primary_key = true }) or nil
+    body.__tablename__ = joined and name:lower() or nil
+    body.__inherits__, body.__mapper_args__ = base.Employee, { polymorphic_identity = name:lower() }
+    return base:model(name, body)
+  end
+  local place = {}
+  base.Employee = base:model("Employee", { __tablename__ = "employee", id = orm.Column(orm.Integer, { primary_key = true }),
+    kind = orm.Column(orm.Text), name = orm.Column(orm.Text), chief_id = orm.Column(orm.ForeignKey("employee.id")),
+    chief = orm.relationship("Employee", { remote_side = "Employee.id" }),
+    __mapper_args__ = { polymorphic_on = "kind", polymorphic_identity = "employee" } })
+  place.Employee = base.Employee
+  place.Manager = class("Manager", { budget = orm.Column(orm.Integer) })
+  place.Engineer = class("Engineer", { language = orm.Column(orm.Text) })
+  place.Badge = base:model("Badge", { __tablename__ = "badge", id = orm.Column(orm.Integer, { primary_key = true }),
+    employee_id = orm.Column(orm.ForeignKey("employee.id"), { nullable = false }) })
+  place.engine = database.create(base)
+  place.session, place.record = orm.Session(place.engine), statements.record(place.engine)
+  return place
+end
+
+for _, joined in ipairs { true, false } do
+  describe(joined and "joined tables:" or "one table:", function()
+    it("the row of a manager becomes that of an engineer", function()
+      local place = firm(joined)
+      place.session:add_all { place.Manager { id = 1, name = "ann", budget = 5 }, place.Manager { id = 2, name = "bob" } }
+      place.session:commit()
+      local former = place.session:get(place.Employee, 1)
+      place.session:delete(former)
+      local new = place.Engineer { id = 1, name = "cid", language = "C" }
+      place.session:add(new)
+      place.session:commit()
+      assert.same({ "1|engineer|cid", "2|manager|bob" }, rows(place.engine, "SELECT id, kind, name FROM employee ORDER BY id"))
+      assert.same({ "1|C" }, rows(place.engine, joined and "SELECT id, language FROM engineer"
+        or "SELECT id, language FROM employee WHERE id = 1 AND budget IS NULL"))
+      if joined then
+        assert.same({ "2" }, rows(place.engine, "SELECT id FROM manager"))
+      end
+      assert.equal(new, place.session:get(place.Employee, 1))
+      assert.equal("detached", orm.inspect(former).state)
+    end)
+
+    it("to the class above and back", function()
+      local place = firm(joined)
+      local one = place.Manager { id = 1, name = "ann" }
+      place.session:add(one)
+      place.session:flush()
+      for _, class in ipairs { "Employee", "Engineer", "Employee", "Manager" } do
+        local next_one = place[class] { id = 1, name = class }
+        place.session:delete(one)
+        place.session:add(next_one)
+        place.session:flush()
+        assert.same({ ("1|%s|%s"):format(class:lower(), class) }, rows(place.session, "SELECT id, kind, name FROM employee"))
+        one = next_one
+      end
+    end)
+
+    it("what refers to the row stays", function()
+      local place = firm(joined)
+      local chief = place.Manager { id = 1, name = "ann" }
+      place.session:add_all { chief, place.Engineer { id = 2, name = "bob", chief = chief } }
+      place.session:flush()
+      place.session:add(place.Badge { id = 1, employee_id = 1 })
+      place.session:commit()
+      place.session:delete(place.session:get(place.Employee, 1))
+      place.session:add(place.Engineer { id = 1, name = "cid", language = "C" })
+      place.session:commit()
+      assert.same({ "1|NULL", "2|1" }, rows(place.engine, "SELECT id, chief_id FROM employee ORDER BY id"))
+      assert.same({ "1|1" }, rows(place.engine, "SELECT id, employee_id FROM badge"))
+      assert.same({}, rows(place.engine, "PRAGMA foreign_key_check"))
+    end)
+
+    it("a rollback gives the former object back", function()
+      local place = firm(joined)
+      local former, new = place.Manager { id = 1, name = "ann", budget = 5 }, place.Engineer { id = 1, name = "cid" }
+      place.session:add(former)
+      place.session:commit()
+      place.session:delete(former)
+      place.session:add(new)
+      place.session:flush()
+      place.session:rollback()
+      assert.equal(former, place.session:get(place.Employee, 1))
+      assert.equal(5, former.budget)
+      assert.equal("transient", orm.inspect(new).state)
+    end)
+  end)
+end
+
+it("where the database deletes the rows below itself, they go with the one above", function()
+  local place = firm(true, true)
+  local former = place.Manager { id = 1, name = "ann", budget = 5 }
+  place.session:add(former)
+  place.session:commit()
+  place.session:delete(former)
+  place.session:add(place.Engineer { id = 1, name = "cid", language = "C" })
+  place.session:commit()
+  assert.same({ "1|engineer" }, rows(place.engine, "SELECT id, kind FROM employee"))
+  assert.same({}, rows(place.engine, "SELECT id FROM manager"))
+end)
+
+it("a new row of the same class is still an update", function()
+  local place = firm(true)
+  place.session:add(place.Manager { id = 1, name = "ann", budget = 5 })
+  place.session:commit()
+  local former = place.session:get(place.Employee, 1)
+  place.record:take()
+  place.session:delete(former)
+  place.session:add(place.Manager { id = 1, name = "dot" })
+  place.session:flush()
+  for _, line in ipairs(place.record:headlines()) do
+    assert.is_nil(line:match("^DELETE") or line:match("^INSERT"))
+  end
+  assert.same({ "1|dot" }, rows(place.session, "SELECT id, name FROM employee"))
+  assert.same({ "1|NULL" }, rows(place.session, "SELECT id, budget FROM manager"))
+end)
