@@ -130,6 +130,14 @@ concurrency: ## processes, sessions and threads on one database at once (UNITS=5
 	@$(MAKE) all
 	@scripts/concurrency
 
+coverage: ## which C branches and Lua lines the specs reach, file by file
+	@$(BOOTSTRAP) --check
+	@scripts/coverage
+
+mutation: ## small changes to the C code: do the specs notice? (COUNT=40, 0: every one)
+	@$(BOOTSTRAP) --check
+	@scripts/mutation $(COUNT)
+
 check: ## all of it, before a change goes in
 	@for step in test asan valgrind fuzz concurrency lint; do $(MAKE) $$step || exit 1; done
 

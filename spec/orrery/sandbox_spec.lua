@@ -300,6 +300,24 @@ describe("a sandbox", function()
       end
     end)
 
+    it("patterns that would take exponentially long", function()
+      for _, call in ipairs {
+        "find(s, p)", "match(s, p)", "gsub(s, p, '')", "gmatch(s, p)()", "find(s, '(' .. p .. ')%1')",
+        "find(s, ('[ab]*'):rep(20) .. 'c')", "find(s, ('a?'):rep(180) .. ('a'):rep(180) .. 'c')",
+      } do
+        fails("instructions", "instructions", "local s, p = ('a'):rep(200), ('.-'):rep(20) .. 'b' string." .. call, few)
+      end
+      local box = open(few)
+      assert.equal(3, box:run("return (('a,b,c'):gsub('(%w)(,?)', '%1')):len()"))
+      assert.same({ "b", "[x]" }, { box:run("return ('a=b'):match('^%w=(.*)$'), ('f[x]'):match('%b[]')") })
+      assert.equal(2, box:run("return ('THE (quick) fox'):find('%f[%a]%a+%f[%A]', 2) - 4"))
+      assert.equal("aa", box:run("return ('xaax'):match('(a)%1') .. 'a'"))
+      for _, malformed in ipairs { "%", "[a", "(a", "a)", "%b", "%f", "%1", "[%", "(()" } do
+        assert.equal((pcall(string.find, "aaa", malformed)), (box:run("return pcall(string.find, 'aaa', ...)", malformed)))
+      end
+      assert.equal(20000, box:run("return #(('word '):rep(4000)):gsub('%s+$', ' ')"))
+    end)
+
     it("metatables with finalizers or made-up lengths, which nothing could stop", function()
       fails("error", "finalizer", "setmetatable({}, { __gc = function() while true do end end })")
       fails("error", "finalizer", "setmetatable({}, { __gc = true })")

@@ -1,4 +1,4 @@
--- @slow
+-- @slow @bare (make fuzz runs the same under the sanitizers)
 -- Sequences of making, using, closing, collecting, yielding, throwing and entering again: an error of ours or success.
 local life = require "spec.random.life"
 

@@ -4,6 +4,7 @@
    only; bounds and host are sandboxlib.c's. */
 #include <string.h>
 
+#include "../core/pattern.h"
 #include "sandbox.h"
 
 /* Calls the function that the running one has taken the place of. */
@@ -76,6 +77,35 @@ static int move(lua_State *L) {
 static int repeat(lua_State *L) {
   double count = lua_tonumber(L, 2), len = lua_type(L, 1) == LUA_TSTRING ? (double)orr_rawlen(L, 1) : 1;
   orr_sandbox_charge(L, count > 0 ? count * (1 + len / 64) : 1);
+  return forward(L);
+}
+
+/* Matching is tried with a bound first; what Lua then does takes as long. */
+static void charge_pattern(lua_State *L, bool all) {
+  size_t len, pattern_len;
+  if (!lua_isstring(L, 1) || !lua_isstring(L, 2))
+    return;
+  const char *subject = lua_tolstring(L, 1, &len), *pattern = lua_tolstring(L, 2, &pattern_len);
+  double most = orr_sandbox_left(L);
+  double cost = orr_pattern_cost(subject, len, pattern, pattern_len, all, most);
+  orr_sandbox_charge(L, cost > most ? 1e300 : cost / 4); /* beyond the bound nobody knows how much it is */
+}
+
+static int find(lua_State *L) {
+  if (!lua_toboolean(L, 4))
+    charge_pattern(L, false);
+  else if (lua_isstring(L, 1) && lua_isstring(L, 2))
+    orr_sandbox_charge(L, (double)orr_rawlen(L, 1) * (1 + (double)orr_rawlen(L, 2) / 64) / 64);
+  return forward(L);
+}
+
+static int find_match(lua_State *L) {
+  charge_pattern(L, false);
+  return forward(L);
+}
+
+static int find_all(lua_State *L) {
+  charge_pattern(L, true);
   return forward(L);
 }
 
@@ -218,6 +248,10 @@ static const wrapped WRAPPED[] = {{NULL, "setmetatable", set_metatable},
                                   {"table", "concat", concat},
                                   {"table", "move", move},
                                   {"string", "rep", repeat},
+                                  {"string", "find", find},
+                                  {"string", "match", find_match},
+                                  {"string", "gmatch", find_all},
+                                  {"string", "gsub", find_all},
                                   {"coroutine", "create", make_coroutine},
                                   {"coroutine", "wrap", make_coroutine},
                                   {NULL, NULL, NULL}};

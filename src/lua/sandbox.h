@@ -13,6 +13,9 @@ enum { ORR_SANDBOX_STEP = 100 }; /* instructions between two looks at the bounds
    on with every instruction, so that no pcall keeps the script alive. Only in the state of a sandbox. */
 void orr_sandbox_charge(lua_State *L, double steps);
 
+/* The steps that are still to be had, four for each instruction: what a bounded search may take. */
+double orr_sandbox_left(lua_State *L);
+
 /* Before the library is loaded: libraries, and functions that cannot escape the bounds in the place of some.
  */
 void orr_confine_libraries(lua_State *L);

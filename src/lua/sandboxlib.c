@@ -89,6 +89,12 @@ void orr_sandbox_charge(lua_State *L, double steps) {
     stop(L, s);
 }
 
+/* No more than some seconds' worth at once. */
+double orr_sandbox_left(lua_State *L) {
+  double left = 4 * sandbox_of(L)->left + 4;
+  return left < 4 ? 4 : left > 1e9 ? 1e9 : left;
+}
+
 static void tick(lua_State *L, lua_Debug *frame) {
   (void)frame;
   orr_sandbox_charge(L, ORR_SANDBOX_STEP);
