@@ -21,8 +21,8 @@ local function record(path)
       return fn(...)
     end
   end
-  coroutine.create = function(fn) return create(hooked(fn)) end
-  coroutine.wrap = function(fn) return wrap(hooked(fn)) end
+  coroutine.create = function(fn) return create(hooked(fn)) end -- luacheck: ignore
+  coroutine.wrap = function(fn) return wrap(hooked(fn)) end -- luacheck: ignore
   local exit = os.exit
   os.exit = function(...) -- luacheck: ignore
     debug.sethook()
