@@ -261,8 +261,8 @@ local function result_index(self, key)
     return self.shape ~= false
   end
   if type(key) == "number" then
-    errors.raise("ArgumentError", "a result has no positions; result:all() is an array, and 'for row in result do' reads one after "
-      .. "the other")
+    errors.raise("ArgumentError", "a result has no positions; result:all() is an array, and 'for row in result do' reads one "
+      .. "after the other")
   end
   local names = errors.sorted_keys(Result)
   for name in pairs(PROPERTIES) do
