@@ -103,7 +103,7 @@ end
 ---@param came boolean whether what is joined came along with them
 function load_tree(work, tree, objects, came)
   for _, mapper in ipairs(#objects > 0 and tree:behind_subclasses() or {}) do
-    polymorphic.load(work, mapper, objects)
+    polymorphic.load(work, mapper, objects, tree.criteria)
   end
   for _, node in ipairs(#objects > 0 and tree:with("behind") or {}) do
     load_node(work, node, objects, came)

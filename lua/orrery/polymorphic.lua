@@ -9,6 +9,7 @@ local hierarchy = import "hierarchy"
 local mapper_module = import "mapper"
 local shaping = import "shaping"
 local loading = import "loading"
+local criteria = import "criteria"
 local related = import "related"
 
 local polymorphic = {}
@@ -65,13 +66,14 @@ end
 ---@param work orrery.LoadWork
 ---@param mapper orrery.Mapper of the subclass
 ---@param objects userdata[]
-function polymorphic.load(work, mapper, objects)
+---@param holding? orrery.Criterion[] what holds for classes in the query
+function polymorphic.load(work, mapper, objects, holding)
   local numbers, session = added_numbers(mapper), work.session
   local keys = numbers[1] and lacking(mapper, objects, numbers) or {}
   for first = 1, #keys, related.KEYS do
     local some = { unpack(keys, first, math.min(first + related.KEYS - 1, #keys)) }
     local select = statement.select(shaping.only(mapper, numbers)):where(key_expression(mapper):in_(some))
-    local compiled, values = compiler.cached(select, session.engine.dialect, session.engine.cache)
+    local compiled, values = compiler.cached(criteria.on(select, holding), session.engine.dialect, session.engine.cache)
     loading.run(session, compiled, values, { populated = work.populated })
   end
 end

@@ -209,6 +209,7 @@ local function changing(self, make, call, options)
   for _, condition in ipairs(self.select.wheres or {}) do
     stmt = stmt:where(condition)
   end
+  stmt.loader_options = self.select.loader_options -- with_loader_criteria() among them holds here, too
   return options.synchronize_session ~= nil and stmt:execution_options(options) or stmt
 end
 

@@ -135,10 +135,10 @@ local function explained(err, cause)
     return err
   end
   local what = cause ~= nil and ("before the query \"%s\""):format(tostring(cause):sub(1, 200)) or "before a load"
-  local object = rawget(err, "object")
+  local written = rawget(err, "object") or rawget(err, "candidates")
   err.autoflush = true
   err.message = ("%s (raised by an autoflush %s%s; if it comes too early, run the query in session:no_autoflush(fn))"):format(
-    err.message, what, object and ", which was to write " .. tostring(object) or "")
+    err.message, what, written and ", which was to write " .. tostring(written) or "")
   return err
 end
 

@@ -776,12 +776,14 @@ local function run(flush, connection, session)
   core.finish(flush, connection.dbc, RELEASE)
 end
 
--- The object whose row could not be written, where one alone is to blame.
+-- The object whose row could not be written, where one alone is to blame; else the rows of the statement, in words.
 local function blame(err, flush, connection)
   err = name_cycle(err, flush)
   local object, count = core.culprit(flush)
   if object and errors.is_error(err) then
     err.object = count == 1 and object or nil
+    err.candidates = count > 1 and ("one of %d rows of '%s', the first of which is %s"):format(count,
+      mapper_module.of_object(object).name, tostring(object)) or nil
   end
   if connection.engine.hide_parameters and errors.is_error(err) then
     err.params = nil

@@ -132,8 +132,8 @@ for _, back in ipairs { false, true } do
       local pass = place.Pass { code = "c" }
       local first = place.Person { id = 7, pass = pass }
       local err = raises("InvalidRequestError", nil, place.Person, { id = 8, pass = pass })
-      assert.equal("Person.pass: Pass(code='c') already belongs to Person(id=7), and single_parent = true allows one parent only; "
-        .. "take it away there first", err.message)
+      assert.equal("Person.pass: Pass(code='c') already belongs to Person(id=7), and single_parent = true allows one parent "
+        .. "only; take it away there first", err.message)
       local second = place.Person { id = 9 }
       assert.has_error(function() second.pass = pass end)
       assert.is_nil(second.pass)

@@ -173,3 +173,11 @@ it("an error of an autoflush names the object and the query", function()
   end)
   assert.equal(book, err.object)
 end)
+
+it("an error of an autoflush that wrote several rows by one statement says which may be to blame", function()
+  local lib = library.open { author_id = { nullable = false } }
+  lib.session:add_all { lib.Book { id = 11, title = "b5", author_id = 9 }, lib.Book { id = 1, title = "b6", author_id = 1 } }
+  raises("IntegrityError", { "autoflush", "one of 2 rows of 'Book', the first of which is Book(id=11" }, function()
+    lib.session:scalars(orm.select(lib.Author)):all()
+  end)
+end)

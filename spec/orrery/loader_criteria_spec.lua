@@ -111,6 +111,40 @@ describe("with_loader_criteria", function()
     assert.equal("1", ids(lib.session:scalars(select(User):where(User.id:eq(1)):options(lib.alive)):all()))
   end)
 
+  it("holds for the update and delete of a query", function()
+    local lib = open()
+    local posts = lib.session:query(lib.Post):filter(lib.Post.user_id:eq(1)):options(lib.alive)
+    assert.equal(2, posts:update { user_id = 2 })
+    assert.same({ "2|1" }, database.rows(lib.session, "SELECT id, user_id FROM post WHERE user_id = 1"))
+    assert.equal(3, lib.session:query(lib.Post):options(lib.alive):delete())
+    assert.same({ "2" }, database.rows(lib.session, "SELECT id FROM post"))
+  end)
+
+  it("holds where session:get() has it among its options", function()
+    local lib = open()
+    assert.is_nil(lib.session:get(lib.User, 2, { options = { lib.alive } }))
+    assert.equal("1 3", ids(lib.session:get(lib.User, 1, { options = { lib.alive } }).posts))
+  end)
+
+  it("holds for what selectin_polymorphic loads", function()
+    local Base = orm.declarative_base()
+    local Pet = Base:model("Pet", { __tablename__ = "pet", id = orm.Mapped(Integer, { primary_key = true }),
+      kind = orm.Mapped(orm.Text), __mapper_args__ = { polymorphic_on = "kind", polymorphic_identity = "pet" } })
+    local Cat = Base:model("Cat", { __tablename__ = "cat", __inherits__ = Pet,
+      id = orm.Mapped(Integer, orm.ForeignKey("pet.id"), { primary_key = true }), lives = orm.Mapped(Integer),
+      __mapper_args__ = { polymorphic_identity = "cat" } })
+    local engine = database.create(Base)
+    database.run(engine, "INSERT INTO pet VALUES (1, 'cat'), (2, 'cat')", "INSERT INTO cat VALUES (1, 9), (2, 0)")
+    local session, record = orm.Session(engine), statements.record(engine)
+    local pets = session:scalars(select(Pet):order_by(Pet.id):options(orm.selectin_polymorphic(Pet, { Cat }),
+      orm.with_loader_criteria(Cat, Cat.lives:gt(0)))):all()
+    assert.equal(2, #record:take())
+    assert.equal(9, pets[1].lives)
+    assert.same({}, record:take())
+    assert.equal(0, pets[2].lives)
+    assert.equal(1, #record:take())
+  end)
+
   it("says what is wrong", function()
     local lib = open()
     raises("ArgumentError", "function(class)", function() orm.with_loader_criteria(lib.Soft, lib.User.gone:eq(0)) end)
