@@ -110,12 +110,16 @@ function aliased.entity(mapper, source)
   return entity_on(mapper:entity(), source)
 end
 
--- Gives every table an alias of its own, the same one each time.
+-- Gives every table an alias of its own, the same one each time; the first bears the name.
 local function alias_maker(name)
   local made = {}
   return function(tbl)
-    made[tbl] = made[tbl] or selectable.alias(tbl, next(made) == nil and name or nil)
-    return made[tbl]
+    local alias = made[tbl]
+    if not alias then
+      alias = selectable.alias(tbl, name)
+      made[tbl], name = alias, nil
+    end
+    return alias
   end
 end
 
