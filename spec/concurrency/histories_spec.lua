@@ -1,4 +1,4 @@
--- @bare  Random histories of two or three sessions on one file against a serial model: each session reads, changes and ends
+-- @bare @slow  Random histories of two or three sessions on one file against a serial model: each session reads, changes and ends
 -- its transaction at random, in turns; what it reads within a transaction is what was committed when that began, its own
 -- changes on top, and what is committed at the end is what the model says, whoever was refused.
 local orm = require "orrery"

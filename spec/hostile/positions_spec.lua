@@ -1,3 +1,4 @@
+-- @slow
 -- Every hostile string in every place where a script can put one: as a value it is bound and the SQL stays what it is for
 -- a harmless one; as a name it is quoted; anywhere else it is refused before any SQL. The canary table always survives.
 local orm = require "orrery"
