@@ -35,7 +35,7 @@ describe("a session that streams a million rows", function()
       local late = used()
       assert.equal(ROWS, count)
       assert.equal(ROWS / 2 * (ROWS + 1), sum)
-      assert.is_true(late - early < 4096, ("%d kB after a tenth, %d at the end"):format(early, late))
+      assert.is_true(late - early < 4096, ("%.0f kB after a tenth, %.0f at the end"):format(early, late))
     end)
   end
 end)
