@@ -1,5 +1,5 @@
 --- bundle: columns that stand in a row as one value of their own: select(Bundle("place", User.city, User.street)), then
--- row.place.city. What is selected is flat; the rows are put together here.
+-- row.place.city; composite attributes, which are such values, too. What is selected is flat; the rows are put together here.
 local import = ...
 local errors = import "errors"
 local expression = import "expression"
@@ -101,7 +101,18 @@ local function shape_of(item)
 end
 
 local function item_name(item, position)
-  return item.visit == "entity" and item.name or name_of(item, position)
+  return (item.visit == "entity" or item.visit == "bundle") and item.name or name_of(item, position)
+end
+
+local function part_of(item, row, at)
+  local part = {}
+  for number in ipairs(item.elements) do
+    part[number] = rawget(row, at + number)
+  end
+  if item.make then
+    return item.make(part)
+  end
+  return setmetatable(part, shape_of(item))
 end
 
 -- One row of as many values as the select has items.
@@ -109,11 +120,7 @@ local function grouped(items, row)
   local values, at = {}, 0
   for position, item in ipairs(items) do
     if item.visit == "bundle" then
-      local part = {}
-      for number in ipairs(item.elements) do
-        part[number] = rawget(row, at + number)
-      end
-      values[position], at = setmetatable(part, shape_of(item)), at + #item.elements
+      values[position], at = part_of(item, row, at), at + #item.elements
     else
       at = at + 1
       values[position] = rawget(row, at)
@@ -127,15 +134,14 @@ end
 ---@param flat table result
 ---@return table result
 function bundle.result(stmt, flat)
-  local names, rows = {}, {}
+  local names = {}
   for position, item in ipairs(stmt.items) do
     names[position] = item_name(item, position)
   end
   local metatable = result.row_metatable(names)
-  for position, row in ipairs(flat:all()) do
-    rows[position] = setmetatable(grouped(stmt.items, row), metatable)
-  end
-  return result.from_array(rows, metatable)
+  return result.converted(flat, metatable, function(row)
+    return setmetatable(grouped(stmt.items, row), metatable)
+  end)
 end
 
 return bundle

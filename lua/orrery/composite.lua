@@ -127,14 +127,22 @@ function composite.composite(class, ...)
   return setmetatable({ class = class, about = about, keys = { ... } }, metatable)
 end
 
+-- The value of these fields; nil where all of them are.
+local function value_of(self, values)
+  for position = 1, #self.keys do
+    if values[position] ~= nil then
+      return self.class(unpack(values, 1, #self.keys))
+    end
+  end
+end
+
 --- The value that an object's columns make; nil where all of them are NULL.
 function Composite:read(object)
-  local values, any = {}, false
+  local values = {}
   for position, key in ipairs(self.keys) do
     values[position] = object[key]
-    any = any or values[position] ~= nil
   end
-  return any and self.class(unpack(values, 1, #self.keys)) or nil
+  return value_of(self, values)
 end
 
 local function check_value(self, key, value)
@@ -159,15 +167,20 @@ end
 local Comparison = {}
 local comparison_metatable = { __index = Comparison, __metatable = { __name = "orrery.composite_attribute" } }
 
-function Composite:of_class(mapper, key)
-  return setmetatable({ composite = self, mapper = mapper, key = key }, comparison_metatable)
+--- `alias` is what the attribute was read from, where that is not the class.
+function Composite:of_class(mapper, key, alias)
+  return setmetatable({ composite = self, mapper = mapper, key = key, alias = alias }, comparison_metatable)
+end
+
+local function column_of(self, name)
+  return self.alias and self.alias[name] or self.mapper:attribute(name)
 end
 
 local function conditions(self, value)
   check_value(self.composite, self.mapper.name .. "." .. self.key, value)
   local list = {}
   for position, name in ipairs(self.composite.keys) do
-    local column = self.mapper:attribute(name)
+    local column = column_of(self, name)
     local part = value and VALUES[value][position]
     list[position] = part == nil and column:is_(core.null) or column:eq(part)
   end
@@ -196,14 +209,18 @@ end
 local function columns_of(self, method)
   local list = {}
   for position, name in ipairs(self.composite.keys) do
-    local column = self.mapper:attribute(name)
+    local column = column_of(self, name)
     list[position] = method and column[method](column) or column
   end
   return expression.new{ visit = "clause_list", elements = list, type = types.NullType }
 end
 
--- In order_by and group_by it is its columns.
+-- In order_by and group_by it is its columns; selected, a value in each row.
 comparison_metatable.__metatable.__clause = columns_of
+comparison_metatable.__metatable.__selected = function(self)
+  return expression.new{ visit = "bundle", name = self.key, elements = columns_of(self).elements,
+    make = function(values) return value_of(self.composite, values) end }
+end
 
 --- Sorted by all columns, the first one first.
 function Comparison:asc()

@@ -644,7 +644,7 @@ local function model(base, name, body)
     base.registry:add(name)
   end
   local self = new_class(name, base.registry)
-  self.inherits = parent
+  self.inherits, self.base = parent, base
   local arguments = body.__mapper_args__
   local concrete = type(arguments) == "table" and arguments.concrete
   local shared = parent and parent ~= base.inherits and not concrete
@@ -677,7 +677,8 @@ end
 ---@param bodies table[]
 ---@param parent? orrery.Mapper what they inherit from
 function declarative.derive(base, bodies, parent)
-  return setmetatable({ metadata = base.metadata, registry = base.registry, bodies = bodies, inherits = parent }, base_metatable)
+  return setmetatable({ metadata = base.metadata, registry = base.registry, bodies = bodies, inherits = parent, derived_from = base },
+    base_metatable)
 end
 
 local BASE_OPTIONS = { metadata = true, strict = true }

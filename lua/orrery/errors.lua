@@ -32,6 +32,7 @@ local PARENT = {
   ObjectDeletedError = "InvalidRequestError",
   StaleDataError = "OrreryError",
   FlushError = "OrreryError",
+  UnboundExecutionError = "InvalidRequestError",
   StatementError = "OrreryError",
   DBAPIError = "StatementError",
   DatabaseError = "DBAPIError",

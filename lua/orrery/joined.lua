@@ -243,6 +243,7 @@ end
 ---@field trees (orrery.LoadTree|false)[] of its items, the joined ones behind the others
 ---@field links? table[] for core.load; nil where nothing is joined
 ---@field lists? boolean whether collections are joined
+---@field plan_for? fun(stmt: userdata): table the plan, where it depends on the columns that the statement turns out to have
 
 --- Rewrites a select whose options, or whose classes' defaults, want some columns only, or joins.
 ---@param select table

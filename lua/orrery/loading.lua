@@ -200,7 +200,7 @@ end
 ---@return integer count
 function loading.run(session, compiled, values, order, out)
   order, out = order or NOTHING, out or {}
-  local connection = session:connection()
+  local connection = session:connection(compiled)
   local stmt, bound = connection:start(compiled, values)
   local plan = order.plan_for and order.plan_for(stmt) or loading.plan_of(compiled, order.links and #order.links)
   local ok, count = pcall(core.load, session[1], stmt, plan.core, out, order.rows and plan.row_metatable or nil,

@@ -291,7 +291,7 @@ end
 local function run_for_keys(work, expanded, keys, gather, out)
   local session = work.session
   local select = heard(session, expanded.select:where(loading.in_keys(expanded.columns, keys)))
-  local compiled, values = session:connection():compile(select, keys == work.keys and work.params or nil)
+  local compiled, values = session:connection(select):compile(select, keys == work.keys and work.params or nil)
   loading.run(session, compiled, values, { populated = work.populated, links = expanded.links, cohorts = expanded.cohorts,
     rows = expanded.beside and not gather, gather = gather, key_columns = gather and expanded.key_columns }, out)
 end

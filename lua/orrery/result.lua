@@ -666,6 +666,15 @@ function result.from_array(elements, columns, scalar, fields)
   return self
 end
 
+--- A result whose rows are made of another one's.
+---@param self table
+---@param columns table a row_metatable()
+---@param convert fun(row: table): table
+---@return table
+function result.converted(self, columns, convert)
+  return view(self, columns.shape, chain(self.convert, convert))
+end
+
 --- How many rows a new result has, or has changed, as echo says it: "100+" where not all are known yet.
 ---@param self table
 ---@return integer|string

@@ -11,11 +11,12 @@ local session_objects = import "session_objects"
 import "session_transaction"
 import "watching"
 local session_query = import "session_query"
+local binding = import "binding"
 
 local session = {}
 
-local OPTIONS = { autoflush = true, expire_on_commit = true, join_transaction_mode = true, bind = true, info = true,
-  lazy = true }
+local OPTIONS = { autoflush = true, expire_on_commit = true, join_transaction_mode = true, bind = true,
+  binds = true, info = true, lazy = true }
 local JOIN_MODES = { conditional_savepoint = true, create_savepoint = true, rollback_only = true, control_fully = true }
 
 local function is_engine(target)
@@ -66,13 +67,28 @@ local function check_mode(mode, call)
   return mode
 end
 
+-- What the session works on, and with `binds` which of it is meant by which class.
+local function find_seats(target, binds)
+  local default = (target ~= nil or binds == nil) and binding.seat(split_target(target, "Session()"))
+  if binds == nil then
+    return { default }, false
+  end
+  local seats, by_key = binding.read(binds, default, split_target)
+  if not seats[1] then
+    errors.raise("ArgumentError", "Session(): binds is empty, and there is no engine")
+  end
+  return seats, by_key
+end
+
 local function new_session(target, options, common)
-  local engine, bound = split_target(target, "Session()")
-  local self = { engine = engine, bound = bound, joined = false, nested = {}, expressions = {},
+  local seats, by_key = find_seats(target, options.binds)
+  local engine = seats[1].engine
+  local self = { engine = engine, seats = seats, seat = (target ~= nil) and seats[1], by_key = by_key, nested = {},
+    expressions = {},
     join_mode = check_mode(options.join_transaction_mode or "conditional_savepoint", "Session()"),
     autoflush = options.autoflush ~= false, expire_on_commit = options.expire_on_commit ~= false,
     lazy = eager.late_strategy(options.lazy, "Session()") or engine.lazy,
-    info = copy(options.info), dispatch = session_class.new_dispatch(common), conn = false, flushing = false,
+    info = copy(options.info), dispatch = session_class.new_dispatch(common), flushing = false,
     unsettled = false, quiet = 0, watching = false }
   -- A field of its own: found without __index, since identity map hits are what sessions are asked for most.
   self.get = session_query.getter
@@ -80,9 +96,10 @@ local function new_session(target, options, common)
 end
 
 --- A session on an engine, or on a connection that the script has. Begins its transaction with the first statement.
----@param target orrery.Engine|orrery.Connection may also stand among the options, as `bind`
----@param options? { autoflush: boolean, expire_on_commit: boolean, join_transaction_mode: string, info: table, lazy: string }
---- true, true, "conditional_savepoint", an empty table, and what the engine says by default
+---@param target? orrery.Engine|orrery.Connection may also stand among the options, as `bind`
+---@param options? { autoflush: boolean, expire_on_commit: boolean, join_transaction_mode: string, info: table, lazy: string,
+--- binds: table } true, true, "conditional_savepoint", an empty table, and what the engine says by default; binds: which engine classes,
+--- bases and tables have, { [User] = engine }
 ---@return orrery.Session
 function session.Session(target, options)
   target, options = split_arguments(target, options, "Session()")

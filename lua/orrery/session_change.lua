@@ -41,7 +41,7 @@ end
 -- ---- statements that return objects ----
 
 local function run_returning(self, stmt, params, scalars)
-  local compiled, values = self:connection():compile(stmt, params)
+  local compiled, values = self:connection(stmt):compile(stmt, params)
   if not loading.has_entities(compiled) then
     return nil
   end
@@ -117,7 +117,7 @@ local function update_rows(self, stmt, rows, mode)
     local update = one_update(stmt, mapper, row, position)
     if update then
       local finish = synchronizing.begin(self, update, mode)
-      local matched = self:connection():execute(update).rowcount
+      local matched = self:connection(stmt):execute(update).rowcount
       if matched ~= 1 then
         errors.raise("StaleDataError", "update(%s): row %d was to change 1 row and found %d; there is none with its primary key",
           mapper.name, position, matched)
@@ -150,7 +150,7 @@ local function run_change(self, stmt, params, execution, options, scalars)
   if stmt.items then
     out, plan, single = run_returning(self, stmt, params, scalars)
   end
-  local made = out and result_of(out, plan, single) or self:connection():execute(stmt, params, options)
+  local made = out and result_of(out, plan, single) or self:connection(stmt):execute(stmt, params, options)
   finish(params and change.for_parameters(stmt, params))
   return made
 end
@@ -184,7 +184,7 @@ function session_change.execute(self, stmt, params, execution, options, scalars)
       return found
     end
   end
-  local outcome = self:connection():execute(stmt, params, options)
+  local outcome = self:connection(stmt):execute(stmt, params, options)
   if changes or (visit == "text" and not outcome.returns_rows) then
     expire_all(self)
   end

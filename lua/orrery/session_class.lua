@@ -36,8 +36,12 @@ local PROPERTIES = {
     return core.list(self[1], "deleted")
   end,
   is_active = function(self)
-    local conn = rawget(self, "conn")
-    return not (conn and transaction.is_lost(conn))
+    for _, seat in ipairs(self.seats) do
+      if seat.conn and transaction.is_lost(seat.conn) then
+        return false
+      end
+    end
+    return true
   end,
 }
 

@@ -75,7 +75,7 @@ local function is_plain(self, stmt, items, execution)
 end
 
 local function run_plain_select(self, stmt, params, scalars)
-  local connection = self:connection()
+  local connection = self:connection(stmt)
   local compiled, values = connection:compile(stmt, params)
   local plan = loading.plan_of(compiled)
   local rows = not (scalars and plan.single)
@@ -86,15 +86,20 @@ end
 -- The same from the rows of another statement, in which the columns are found by name. Nothing can be joined to them.
 local function run_from_statement(self, stmt, params, execution, scalars)
   local items = stmt:result_items()
-  local compiled, values = self:connection():compile(stmt, params)
+  local compiled, values = self:connection(stmt):compile(stmt, params)
   local plan
   local rows = not (scalars and #items == 1 and items[1].visit == "entity")
-  local expanded = { trees = loader_option.trees(items, stmt.loader_options) }
-  local part = new_part(self, expanded, execution, rows, #items)
-  part.order.plan_for = function(handle)
+  local expanded = { trees = loader_option.trees(items, stmt.loader_options), plan_for = function(handle)
     plan = from_statement.plan(compiled, handle:columns())
     return plan
+  end }
+  if execution.yield_per then
+    return streaming.result(self, expanded, compiled, values, execution.yield_per, function()
+      return new_part(self, expanded, execution, rows, #items)
+    end)
   end
+  local part = new_part(self, expanded, execution, rows, #items)
+  part.order.plan_for = expanded.plan_for
   local out = loading.run(self, compiled, values, part.order)
   part.load_behind(out)
   return result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
@@ -110,7 +115,7 @@ local function run_select(self, stmt, params, execution, scalars)
   end
   local expanded = joined.expand(stmt, loader_option.trees(items, stmt.loader_options))
   expanded.select = criteria.on(expanded.select, loader_option.criteria(stmt.loader_options))
-  local compiled, values = self:connection():compile(expanded.select, params)
+  local compiled, values = self:connection(stmt):compile(expanded.select, params)
   local plan = loading.plan_of(compiled, expanded.links and #expanded.links)
   local rows = not (scalars and plan.single)
   if execution.yield_per then
@@ -133,7 +138,7 @@ local function within(self, execution, fn, ...)
   if seconds == nil then
     return fn(self, ...)
   end
-  return self:connection():within(seconds, fn, self, ...)
+  return self:connection((...)):within(seconds, fn, self, ...)
 end
 
 local function run_plain(self, stmt, params, execution, options, scalars)
@@ -141,13 +146,12 @@ local function run_plain(self, stmt, params, execution, options, scalars)
     self:autoflush_now(stmt)
   end
   if is_select(stmt) and bundle.is_in(stmt) then
-    return bundle.result(stmt, run_select(self, bundle.flat(stmt), params, execution, false)
-      or self:connection():execute(criteria.on(bundle.flat(stmt), loader_option.criteria(stmt.loader_options)), params, options))
+    return bundle.result(stmt, run_plain(self, bundle.flat(stmt), params, execution, options, false))
   elseif from_statement.is(stmt) then
     return run_from_statement(self, stmt, params, execution, scalars)
   elseif is_select(stmt) then
     return run_select(self, stmt, params, execution, scalars)
-      or self:connection():execute(criteria.on(stmt, loader_option.criteria(stmt.loader_options)), params, options)
+      or self:connection(stmt):execute(criteria.on(stmt, loader_option.criteria(stmt.loader_options)), params, options)
   end
   return session_change.execute(self, stmt, params, execution, options, scalars)
 end
@@ -215,7 +219,7 @@ function Session:explain(stmt, params)
   if is_select(stmt) then
     stmt = joined.expand(stmt, loader_option.trees(stmt:result_items(), stmt.loader_options)).select
   end
-  return self:connection():explain(stmt, params)
+  return self:connection(stmt):explain(stmt, params)
 end
 
 local UPSERT_OPTIONS = { index_elements = true, update = true }

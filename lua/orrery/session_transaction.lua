@@ -6,6 +6,7 @@ local core = import "core"
 local event = import "event"
 local transaction = import "transaction"
 local writing = import "writing"
+local binding = import "binding"
 local session_class = import "session_class"
 
 ---@class orrery.Session
@@ -22,15 +23,15 @@ local MAX_ROUNDS = 100
 
 -- Joins the transaction that the script has open on the session's connection: `joined` is what the session may end by
 -- itself then, a savepoint; without one a commit leaves the transaction to the script.
-local function join(self)
-  local conn, mode = self.bound, self.join_mode
+local function join(seat, mode)
+  local conn = seat.bound
   if not conn:in_transaction() or mode == "control_fully" then
     return conn
   end
   if mode == "create_savepoint" or (mode == "conditional_savepoint" and conn:in_nested_transaction()) then
-    rawset(self, "joined", conn:begin_nested())
+    seat.joined = conn:begin_nested()
   else
-    rawset(self, "joined", { is_active = false })
+    seat.joined = { is_active = false }
   end
   return conn
 end
@@ -57,42 +58,78 @@ local function settle(self)
   end
 end
 
---- The connection that this session's transaction runs on; taken from the engine when first needed.
-function Session:connection()
-  check(self, "connection")
-  settle(self)
-  local conn = rawget(self, "conn")
+local function connect(self, seat)
+  local conn = seat.bound and join(seat, self.join_mode) or seat.engine:connect()
+  seat.conn = conn
+  event.fire(self.dispatch, "after_begin", self, conn)
+  return conn
+end
+
+local function connection_of(self, seat)
+  local conn = seat.conn
   if not conn or conn.closed then
-    conn = self.bound and join(self) or self.engine:connect()
-    rawset(self, "conn", conn)
-    event.fire(self.dispatch, "after_begin", self, conn)
+    return connect(self, seat)
   end
   return conn
 end
 
---- What the session was made on: the connection that the script has given it, or its engine.
+--- The connection that this session's transaction runs on; taken from the engine when first needed. In a session with
+--- `binds` the one for a class, a table or a statement.
+---@param subject? any
+---@return orrery.Connection
+function Session:connection(subject)
+  check(self, "connection")
+  settle(self)
+  return connection_of(self, self.by_key and binding.of(self, subject) or self.seat)
+end
+
+--- What the session works on: the connection that the script has given it, or its engine; with `binds`, for a class, a table
+--- or a statement.
+---@param subject? any
 ---@return orrery.Engine|orrery.Connection
-function Session:get_bind()
+function Session:get_bind(subject)
   check(self, "get_bind")
-  return self.bound or self.engine
+  local seat = self.by_key and binding.of(self, subject) or self.seat
+  return seat.bound or seat.engine
+end
+
+local function leave_seat(seat)
+  local conn, joined = seat.conn, seat.joined
+  seat.conn, seat.joined = false, false
+  if conn and not seat.bound and not conn.closed then
+    conn:close()
+  elseif joined and joined.is_active then
+    joined:rollback()
+  end
+end
+
+-- Calls fn(seat, ...) for every seat, whatever happens at one of them; then raises the first error.
+local function each_seat(self, fn, ...)
+  local failed, first = false, nil
+  for _, seat in ipairs(self.seats) do
+    local ok, err = pcall(fn, seat, ...)
+    if not ok and not failed then
+      failed, first = true, err
+    end
+  end
+  if failed then
+    error(first, 0)
+  end
 end
 
 local function release(self)
-  local conn = rawget(self, "conn")
-  rawset(self, "conn", false)
-  if conn and not self.bound and not conn.closed then
-    conn:close()
-  elseif self.joined and self.joined.is_active then
-    self.joined:rollback()
-  end
-  rawset(self, "joined", false)
+  each_seat(self, leave_seat)
 end
 
 --- Whether a transaction is open.
 function Session:in_transaction()
   check(self, "in_transaction")
-  local conn = rawget(self, "conn")
-  return conn and conn:in_transaction() or false
+  for _, seat in ipairs(self.seats) do
+    if seat.conn and seat.conn:in_transaction() then
+      return true
+    end
+  end
+  return false
 end
 
 -- ---- flush ----
@@ -186,8 +223,8 @@ local function flush_all(self)
     MAX_ROUNDS)
 end
 
-local function end_transaction(self, method)
-  local conn, joined = rawget(self, "conn"), self.joined
+local function end_transaction(seat, method)
+  local conn, joined = seat.conn, seat.joined
   if not conn or conn.closed then
     return
   elseif joined and joined.is_active then
@@ -197,13 +234,20 @@ local function end_transaction(self, method)
   end
 end
 
+-- One database after the other: what is committed in one stays so where the next one fails.
+local function commit_seats(self)
+  for _, seat in ipairs(self.seats) do
+    end_transaction(seat, "commit")
+  end
+end
+
 --- Flushes and commits. Objects are expired afterwards unless the session was made with expire_on_commit = false.
 function Session:commit()
   check(self, "commit")
   leave_flush(self, "commit")
   event.fire(self.dispatch, "before_commit", self)
   flush_all(self)
-  local ok, err = pcall(end_transaction, self, "commit")
+  local ok, err = pcall(commit_seats, self)
   if not ok then
     pcall(self.rollback, self)
     error(err, 0)
@@ -222,7 +266,7 @@ function Session:rollback()
   check(self, "rollback")
   leave_flush(self, "rollback")
   settle(self)
-  local ok, err = pcall(end_transaction, self, "rollback")
+  local ok, err = pcall(each_seat, self, end_transaction, "rollback")
   end_nested(self)
   writing.forget_expressions(self)
   telling(self, nil, core.rolled_back, self[1])
@@ -277,8 +321,16 @@ end
 function Nested:commit()
   check_active(self, "commit")
   self.session:flush()
-  self.savepoint:commit()
+  for _, savepoint in ipairs(self.savepoints) do
+    savepoint:commit()
+  end
   leave_nested(self)
+end
+
+local function roll_back(savepoints)
+  for _, savepoint in ipairs(savepoints) do
+    savepoint:rollback()
+  end
 end
 
 --- Takes back what was done since the savepoint, rows and objects. Fine to call when it has ended.
@@ -288,7 +340,7 @@ function Nested:rollback()
     return
   end
   leave_nested(self)
-  local ok, err = pcall(self.savepoint.rollback, self.savepoint)
+  local ok, err = pcall(roll_back, self.savepoints)
   telling(self.session, nil, core.rolled_back, self.session[1], self.deeds[1], self.deeds[2], self.deeds[3])
   event.fire(self.session.dispatch, "after_soft_rollback", self.session, self)
   if not ok then
@@ -301,8 +353,11 @@ nested_metatable.__close = Nested.rollback
 
 local function new_nested(self)
   self:flush()
-  local savepoint = self:connection():begin_nested()
-  local nested = setmetatable({ session = self, savepoint = savepoint, deeds = { core.deeds(self[1]) }, is_active = true },
+  local savepoints = {}
+  for position, seat in ipairs(self.seats) do
+    savepoints[position] = connection_of(self, seat):begin_nested()
+  end
+  local nested = setmetatable({ session = self, savepoints = savepoints, deeds = { core.deeds(self[1]) }, is_active = true },
     nested_metatable)
   self.nested[#self.nested + 1] = nested
   return nested
@@ -322,11 +377,17 @@ function Session:begin_nested(...)
   return transaction.run(function() nested:commit() end, function() nested:rollback() end, fn, self)
 end
 
+local function begin_seats(self, write)
+  for _, seat in ipairs(self.seats) do
+    connection_of(self, seat):ensure_begun(write)
+  end
+end
+
 local function run_block(self, fn, options)
   if self:in_transaction() then
     errors.raise("InvalidRequestError", "session:begin(): a transaction is open already; commit or roll back first")
   end
-  self:connection():ensure_begun(options.mode ~= "read")
+  begin_seats(self, options.mode ~= "read")
   return transaction.run(function() self:commit() end, function() self:rollback() end, fn, self)
 end
 
@@ -340,7 +401,7 @@ function Session:begin(...)
     if self:in_transaction() then
       errors.raise("InvalidRequestError", "session:begin(): a transaction is open already; commit or roll back first")
     end
-    self:connection():ensure_begun(false)
+    begin_seats(self, false)
     return nil
   end
   return transaction.retrying(options.retry or 0, function() return run_block(self, fn, options) end)

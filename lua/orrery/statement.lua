@@ -494,7 +494,8 @@ local function read_items(call, ...)
   end
   for position = 1, count do
     local value = (select(position, ...))
-    local node = expression.expect(value, call, position)
+    local mark = getmetatable(value)
+    local node = type(mark) == "table" and mark.__selected and mark.__selected(value) or expression.expect(value, call, position)
     items[position] = node.is_statement and node:scalar_subquery() or node
   end
   return items

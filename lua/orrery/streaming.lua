@@ -64,9 +64,9 @@ function streaming.result(session, expanded, compiled, values, size, new_part)
     errors.raise("InvalidRequestError", "yield_per: joined collections cannot be read in parts, since their rows may stand in "
       .. "several; use selectinload()")
   end
-  local connection = session:connection()
-  local plan = loading.plan_of(compiled, expanded.links and #expanded.links)
+  local connection = session:connection(compiled)
   local stmt, bound = connection:start(compiled, values)
+  local plan = expanded.plan_for and expanded.plan_for(stmt) or loading.plan_of(compiled, expanded.links and #expanded.links)
   local stream = setmetatable({ session = session, connection = connection, epoch = connection.epoch,
     slot_epoch = connection.slot.epoch, timeout = connection.slot.timeout, stmt = stmt, plan = plan, compiled = compiled,
     values = bound, new_part = new_part }, metatable)

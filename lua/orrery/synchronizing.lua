@@ -70,7 +70,7 @@ local function fetched(session, mapper, stmt, params)
   for _, condition in ipairs(stmt.wheres or {}) do
     select = select:where(condition)
   end
-  for row in session:connection():execute(select, params) do
+  for row in session:connection(mapper):execute(select, params) do
     matched[#matched + 1] = core.find(session[1], mapper.class, row())
   end
   return matched, {}

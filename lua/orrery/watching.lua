@@ -105,17 +105,29 @@ function metatable.__tostring(self)
   return table.concat(lines, "\n")
 end
 
--- Only statements of this session's own connection count.
+-- Only statements of this session's own connections count.
 local function listener_for(self, report)
   return function(connection, sql)
-    if connection == rawget(self, "conn") then
-      note(report, sql)
+    for _, seat in ipairs(self.seats) do
+      if connection == seat.conn then
+        note(report, sql)
+      end
+    end
+  end
+end
+
+local function each_engine(self, fn, listener)
+  local done = {}
+  for _, seat in ipairs(self.seats) do
+    if not done[seat.engine] then
+      done[seat.engine] = true
+      fn(seat.engine, "before_cursor_execute", listener)
     end
   end
 end
 
 local function finish(self, report, listener, before, ok, ...)
-  event.remove(self.engine, "before_cursor_execute", listener)
+  each_engine(self, event.remove, listener)
   rawset(self, "watching", before)
   report.repeated = find_repeated(report)
   if not ok then
@@ -136,7 +148,7 @@ function Session:watch(fn)
   end
   local report = setmetatable({ statements = 0, entries = {}, by_key = {}, cause = nil }, metatable)
   local listener, before = listener_for(self, report), self.watching
-  event.listen(self.engine, "before_cursor_execute", listener)
+  each_engine(self, event.listen, listener)
   rawset(self, "watching", report)
   return finish(self, report, listener, before, pcall(fn, self))
 end

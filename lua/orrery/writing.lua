@@ -201,7 +201,7 @@ local function load_by_old_key(session, mapper, object, property)
     conditions[position] = property.mapper:attribute(property.mapper.column_keys[far]):eq(old or core.stored(object, near))
   end
   local select = statement.select(property.mapper.class):where(expression.and_((table.unpack or unpack)(conditions)))
-  local compiled, values = session:connection():compile(select)
+  local compiled, values = session:connection(property.mapper):compile(select)
   local items = loading.run(session, compiled, values)
   if property.uselist then
     core.set_loaded(object, number, items)
@@ -264,7 +264,7 @@ local function load_versions(session, handle, name)
     if number and core.state(object) == "persistent" and not core.is_given(object, number) then
       local _ = object[mapper.column_keys[number]]
     elseif number and core.old(object, number) == false then -- assigned before it was read
-      learn(session:connection(), mapper, object, { number })
+      learn(session:connection(mapper), mapper, object, { number })
     end
   end
 end
@@ -528,7 +528,7 @@ function writing.forget_expressions(session, object)
 end
 
 -- Of each object the columns whose last assignment was the expression.
-local function write_expressions(session, connection)
+local function write_expressions(session)
   for _, one in ipairs(session.expressions) do
     local mapper = mapper_module.of_object(one.object)
     if core.old(one.object, one.number) == nil and not core.is_deleting(one.object) then
@@ -536,7 +536,7 @@ local function write_expressions(session, connection)
       for _, number in ipairs(mapper:key_numbers()) do
         update = update:where(mapper:attribute(mapper.column_keys[number]):eq(core.stored(one.object, number)))
       end
-      local matched = connection:execute(update).rowcount
+      local matched = session:connection(mapper):execute(update).rowcount
       if matched ~= 1 then
         errors.raise("StaleDataError", "UPDATE on table '%s' was to change 1 row and found %d; the row was deleted, or its key "
           .. "changed, since this session loaded it", mapper.table.name, matched)
@@ -749,31 +749,57 @@ local function name_cycle(err, handle)
 end
 
 -- Tells those who listen to a class of its rows, in the order in which they are written.
-local function announce(planned, phase, connection)
+local function announce(planned, phase, session)
   for position = 1, #planned, 2 do
     local mapper = mapper_module.of_object(planned[position])
-    mapper_module.fire(mapper, phase .. planned[position + 1], mapper, connection, planned[position])
+    mapper_module.fire(mapper, phase .. planned[position + 1], mapper, session:connection(mapper), planned[position])
   end
 end
 
-local function run(flush, connection, session)
+-- Which database the rows of a class go to, where there are several.
+local function route_for(session)
+  local providers = {}
+  return function(class)
+    local connection = session:connection(class)
+    providers[connection] = providers[connection] or provider_for(connection)
+    return connection.dbc, providers[connection], connection:trace()
+  end
+end
+
+local function run_all(flush, session, connections)
+  local connection = connections[1]
+  if connections[2] then
+    core.run(flush, connection.dbc, nil, nil, route_for(session))
+  else
+    core.run(flush, connection.dbc, provider_for(connection), connection:trace())
+  end
+end
+
+local function exec_all(connections, sql, first)
+  for position = first or 1, #connections do
+    connections[position].dbc:exec(sql)
+  end
+end
+
+local function run(flush, connections, session)
   core.collect(flush)
   if core.defers(flush) then
-    connection.dbc:exec(connection.dialect.defer_foreign_keys)
+    exec_all(connections, connections[1].dialect.defer_foreign_keys)
   end
   local planned = mapper_module.listening and core.planned(flush)
   if planned then
-    announce(planned, "before_", connection)
+    announce(planned, "before_", session)
   end
-  core.run(flush, connection.dbc, provider_for(connection), connection:trace())
+  run_all(flush, session, connections)
   if session.expressions[1] then
-    write_expressions(session, connection)
+    write_expressions(session)
   end
   if planned then
-    announce(planned, "after_", connection)
+    announce(planned, "after_", session)
   end
   event.fire(session.dispatch, "after_flush", session)
-  core.finish(flush, connection.dbc, RELEASE)
+  exec_all(connections, RELEASE, 2)
+  core.finish(flush, connections[1].dbc, RELEASE)
 end
 
 -- The object whose row could not be written, where one alone is to blame; else the rows of the statement, in words.
@@ -800,29 +826,40 @@ end
 
 -- What a failed flush has done to rows and objects. Rows that the database cannot take back alone go with the whole
 -- transaction.
-local function take_back(flush, connection)
+local function take_back(flush, connections)
   core.undo(flush)
-  transaction.doom(connection, not pcall(undo_rows, connection))
+  for _, connection in ipairs(connections) do
+    transaction.doom(connection, not pcall(undo_rows, connection))
+  end
+end
+
+local function doom_all(connections)
+  for _, connection in ipairs(connections) do
+    transaction.doom(connection, true)
+  end
 end
 
 -- One attempt, inside a savepoint: the flush that has written everything, or nil, what was in the way, and whether unique
 -- values that are not known may have been.
-local function attempt(session, handle, connection)
+local function attempt(session, handle, connections)
   local flush = core.flush(handle)
-  local begun, fault = pcall(connection.dbc.exec, connection.dbc, SAVEPOINT)
+  local begun, fault = pcall(exec_all, connections, SAVEPOINT)
   if not begun then
     return nil, fault
   end
-  local ok, err = pcall(run, flush, connection, session)
+  local ok, err = pcall(run, flush, connections, session)
   local defers, blind = core.defers(flush)
   if not ok then
-    transaction.doom(connection, true)
-    local explained, better = pcall(blame, err, flush, connection)
-    take_back(flush, connection)
+    doom_all(connections)
+    local explained, better = pcall(blame, err, flush, connections[1])
+    take_back(flush, connections)
     err = explained and better or err
   end
-  if defers and connection.dbc:in_transaction() then
-    connection.dbc:exec(connection.dialect.check_foreign_keys)
+  for position = 1, defers and #connections or 0 do
+    local connection = connections[position]
+    if connection.dbc:in_transaction() then
+      connection.dbc:exec(connection.dialect.check_foreign_keys)
+    end
   end
   return ok and flush or nil, err, blind
 end
@@ -842,13 +879,13 @@ local function unique_numbers(mapper)
 end
 
 -- Objects that are expired may be given values without asking what they had: now that matters.
-local function learn_unique_values(connection, handle)
+local function learn_unique_values(session, handle)
   for _, list in ipairs({ "dirty", "deleted" }) do
     for _, object in ipairs(core.list(handle, list)) do
       local mapper = mapper_module.of_object(object)
       local numbers = unique_numbers(mapper)
       if numbers[1] then
-        learn(connection, mapper, object, numbers)
+        learn(session:connection(mapper), mapper, object, numbers)
       end
     end
   end
@@ -857,6 +894,24 @@ end
 local function may_be_known_now(err, connection)
   return errors.is_error(err, "IntegrityError") and err.message:find("UNIQUE constraint failed", 1, true) ~= nil
     and connection.dbc:in_transaction()
+end
+
+-- The connections that a flush writes on; one, unless the session has binds.
+local function connections_for(session, handle)
+  if not session.by_key then
+    return { session:connection() }
+  end
+  local connections, seen = {}, {}
+  for _, list in ipairs({ "new", "dirty", "deleted" }) do
+    for _, object in ipairs(core.list(handle, list)) do
+      local connection = session:connection(mapper_module.of_object(object))
+      if not seen[connection] then
+        seen[connection] = true
+        connections[#connections + 1] = connection
+      end
+    end
+  end
+  return connections
 end
 
 --- Writes what a session holds; false where there was nothing. Rows and objects are unchanged when it raises.
@@ -882,15 +937,17 @@ function writing.write(session, handle)
   if core.is_settled(handle) then
     return false
   end
-  local connection = session:connection()
-  connection:ensure_begun(true)
-  local flush, err, blind = attempt(session, handle, connection)
-  if not flush and blind and may_be_known_now(err, connection) then
-    learn_unique_values(connection, handle)
-    flush, err = attempt(session, handle, connection)
+  local connections = connections_for(session, handle)
+  for _, connection in ipairs(connections) do
+    connection:ensure_begun(true)
+  end
+  local flush, err, blind = attempt(session, handle, connections)
+  if not flush and blind and may_be_known_now(err, connections[1]) then
+    learn_unique_values(session, handle)
+    flush, err = attempt(session, handle, connections)
   end
   if not flush then
-    connection:failed(err)
+    connections[1]:failed(err)
   end
   core.done(flush)
   if session.expressions[1] then

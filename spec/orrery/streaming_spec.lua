@@ -44,6 +44,24 @@ describe("yield_per", function()
     rows:close()
   end)
 
+  it("reads the rows of a statement of the script's own part by part", function()
+    local lib = filled(5)
+    local query = orm.select(lib.Author):options(orm.selectinload(lib.Author.books))
+      :from_statement(orm.text("SELECT name, id FROM author ORDER BY id")):execution_options { yield_per = 2 }
+    local found = {}
+    for author in lib.session:scalars(query) do
+      found[#found + 1] = author.name .. author.books[1].title
+      assert.equal(1 + math.ceil(#found / 2), #lib.record.entries)
+    end
+    assert.same({ "a1b1", "a2b2", "a3b3", "a4b4", "a5b5" }, found)
+    local sizes = {}
+    for part in lib.session:execute(orm.select(lib.Book, lib.Book.title:label("name")):from_statement(
+      orm.text("SELECT *, title AS name FROM book")), nil, { yield_per = 3 }):partitions() do
+      sizes[#sizes + 1] = #part .. part[1].name
+    end
+    assert.same({ "3b1", "2b4" }, sizes)
+  end)
+
   it("joins single objects, and refuses joined collections", function()
     local lib = filled(5)
     local query = orm.select(lib.Book):execution_options { yield_per = 2 }

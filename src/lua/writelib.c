@@ -853,14 +853,31 @@ static void write_batch(lua_State *L, orr_flush *f, size_t i) {
   writers[f->unit.batches[i].kind](L, f, &f->unit.batches[i]);
 }
 
-/* core.run(flush, connection, provider, trace or nil) writes everything, in order. */
+enum { ROUTE = 5 }; /* argument of core.run */
+
+/* Where a session has several databases: route(class) -> connection, provider, trace or nil. */
+static void take_route(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
+  lua_pushvalue(L, ROUTE);
+  orr_class_push(L, record_at(f, batch, 0)->class);
+  lua_call(L, 1, 3);
+  lua_replace(L, f->trace);
+  lua_replace(L, f->provider);
+  lua_replace(L, f->connection);
+  check_transaction(L, f);
+}
+
+/* core.run(flush, connection, provider, trace or nil [, route]) writes everything, in order. */
 int orr_flush_run(lua_State *L) {
-  orr_flush *f = orr_flush_begin(L, 4);
+  orr_flush *f = orr_flush_begin(L, ROUTE);
+  bool routed = !lua_isnil(L, ROUTE);
   f->connection = 2;
   f->provider = 3;
   f->trace = 4;
   check_transaction(L, f);
-  for (size_t i = 0; i < f->unit.batch_count; i++)
+  for (size_t i = 0; i < f->unit.batch_count; i++) {
+    if (routed && f->unit.batches[i].count > 0)
+      take_route(L, f, &f->unit.batches[i]);
     write_batch(L, f, i);
+  }
   return 0;
 }
