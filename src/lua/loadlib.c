@@ -172,6 +172,15 @@ static void fill_object(lua_State *L, orr_load *to, const orr_item *item, orr_in
     note_for_listeners(L, to->session, "refresh");
 }
 
+/* Pushes the object of a slot, or returns NULL: it is dead. */
+static orr_instance *push_seated(lua_State *L, int objects, uint32_t slot) {
+  lua_rawgeti(L, objects, (int)slot);
+  orr_instance *object = lua_touserdata(L, -1);
+  if (!object)
+    lua_pop(L, 1);
+  return object;
+}
+
 static void push_object(lua_State *L, orr_load *to, orr_item *item, int meta) {
   orr_key key;
   if (!row_key(L, to, item, &key)) {
@@ -179,14 +188,13 @@ static void push_object(lua_State *L, orr_load *to, orr_item *item, int meta) {
     return;
   }
   orr_identity *map = &to->session->map;
-  uint32_t slot = orr_session_claim(L, to->session, &key, to->objects);
-  lua_rawgeti(L, to->objects, (int)slot);
-  orr_instance *object = lua_touserdata(L, -1);
+  bool found;
+  uint32_t slot = orr_session_claim(L, to->session, &key, to->objects, &found);
+  orr_instance *object = found ? push_seated(L, to->objects, slot) : NULL;
   if (object) {
     fill_object(L, to, item, object);
     return;
   }
-  lua_pop(L, 1);
   uint32_t stamp = map->stamp;
   object = item->kind_count ? make_kind(L, to, item) : make_object(L, to, item, meta);
   if (map->stamp != stamp) { /* a collector's finalizer has used the session meanwhile */
@@ -268,33 +276,13 @@ static bool next_row(lua_State *L, orr_load *to) {
   return code == ORR_STEP_ROW;
 }
 
-/* A load makes no garbage, only objects: collecting while many of them come in would walk over them again and
- * again. */
-enum { ROWS_BEFORE_PAUSE = 512 };
-
-static void pause_collector(lua_State *L, orr_session *session) {
-#ifdef LUA_GCISRUNNING
-  if (!session->paused && lua_gc(L, LUA_GCISRUNNING, 0)) {
-    lua_gc(L, LUA_GCSTOP, 0);
-    session->paused = true;
-    session->swept = false;
-  }
-#else
-  (void)L;
-  (void)session;
-#endif
-}
-
 /* Calls the loop with the arguments on the stack and the statement held, whatever happens in it. */
-static void run_held(lua_State *L, lua_CFunction loop, orr_session *session, orr_statement *statement) {
+static void run_held(lua_State *L, lua_CFunction loop, orr_statement *statement) {
   lua_pushcfunction(L, loop);
   lua_insert(L, 1);
   orr_statement_hold(statement, true);
   int status = lua_pcall(L, ORR_LOAD_ARGUMENTS, 2, 0);
   orr_statement_hold(statement, false);
-  if (session->paused)
-    lua_gc(L, LUA_GCRESTART, 0);
-  session->paused = false;
   if (status == 0)
     return;
   orr_statement_reset(statement);
@@ -366,8 +354,6 @@ static bool read_rows(lua_State *L, orr_load *to, lua_Integer most) {
   while (to->rows != most) {
     if (!next_row(L, to))
       return false;
-    if (to->rows == ROWS_BEFORE_PAUSE)
-      pause_collector(L, to->session);
     for (int i = 0; i < items; i++)
       push_item(L, to, i);
     if (to->joins)
@@ -414,7 +400,7 @@ static int run(lua_State *L) {
    name. */
 static int load_rows(lua_State *L) {
   lua_settop(L, ORR_LOAD_ARGUMENTS);
-  orr_session *session = orr_session_check(L, ORR_LOAD_SESSION);
+  orr_session_check(L, ORR_LOAD_SESSION);
   orr_statement *statement = orr_statement_check(L, ORR_LOAD_STATEMENT);
   orr_plan *plan = orr_box_check(L, ORR_LOAD_PLAN, &orr_plan_kind);
   luaL_checktype(L, ORR_LOAD_OUT, LUA_TTABLE);
@@ -422,7 +408,7 @@ static int load_rows(lua_State *L) {
                 ORR_LOAD_PLAN, "plan of this statement expected");
   luaL_argcheck(L, !lua_istable(L, ORR_LOAD_LINKS) || orr_rawlen(L, ORR_LOAD_LINKS) < plan->item_count,
                 ORR_LOAD_LINKS, "fewer links than items expected");
-  run_held(L, run, session, statement);
+  run_held(L, run, statement);
   if (lua_toboolean(L, 2))
     orr_statement_reset(statement);
   return 2;

@@ -391,8 +391,6 @@ struct orr_session {
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
   uint32_t refresh_epoch, refreshed; /* how many objects were read again since the session was expired */
-  bool paused;                       /* a running load has stopped the collector */
-  bool swept;                        /* the identity map was swept since then */
 };
 
 /* User value of a session: */
@@ -425,12 +423,12 @@ void orr_session_user(lua_State *L, const orr_session *session);
 /* Pushes the object of a key, or returns NULL and pushes nothing. `objects` is the index of the weak table.
  */
 orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key *key, int objects);
-/* The slot of a key, made where it is new; the object of a dead one is taken over by whoever is seated next.
- */
+/* The slot of a key: one that was there already (`*found`), whose object may be dead, or a new one without an
+   object. Whoever is seated next takes it over. */
+uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *key, int objects, bool *found);
 /* Makes room for so many more objects, so that seating them takes no memory (where the bytes of keys are
    given). */
 void orr_session_reserve(lua_State *L, orr_session *session, uint32_t count, int objects);
-uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *key, int objects);
 /* Makes the object at `index` the persistent one of a slot. */
 void orr_session_seat(lua_State *L, orr_session *session, orr_instance *object, int index, uint32_t slot,
                       int objects);

@@ -153,12 +153,10 @@ static int session_of(lua_State *L) {
 typedef struct liveness {
   lua_State *L;
   int objects;
-  bool asked;
 } liveness;
 
 static bool is_alive(void *ud, uint32_t slot) {
-  liveness *where = ud;
-  where->asked = true;
+  const liveness *where = ud;
   lua_rawgeti(where->L, where->objects, (int)slot);
   bool alive = lua_isuserdata(where->L, -1);
   lua_pop(where->L, 1);
@@ -176,13 +174,25 @@ orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key
   return object;
 }
 
-uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *key, int objects) {
-  bool found;
-  liveness where = {L, objects, false};
-  /* While a load has stopped the collector, nothing dies that a second sweep would find. */
-  bool needless = session->paused && session->swept;
-  uint32_t slot = orr_identity_claim(&session->map, key, needless ? NULL : is_alive, &where, &found);
-  session->swept = session->swept || where.asked;
+/* Beside the objects stands something that nothing else refers to, so that the next collection takes it. */
+enum { WITNESS = 0 };
+
+/* Whether objects may have died since this was asked before. */
+static bool may_have_died(lua_State *L, int objects) {
+  lua_rawgeti(L, objects, WITNESS);
+  bool collected = lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (collected) {
+    lua_newuserdata(L, 0);
+    lua_rawseti(L, objects, WITNESS);
+  }
+  return collected;
+}
+
+uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *key, int objects, bool *found) {
+  liveness where = {L, objects};
+  bool sweeps = orr_identity_full(&session->map) && may_have_died(L, objects);
+  uint32_t slot = orr_identity_claim(&session->map, key, sweeps ? is_alive : NULL, &where, found);
   if (!slot)
     luaL_error(L, "not enough memory");
   return slot;
@@ -199,7 +209,7 @@ static void reserve_place(lua_State *L, uint32_t slot, int objects) {
 }
 
 void orr_session_reserve(lua_State *L, orr_session *session, uint32_t count, int objects) {
-  liveness where = {L, objects, false};
+  liveness where = {L, objects};
   orr_identity *map = &session->map;
   if (!orr_identity_reserve(map, count, is_alive, &where))
     luaL_error(L, "not enough memory");
@@ -222,8 +232,9 @@ void orr_session_seat(lua_State *L, orr_session *session, orr_instance *object, 
 
 void orr_session_enter(lua_State *L, orr_session *session, orr_instance *object, int index,
                        const orr_key *key, int objects) {
+  bool found;
   luaL_checkstack(L, 4, "identity map");
-  orr_session_seat(L, session, object, index, orr_session_claim(L, session, key, objects), objects);
+  orr_session_seat(L, session, object, index, orr_session_claim(L, session, key, objects, &found), objects);
 }
 
 void orr_session_leave(lua_State *L, orr_session *session, const orr_instance *object, int objects) {
