@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { FIRST_INDEX = 16 };
+enum { FIRST_INDEX = 16, SAMPLES = 32 };
 
 void orr_identity_init(orr_identity *map, orr_alloc alloc) {
   memset(map, 0, sizeof *map);
@@ -122,11 +122,17 @@ static uint32_t hash_slot(const orr_slot *slot) {
                    : hash_number(slot->class_id, slot->as.number);
 }
 
+/* What is not at its own place is STRIDE places on, or twice as far, and so on, so that neighbours that find
+   a line taken go on side by side. The stride is odd, so that it leads everywhere; PACES * STRIDE is 1, so
+   that PACES * distance says how many strides a distance is. */
+#define STRIDE UINT32_C(17)
+#define PACES UINT32_C(0xF0F0F0F1)
+
 /* Where the key is in the index, or the empty place where it would be. */
 static uint32_t probe(const orr_identity *map, const orr_key *key) {
   uint32_t mask = map->index_size - 1, i = key->hash & mask;
   while (map->index[i] && !same(&map->slots[map->index[i]], key))
-    i = (i + 1) & mask;
+    i = (i + STRIDE) & mask;
   return i;
 }
 
@@ -137,7 +143,7 @@ uint32_t orr_identity_find(const orr_identity *map, const orr_key *key) {
 static void place(orr_identity *map, uint32_t slot, uint32_t hash) {
   uint32_t mask = map->index_size - 1, i = hash & mask;
   while (map->index[i])
-    i = (i + 1) & mask;
+    i = (i + STRIDE) & mask;
   map->index[i] = slot;
 }
 
@@ -163,6 +169,15 @@ static void sweep(orr_identity *map, orr_slot_alive alive, void *ud) {
       release(map, slot);
 }
 
+/* Whether there are dead slots among some that are spread over all. */
+static bool has_dead(const orr_identity *map, orr_slot_alive alive, void *ud) {
+  uint32_t step = map->used / SAMPLES + 1;
+  for (uint32_t slot = 1; slot <= map->used; slot += step)
+    if (map->slots[slot].class_id && !alive(ud, slot))
+      return true;
+  return false;
+}
+
 /* The size of an index that has room for `count` more keys, 0 where there is none so big. */
 static uint32_t size_for(const orr_identity *map, uint32_t count) {
   uint32_t size = map->index_size ? map->index_size : FIRST_INDEX;
@@ -184,13 +199,14 @@ static bool set_index(orr_identity *map, uint32_t size) {
   return true;
 }
 
-/* Keeps the index at most three quarters full; sweeping first, so that it grows with living objects only.
-   Where few were dead it grows at once, since the next sweep would come soon. */
+/* Keeps the index at most three quarters full; sweeping first, so that it grows with living objects only. A
+   sweep takes longer than a fresh index, so it is left out where it would find little. Where few were dead
+   the index grows at once, since the next sweep would come soon. */
 static bool make_room(orr_identity *map, uint32_t count, orr_slot_alive alive, void *ud) {
   if ((uint64_t)map->live + count <= map->index_size / 4 * 3)
     return true;
   uint32_t before = map->live;
-  if (alive)
+  if (has_dead(map, alive, ud))
     sweep(map, alive, ud);
   uint32_t size = size_for(map, count);
   if (size == map->index_size && map->live > before / 2 && size <= UINT32_MAX / 2)
@@ -263,17 +279,11 @@ static uint32_t fill_slot(orr_identity *map, const orr_key *key) {
 uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud,
                             bool *found) {
   *found = false;
-  if (!make_room(map, 1, alive, ud))
+  if (map->live >= map->index_size / 4 * 3 && !make_room(map, 1, alive, ud))
     return 0;
-  uint32_t place_of_key = probe(map, key);
-  if (map->index[place_of_key]) {
-    *found = true;
-    return map->index[place_of_key];
-  }
-  uint32_t number = fill_slot(map, key);
-  if (number)
-    map->index[place_of_key] = number;
-  return number;
+  uint32_t *place = &map->index[probe(map, key)];
+  *found = *place != 0;
+  return *found ? *place : (*place = fill_slot(map, key));
 }
 
 uint32_t orr_identity_insert(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud) {
@@ -284,9 +294,9 @@ uint32_t orr_identity_insert(orr_identity *map, const orr_key *key, orr_slot_ali
 /* Closes the gap that a removed entry leaves in its probe sequence (Knuth 6.4, algorithm R). */
 static void close_gap(orr_identity *map, uint32_t gap) {
   uint32_t mask = map->index_size - 1;
-  for (uint32_t i = (gap + 1) & mask; map->index[i]; i = (i + 1) & mask) {
+  for (uint32_t i = (gap + STRIDE) & mask; map->index[i]; i = (i + STRIDE) & mask) {
     uint32_t home = hash_slot(&map->slots[map->index[i]]) & mask;
-    if (((i - home) & mask) >= ((i - gap) & mask)) {
+    if ((PACES * (i - home) & mask) >= (PACES * (i - gap) & mask)) {
       map->index[gap] = map->index[i];
       gap = i;
     }
@@ -299,7 +309,7 @@ void orr_identity_remove(orr_identity *map, uint32_t slot) {
     return;
   uint32_t mask = map->index_size - 1, i = hash_slot(&map->slots[slot]) & mask;
   while (map->index[i] != slot)
-    i = (i + 1) & mask;
+    i = (i + STRIDE) & mask;
   close_gap(map, i);
   release(map, slot);
 }

@@ -42,8 +42,7 @@ typedef struct orr_identity {
   uint32_t stamp; /* grows with every key that is taken out, and with every object that the owner seats */
 } orr_identity;
 
-/* Answers whether the object of a slot is still there; asked while the map sweeps. NULL instead: all are, and
-   a full map grows. */
+/* Answers whether the object of a slot is still there; asked while the map sweeps. */
 typedef bool (*orr_slot_alive)(void *ud, uint32_t slot);
 
 void orr_identity_init(orr_identity *map, orr_alloc alloc);
@@ -67,8 +66,6 @@ uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_aliv
                             bool *found);
 /* Makes room, so that so many more keys can be put in without memory, where their bytes are given. */
 bool orr_identity_reserve(orr_identity *map, uint32_t count, orr_slot_alive alive, void *ud);
-/* Whether one more key makes the map sweep, or grow. */
-static inline bool orr_identity_full(const orr_identity *map) { return map->live >= map->index_size / 4 * 3; }
 /* Takes the key of a slot out; the slot number is free for another key. */
 void orr_identity_remove(orr_identity *map, uint32_t slot);
 

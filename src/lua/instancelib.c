@@ -18,10 +18,8 @@ orr_instance *orr_instance_new(lua_State *L, orr_class *class, size_t text_size,
   size_t base = base_size(class);
   if (text_size > UINT32_MAX)
     luaL_error(L, "row too large");
-  meta = orr_absindex(L, meta);
   orr_instance *object = orr_newuserdata(L, base + text_size);
-  memset(object, 0, sizeof *object);
-  object->class = class;
+  *object = (orr_instance){.class = class};
   memset(orr_tags(object), ORR_NULL | ORR_UNLOADED, (size_t) class->column_count);
   lua_pushvalue(L, meta);
   lua_setmetatable(L, -2);
@@ -92,6 +90,29 @@ void orr_instance_store(orr_instance *object, int column, const orr_value *value
   if (value->len)
     memcpy(orr_text(object) + object->text_size, value->as.s, value->len);
   object->text_size += (uint32_t)value->len;
+}
+
+void orr_instance_pack(orr_instance *object, const int *map, const orr_value *values, int count) {
+  orr_cell *cells = orr_cells(object);
+  unsigned char *tags = orr_tags(object);
+  char *text = orr_text(object), *end = text;
+  for (int i = 0; i < count; i++) {
+    const orr_value *value = &values[i];
+    int column = map[i];
+    if (column < 0)
+      continue;
+    tags[column] = (unsigned char)value->tag;
+    if (value->tag < ORR_TEXT) {
+      cells[column].i = value->as.i;
+      continue;
+    }
+    cells[column].text.at = (uint32_t)(end - text);
+    cells[column].text.len = (uint32_t)value->len;
+    if (value->len)
+      memcpy(end, value->as.s, value->len);
+    end += value->len;
+  }
+  object->text_size = (uint32_t)(end - text);
 }
 
 static size_t text_room(lua_State *L, orr_instance *object, int index) {

@@ -117,8 +117,9 @@ typedef struct orr_load {
   char *key;     /* room for the bytes of a key */
   size_t key_room;
   int key_box;
-  int items;   /* index of the row's first item */
-  int visible; /* items that the caller gets; those behind them belong to relations of others */
+  bool as_rows; /* the caller gets rows, with the metatable ORR_LOAD_ROW_META */
+  int items;    /* index of the row's first item */
+  int visible;  /* items that the caller gets; those behind them belong to relations of others */
   lua_Integer rows, count;
   struct orr_joins *joins; /* NULL where no item belongs to another's relation */
   struct orr_filling *filling;

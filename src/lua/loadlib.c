@@ -51,8 +51,7 @@ static void mark_left_out(orr_instance *object, const orr_item *item) {
 
 static orr_instance *make_object(lua_State *L, orr_load *to, const orr_item *item, int meta) {
   orr_instance *object = orr_instance_new(L, item->class, text_size(to, item), meta);
-  for (int i = 0; i < item->count; i++)
-    orr_instance_store(object, item->map[i], &to->row[item->first + i]);
+  orr_instance_pack(object, item->map, &to->row[item->first], item->count);
   if (item->left_count)
     mark_left_out(object, item);
   object->epoch = to->session->epoch;
@@ -101,9 +100,7 @@ static orr_instance *make_kind(lua_State *L, orr_load *to, orr_item *item) {
   const orr_variant *kind = kind_of_row(L, to, item);
   int meta = to->kinds + (int)(kind - to->plan->kinds);
   orr_instance *object = orr_instance_new(L, kind->class, text_size(to, item), meta);
-  for (int i = 0; i < item->count; i++)
-    if (kind->map[i] >= 0)
-      orr_instance_store(object, kind->map[i], &to->row[item->first + i]);
+  orr_instance_pack(object, kind->map, &to->row[item->first], item->count);
   if (item->left_count)
     mark_left_out(object, item);
   object->epoch = to->session->epoch;
@@ -181,11 +178,12 @@ static orr_instance *push_seated(lua_State *L, int objects, uint32_t slot) {
   return object;
 }
 
-static void push_object(lua_State *L, orr_load *to, orr_item *item, int meta) {
+/* Pushes the object of the row, or nil and returns NULL: there is none. */
+static orr_instance *push_object(lua_State *L, orr_load *to, orr_item *item, int meta) {
   orr_key key;
   if (!row_key(L, to, item, &key)) {
     lua_pushnil(L);
-    return;
+    return NULL;
   }
   orr_identity *map = &to->session->map;
   bool found;
@@ -193,18 +191,18 @@ static void push_object(lua_State *L, orr_load *to, orr_item *item, int meta) {
   orr_instance *object = found ? push_seated(L, to->objects, slot) : NULL;
   if (object) {
     fill_object(L, to, item, object);
-    return;
+    return object;
   }
   uint32_t stamp = map->stamp;
   object = item->kind_count ? make_kind(L, to, item) : make_object(L, to, item, meta);
   if (map->stamp != stamp) { /* a collector's finalizer has used the session meanwhile */
     lua_pop(L, 1);
-    push_object(L, to, item, meta);
-    return;
+    return push_object(L, to, item, meta);
   }
-  orr_session_seat(L, to->session, object, lua_gettop(L), slot, to->objects);
+  orr_session_seat(L, to->session, object, -1, slot, to->objects);
   if (object->class->hears & ORR_HEARS_LOAD)
     note_for_listeners(L, to->session, "load");
+  return object;
 }
 
 /* Pushes what item number i of the plan makes of the row. */
@@ -214,8 +212,7 @@ static void push_item(lua_State *L, orr_load *to, int i) {
     orr_type_push(L, &item->type, &to->row[item->first]);
     return;
   }
-  push_object(L, to, item, to->metas + i);
-  orr_instance *object = lua_touserdata(L, -1);
+  orr_instance *object = push_object(L, to, item, to->metas + i);
   if (object && to->cohorts[i])
     orr_cohort_enter(L, to->session, object, to->cohorts[i]);
 }
@@ -317,12 +314,13 @@ static void begin_load(lua_State *L, orr_load *to) {
   to->objects = lua_gettop(L);
   push_metas(L, to);
   to->visible = (int)to->plan->item_count;
+  to->as_rows = !lua_isnil(L, ORR_LOAD_ROW_META);
   to->count = (lua_Integer)orr_rawlen(L, ORR_LOAD_OUT);
 }
 
 /* Pushes what the caller gets for the row: a table with the row metatable, or the one visible item. */
 static void push_row(lua_State *L, const orr_load *to) {
-  if (lua_isnil(L, ORR_LOAD_ROW_META)) {
+  if (!to->as_rows) {
     if (to->plan->item_count > 1) /* a single one is on top already */
       lua_pushvalue(L, to->items);
     return;
@@ -350,6 +348,7 @@ static void hand_out(lua_State *L, orr_load *to) {
 /* Reads rows until there is none, or `most` were read; whether there may be more. */
 static bool read_rows(lua_State *L, orr_load *to, lua_Integer most) {
   int items = (int)to->plan->item_count;
+  bool leaves_nothing = items == 1 && !to->as_rows; /* on the stack, so that there is nothing to take down */
   to->items = lua_gettop(L) + 1;
   while (to->rows != most) {
     if (!next_row(L, to))
@@ -361,7 +360,8 @@ static bool read_rows(lua_State *L, orr_load *to, lua_Integer most) {
     if (to->filling)
       orr_filling_take(L, to);
     hand_out(L, to);
-    lua_settop(L, to->items - 1);
+    if (!leaves_nothing)
+      lua_settop(L, to->items - 1);
   }
   return true;
 }

@@ -258,8 +258,8 @@ orr_instance *orr_instance_check(lua_State *L, int index);
 orr_session *orr_instance_session(const orr_instance *object);
 orr_state orr_instance_state(const orr_instance *object);
 const char *orr_state_name(orr_state state);
-/* Pushes a new instance with every column unloaded and room for `text_size` bytes; `meta` is the index of the
-   instances' metatable. Raises only for memory. */
+/* Pushes a new instance with every column unloaded and room for `text_size` bytes; `meta` is the absolute
+   index of the instances' metatable. Raises only for memory. */
 orr_instance *orr_instance_new(lua_State *L, orr_class *class, size_t text_size, int meta);
 /* Pushes the user value of the object at `index`, making one first. */
 void orr_instance_user(lua_State *L, orr_instance *object, int index);
@@ -270,6 +270,9 @@ void orr_instance_setuser(lua_State *L, orr_instance *object, int index, int key
 /* The stored value of a column. Text borrows from the object or from the string that the user value anchors.
  */
 void orr_instance_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out);
+/* Packs a row into a new object that has room for its text: map[i] is the column that value i is of, or -1.
+ */
+void orr_instance_pack(orr_instance *object, const int *map, const orr_value *values, int count);
 /* Stores a value read from the database (or made by it) without any event; the string of ORR_OUTSIDE text is
  * the caller's. */
 void orr_instance_store(orr_instance *object, int column, const orr_value *value);

@@ -174,25 +174,9 @@ orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key
   return object;
 }
 
-/* Beside the objects stands something that nothing else refers to, so that the next collection takes it. */
-enum { WITNESS = 0 };
-
-/* Whether objects may have died since this was asked before. */
-static bool may_have_died(lua_State *L, int objects) {
-  lua_rawgeti(L, objects, WITNESS);
-  bool collected = lua_isnil(L, -1);
-  lua_pop(L, 1);
-  if (collected) {
-    lua_newuserdata(L, 0);
-    lua_rawseti(L, objects, WITNESS);
-  }
-  return collected;
-}
-
 uint32_t orr_session_claim(lua_State *L, orr_session *session, const orr_key *key, int objects, bool *found) {
   liveness where = {L, objects};
-  bool sweeps = orr_identity_full(&session->map) && may_have_died(L, objects);
-  uint32_t slot = orr_identity_claim(&session->map, key, sweeps ? is_alive : NULL, &where, found);
+  uint32_t slot = orr_identity_claim(&session->map, key, is_alive, &where, found);
   if (!slot)
     luaL_error(L, "not enough memory");
   return slot;
