@@ -5,6 +5,7 @@ local errors = import "errors"
 local expression = import "expression"
 local hierarchy = import "hierarchy"
 local entity_module = import "entity"
+local concrete = import "concrete"
 local joincondition = import "joincondition"
 local relationship = import "relationship"
 local selectable = import "selectable"
@@ -91,7 +92,7 @@ local function entity_on(entity, source)
   end
   return expression.new{ visit = "entity", class = mapper.class, table = source, columns = columns, mapper = mapper,
     name = source.name or mapper.name, numbers = numbers or nil, kinds = entity.kinds, generation = entity.generation,
-    criterion = criterion, has_expressions = entity.has_expressions }, by_key
+    criterion = criterion, has_expressions = entity.has_expressions, concrete = entity.concrete }, by_key
 end
 
 --- An entity as an alias, or a subquery that has its columns, shows it.
@@ -225,9 +226,16 @@ end
 
 -- ---- a class together with subclasses ----
 
+local function is_below(mapper, other)
+  while other and other ~= mapper do
+    other = other.inherits
+  end
+  return other ~= nil
+end
+
 local function subclass_mapper(mapper, class)
   local other = mapper_module.of(class, "with_polymorphic()")
-  if other ~= mapper and not other:is_a(mapper) then
+  if not is_below(mapper, other) then
     errors.raise("ArgumentError", "with_polymorphic(): '%s' does not inherit from '%s'", other.name, mapper.name)
   end
   return other
@@ -239,7 +247,7 @@ local function subclasses(mapper, classes)
     for position, one in ipairs(hierarchy.family(mapper)) do
       list[#list + 1] = position > 1 and one or nil
     end
-    return list
+    return list[1] and list or concrete.below(mapper)
   elseif type(classes) ~= "table" or classes[1] == nil then
     errors.raise("ArgumentError", "with_polymorphic(): the second argument is an array of subclasses, or \"*\", got %s",
       errors.show(classes))
@@ -266,7 +274,38 @@ local function part_of(entity, mapper, source)
     function(part, key) return attribute_on(mapper, by_key, source, key, part) or unknown(mapper, key) end)
 end
 
-local POLYMORPHIC_OPTIONS = { aliased = true, flat = true, name = true, innerjoin = true }
+local POLYMORPHIC_OPTIONS = { aliased = true, flat = true, name = true, innerjoin = true, selectable = true,
+  polymorphic_on = true }
+
+-- Whether the classes have tables of their own altogether, of which a union is made.
+local function are_concrete(mapper, list)
+  local count = 0
+  for _, one in ipairs(list) do
+    count = count + (one:is_a(mapper) and 0 or 1)
+  end
+  if count > 0 and count < #list then
+    errors.raise("ArgumentError", "with_polymorphic(): of the classes below '%s' some are concrete and some are not; write one "
+      .. "for each kind", mapper.name)
+  end
+  return count > 0
+end
+
+-- An entity over a union, and the columns of each of its classes there.
+local function of_concrete(mapper, list, options)
+  local entity, parts = concrete.entity(mapper, list, options), {}
+  local union, by_key = entity.table, concrete.attributes(mapper, entity.table)
+  for _, one in ipairs(list) do
+    local own = concrete.attributes(one, union)
+    parts[one.name] = stand_in(entity, function(_, key) return own[key] or unknown(one, key) end)
+  end
+  return stand_in(entity, function(_, key)
+    if mapper.relationships_by_key[key] then
+      errors.raise("InvalidRequestError", "%s.%s: what concrete classes have relationships to is each class's own matter, so "
+        .. "that the union has none; join by a condition, and have them loaded by their lazy = ... option", mapper.name, key)
+    end
+    return by_key[key] or parts[key] or further_column(union, key) or unknown(mapper, key)
+  end)
+end
 
 -- Columns of subclasses read from the join as a whole: a condition on one of them must not bring tables of its own.
 local function with_subclasses(mapper, list, options)
@@ -284,13 +323,17 @@ end
 --- Conditions on theirs are written with poly.Manager.budget.
 ---@param class userdata
 ---@param classes userdata[]|"*"
----@param options? { aliased: boolean, flat: boolean, name: string, innerjoin: boolean } aliased (or flat): under other names;
---- innerjoin: only rows of the subclasses
+---@param options? { aliased: boolean, flat: boolean, name: string, innerjoin: boolean, selectable: table,
+--- polymorphic_on: string } aliased (or flat): under other names; innerjoin: only rows of the subclasses; for concrete classes, selectable: a
+--- polymorphic_union() to read them from, and polymorphic_on: its column that tells them apart
 function aliased.with_polymorphic(class, classes, options)
   local mapper = mapper_module.of(class, "with_polymorphic()")
   mapper:configure()
   options = errors.check_options(options, POLYMORPHIC_OPTIONS, "with_polymorphic()")
   local list, parts = subclasses(mapper, classes), {}
+  if are_concrete(mapper, list) then
+    return of_concrete(mapper, list, options)
+  end
   local entity, by_key = with_subclasses(mapper, list, options)
   for _, one in ipairs(list) do
     parts[one.name] = part_of(entity, one, entity.table)

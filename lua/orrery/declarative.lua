@@ -677,8 +677,8 @@ end
 ---@param bodies table[]
 ---@param parent? orrery.Mapper what they inherit from
 function declarative.derive(base, bodies, parent)
-  return setmetatable({ metadata = base.metadata, registry = base.registry, bodies = bodies, inherits = parent, derived_from = base },
-    base_metatable)
+  return setmetatable({ metadata = base.metadata, registry = base.registry, bodies = bodies, inherits = parent,
+    derived_from = base }, base_metatable)
 end
 
 local BASE_OPTIONS = { metadata = true, strict = true }

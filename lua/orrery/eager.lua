@@ -141,6 +141,25 @@ function eager.load_behind(work, trees, out, rows, visible, came)
   end
 end
 
+--- Loads what each of several concrete classes wants behind its objects.
+---@param work orrery.LoadWork
+---@param out table rows, or objects
+---@param position integer where the objects stand in the rows
+---@param rows boolean
+function eager.load_concrete(work, out, position, rows)
+  local by_mapper, mappers = {}, {}
+  for _, object in ipairs(objects_at(out, position, rows)) do
+    local mapper = mapper_module.of_object(object)
+    if not by_mapper[mapper] then
+      by_mapper[mapper], mappers[#mappers + 1] = {}, mapper
+    end
+    table.insert(by_mapper[mapper], object)
+  end
+  for _, mapper in ipairs(mappers) do
+    load_tree(work, loader_option.default_tree(mapper), by_mapper[mapper], false)
+  end
+end
+
 local function new_work(session, populated)
   return { session = session, populated = populated, visited = {} }
 end

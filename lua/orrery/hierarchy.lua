@@ -427,11 +427,20 @@ local function check_single(self)
   end
 end
 
+-- Whether a class is read together with others by a union of their tables, where an identity says which is which.
+local function is_concrete(self)
+  local found = self.concrete
+  for _, child in ipairs(self.children) do
+    found = found or child.concrete
+  end
+  return found
+end
+
 local function check_place(self)
   local parent = parent_of(self)
   if parent and self.arguments.polymorphic_on ~= nil then
     errors.raise("ArgumentError", "%s: polymorphic_on belongs on '%s', the topmost class", self.name, hierarchy.base(self).name)
-  elseif self.arguments.polymorphic_identity ~= nil and not hierarchy.discriminator(self) then
+  elseif self.arguments.polymorphic_identity ~= nil and not hierarchy.discriminator(self) and not is_concrete(self) then
     errors.raise("ArgumentError", "%s: polymorphic_identity needs a polymorphic_on on '%s', the column that holds it", self.name,
       hierarchy.base(self).name)
   elseif self.arguments.polymorphic_abstract and self.arguments.polymorphic_identity ~= nil then

@@ -26,6 +26,7 @@ local mapper = import "mapper"
 local inspection = import "inspection"
 local hybrid = import "hybrid"
 local composite = import "composite"
+local concrete = import "concrete"
 local column_property = import "column_property"
 local bundle = import "bundle"
 local proxy = import "proxy"
@@ -82,6 +83,7 @@ export(column_property, "column_property", "query_expression")
 export(bundle, "Bundle")
 export(hybrid, "hybrid_property", "hybrid_method", "synonym")
 export(composite, "composite", "value_class")
+export(concrete, "polymorphic_union")
 export(proxy, "association_proxy")
 export(session, "Session", "sessionmaker", "scoped_session", "object_session", "was_deleted", "make_transient",
   "make_transient_to_detached")

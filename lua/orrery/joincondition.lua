@@ -380,7 +380,7 @@ function joincondition.on(source, column)
     return source.columns[wanted.position]
   end
   for _, shown in ipairs(source.columns) do
-    if base(shown) == wanted then
+    if base(shown) == wanted or source.by_name and shown.name == wanted.name then
       return shown
     end
   end

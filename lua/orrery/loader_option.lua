@@ -569,11 +569,15 @@ function loader_option.with_loader_criteria(subject, condition, options)
   return new_option({ { { name = "with_loader_criteria", criterion = criteria.new(subject, condition, options) } } }, {})
 end
 
+local function has_tree(item)
+  return item.visit == "entity" and not item.concrete
+end
+
 local function optional_trees(items, options)
   local paths, everywhere = paths_of(options)
   local trees, lasting = {}, criteria.lasting(loader_option.criteria(options))
   for position, item in ipairs(items) do
-    local tree = item.visit == "entity" and new_tree(item.mapper, nil, everywhere) or false
+    local tree = has_tree(item) and new_tree(item.mapper, nil, everywhere) or false
     trees[position] = tree
     if tree then
       tree.criteria = lasting
@@ -587,7 +591,8 @@ end
 
 local WEAK_KEYS = { __mode = "k" }
 
---- The trees of what a statement selects, by position; false for what is no class.
+--- The trees of what a statement selects, by position; false for what is no class, and for concrete classes that are read
+--- together: what comes with their objects is each class's own matter.
 ---@param items table[]
 ---@param options? orrery.LoaderOption[]
 ---@return (orrery.LoadTree|false)[]
@@ -595,7 +600,7 @@ function loader_option.trees(items, options)
   if not options or #options == 0 then
     local trees = {}
     for position, item in ipairs(items) do
-      trees[position] = item.visit == "entity" and loader_option.default_tree(item.mapper) or false
+      trees[position] = has_tree(item) and loader_option.default_tree(item.mapper) or false
     end
     return trees
   end

@@ -52,6 +52,9 @@ local function entity_item(item)
   end
   if entity.kinds then
     return polymorphic_item(item, map, keys, position_of)
+  elseif entity.concrete then
+    return { class = mapper.class, first = item.first, map = map, keys = keys, kinds = entity.concrete, concrete = true,
+      discriminator = item.first + item.count - 1 }
   end
   return { class = mapper.class, first = item.first, map = map, keys = keys, left = entity.left, refused = entity.refused }
 end

@@ -61,6 +61,11 @@ local function new_part(self, expanded, execution, rows, width)
     cohorts = related.cohorts(self, expanded.trees) }
   return { work = work, order = order, load_behind = function(out)
     eager.load_behind(work, expanded.trees, out, rows, width, expanded.links ~= nil)
+    for position, item in ipairs(expanded.select and expanded.select.items or {}) do
+      if item.concrete and position <= width then
+        eager.load_concrete(work, out, position, rows)
+      end
+    end
   end }
 end
 
@@ -69,7 +74,8 @@ local ROWS, OBJECTS = { rows = true }, {}
 -- Whether a statement selects one class, and nothing is to come with its objects: most do.
 local function is_plain(self, stmt, items, execution)
   local item = items[1]
-  return #items == 1 and item.visit == "entity" and stmt.visit == "select" and not stmt.loader_options
+  return #items == 1 and item.visit == "entity" and not item.concrete and stmt.visit == "select"
+    and not stmt.loader_options
     and not (execution.yield_per or execution.populate_existing)
     and loader_option.default_tree(item.mapper):is_inert(self)
 end

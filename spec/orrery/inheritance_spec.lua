@@ -791,6 +791,85 @@ describe("concrete inheritance", function()
     assert.is_true(a ~= b and orm.isinstance(b, A) and b:hello() == "hello b")
     assert.same({ a }, session:scalars(orm.select(A)):all())
   end)
+
+  local function signs()
+    local base = orm.declarative_base()
+    local Maker = base:model("Maker", { __tablename__ = "maker", id = key(), name = mapped_column(String) })
+    local function maker()
+      return mapped_column(Integer, orm.ForeignKey("maker.id")), orm.relationship("Maker", { lazy = "selectin" })
+    end
+    local function body(own)
+      own.id, own.text = key(), mapped_column(String)
+      own.maker_id, own.maker = maker()
+      return own
+    end
+    local Sign = base:model("Sign", body { __tablename__ = "sign" })
+    local Arrow = base:model("Arrow", body { __inherits__ = Sign, __tablename__ = "arrow", angle = mapped_column(Integer),
+      depth = mapped_column("deep", Integer), __mapper_args__ = { concrete = true, polymorphic_identity = "arrow" } })
+    local Lamp = base:model("Lamp", body { __inherits__ = Sign, __tablename__ = "lamp", watts = mapped_column(Integer),
+      __mapper_args__ = { concrete = true } })
+    local session = session_on(base)
+    local tom = Maker { name = "tom" }
+    session:add_all { Sign { text = "stop", maker = tom }, Arrow { text = "exit", angle = 90, depth = 3, maker = tom },
+      Lamp { text = "bar", watts = 5, maker = tom } }
+    session:commit()
+    session:expunge_all()
+    return { Sign = Sign, Arrow = Arrow, Lamp = Lamp, session = session }
+  end
+
+  it("classes are read together by with_polymorphic(), each row as an object of its own class", function()
+    local lib = signs()
+    local poly = orm.with_polymorphic(lib.Sign, "*")
+    local bar, exit, stop = (table.unpack or unpack)(lib.session:scalars(orm.select(poly):order_by(poly.text)):all())
+    assert.same({ 1, 1, 1 }, { bar.id, exit.id, stop.id })
+    assert.same({ 5, 90, 3, "stop" }, { bar.watts, exit.angle, exit.depth, stop.text })
+    assert.same({ "tom", "tom", "tom" }, { bar.maker.name, exit.maker.name, stop.maker.name })
+    assert.is_true(orm.isinstance(exit, lib.Arrow) and not orm.isinstance(stop, lib.Arrow))
+    assert.equal(exit, lib.session:get(lib.Arrow, 1))
+    assert.equal(stop, lib.session:get(lib.Sign, 1))
+    exit.angle = 45
+    lib.session:commit()
+    assert.same({ "45" }, rows(lib.session, "SELECT angle FROM arrow"))
+    assert.equal(exit, lib.session:scalars(orm.select(poly):where(poly.Arrow.angle:eq(45))):one())
+    assert.equal(45, exit.angle)
+  end)
+
+  it("classes are read together as columns, in parts, with a limit, and counted", function()
+    local lib = signs()
+    local poly = orm.with_polymorphic(lib.Sign, { lib.Lamp })
+    local found = {}
+    for row in lib.session:execute(orm.select(poly.text, poly.Lamp.watts):order_by(poly.text)) do
+      found[#found + 1] = row.text .. tostring(row.watts)
+    end
+    assert.same({ "bar5", "stopnil" }, found)
+    assert.equal(2, lib.session:scalar(orm.select(orm.func.count()):select_from(poly)))
+    assert.equal(2, #lib.session:scalars(orm.select(poly), nil, { yield_per = 1 }):all())
+    assert.equal("bar", lib.session:scalars(orm.select(poly):order_by(poly.text):limit(1)):one().text)
+  end)
+
+  it("a union of the script's own serves, too, and as rows", function()
+    local lib = signs()
+    local union = orm.polymorphic_union({ arrow = lib.Arrow, Sign = lib.Sign.__table__ }, "type", "pjoin")
+    local found = {}
+    for row in lib.session:execute(orm.select(union.c.type, union.c.text, union.c.deep):order_by(union.c.type)) do
+      found[#found + 1] = ("%s %s %s"):format(row.type, row.text, tostring(row.deep))
+    end
+    assert.same({ "Sign stop nil", "arrow exit 3" }, found)
+    local poly = orm.with_polymorphic(lib.Sign, { lib.Arrow }, { selectable = union, polymorphic_on = "type" })
+    local exit, stop = (table.unpack or unpack)(lib.session:scalars(orm.select(poly):order_by(poly.text)):all())
+    assert.same({ lib.session:get(lib.Arrow, 1), lib.session:get(lib.Sign, 1) }, { exit, stop })
+  end)
+
+  it("says what such a union has not", function()
+    local lib = signs()
+    local poly = orm.with_polymorphic(lib.Sign, "*")
+    raises("ArgumentError", "did you mean 'text'", function() return poly.txt end)
+    raises("ArgumentError", "did you mean 'angle'", function() return poly.Arrow.angel end)
+    raises("InvalidRequestError", "each class's own matter", function() return poly.maker end)
+    raises("ArgumentError", "tables by name", orm.polymorphic_union, {})
+    raises("ArgumentError", "polymorphic_on is a column", orm.with_polymorphic, lib.Sign, "*",
+      { selectable = orm.polymorphic_union({ Sign = lib.Sign }, "type"), polymorphic_on = "typ" })
+  end)
 end)
 
 describe("a mistake in a class that inherits", function()

@@ -31,6 +31,7 @@ typedef struct orr_item {
   orr_variant *kinds; /* the item's class and those that inherit from it */
   int kind_count;
   int last_kind; /* of the row before */
+  bool concrete; /* each kind has rows, and keys, of its own */
   orr_type type; /* of a single value */
   bool converts; /* a single value that a Lua result function finishes (see loading.lua) */
 } orr_item;

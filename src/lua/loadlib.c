@@ -205,6 +205,19 @@ static orr_instance *push_object(lua_State *L, orr_load *to, orr_item *item, int
   return object;
 }
 
+/* The row is one of a class that shares no keys with the item's: it is read as if the query were of that
+ * class. */
+static orr_instance *push_concrete(lua_State *L, orr_load *to, orr_item *item) {
+  orr_item own = *item;
+  const orr_variant *kind = kind_of_row(L, to, item);
+  own.class = kind->class;
+  own.kinds = &item->kinds[kind - item->kinds];
+  own.map = own.kinds->map;
+  own.kind_count = 1;
+  own.last_kind = 0;
+  return push_object(L, to, &own, 0);
+}
+
 /* Pushes what item number i of the plan makes of the row. */
 static void push_item(lua_State *L, orr_load *to, int i) {
   orr_item *item = &to->plan->items[i];
@@ -212,7 +225,8 @@ static void push_item(lua_State *L, orr_load *to, int i) {
     orr_type_push(L, &item->type, &to->row[item->first]);
     return;
   }
-  orr_instance *object = push_object(L, to, item, to->metas + i);
+  orr_instance *object =
+      item->concrete ? push_concrete(L, to, item) : push_object(L, to, item, to->metas + i);
   if (object && to->cohorts[i])
     orr_cohort_enter(L, to->session, object, to->cohorts[i]);
 }

@@ -63,6 +63,9 @@ static void read_identity(lua_State *L, orr_variant *kind) {
 /* The classes that the rows of the item on top may belong to, into `kinds`. */
 static int *read_kinds(lua_State *L, orr_item *item, orr_variant *kinds, int *numbers) {
   item->discriminator = number_field(L, "discriminator");
+  lua_getfield(L, -1, "concrete");
+  item->concrete = lua_toboolean(L, -1);
+  lua_pop(L, 1);
   item->kinds = kinds;
   item->kind_count = (int)length_of(L, "kinds");
   lua_getfield(L, -1, "kinds");
@@ -125,7 +128,8 @@ static void read_order(lua_State *L, orr_plan *plan, int *order) {
    column}, keys={result column of each key part}, left={attribute numbers left out}, refused={those of them
    that must not be loaded later} } for an object, { first=, handle= } for a value. An item whose rows may
    belong to subclasses has discriminator= (result column) and kinds= { { class=, map= (0: not of this class),
-   identity= (database value) }, ... }. Whoever keeps the plan keeps the classes. */
+   identity= (database value) }, ... }; concrete= says that each of these has keys of its own. Whoever keeps
+   the plan keeps the classes. */
 static int new_plan(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   int columns = (int)luaL_checkinteger(L, 2);
