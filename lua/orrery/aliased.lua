@@ -324,8 +324,8 @@ end
 ---@param class userdata
 ---@param classes userdata[]|"*"
 ---@param options? { aliased: boolean, flat: boolean, name: string, innerjoin: boolean, selectable: table,
---- polymorphic_on: string } aliased (or flat): under other names; innerjoin: only rows of the subclasses; for concrete classes, selectable: a
---- polymorphic_union() to read them from, and polymorphic_on: its column that tells them apart
+--- polymorphic_on: string } aliased (or flat): under other names; innerjoin: only rows of the subclasses; for concrete classes,
+--- selectable: a polymorphic_union() to read them from, and polymorphic_on: its column that tells them apart
 function aliased.with_polymorphic(class, classes, options)
   local mapper = mapper_module.of(class, "with_polymorphic()")
   mapper:configure()

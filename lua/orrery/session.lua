@@ -98,8 +98,8 @@ end
 --- A session on an engine, or on a connection that the script has. Begins its transaction with the first statement.
 ---@param target? orrery.Engine|orrery.Connection may also stand among the options, as `bind`
 ---@param options? { autoflush: boolean, expire_on_commit: boolean, join_transaction_mode: string, info: table,
---- lazy: string, binds: table } true, true, "conditional_savepoint", an empty table, and what the engine says by default; binds: which engine classes,
---- bases and tables have, { [User] = engine }
+--- lazy: string, binds: table } true, true, "conditional_savepoint", an empty table, and what the engine says by default; binds:
+--- which engine classes, bases and tables have, { [User] = engine }
 ---@return orrery.Session
 function session.Session(target, options)
   target, options = split_arguments(target, options, "Session()")
