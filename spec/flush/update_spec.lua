@@ -96,6 +96,25 @@ describe("updating", function()
     assert.same({ "UPDATE author SET name", "INSERT author", "UPDATE book SET title", "INSERT book" }, lib.record:headlines())
   end)
 
+  it("of a key tells the one object that is loaded beside it", function()
+    local base = orm.declarative_base()
+    local T = base:model("T", { __tablename__ = "t", id = orm.Column(orm.Text, { primary_key = true }),
+      kid = orm.relationship("K", { back_populates = "t", uselist = false }) })
+    base:model("K", { __tablename__ = "k", id = orm.Column(orm.Integer, { primary_key = true }),
+      t_id = orm.Column(orm.ForeignKey("t.id", { onupdate = "CASCADE" })),
+      t = orm.relationship("T", { back_populates = "kid" }) })
+    local engine = database.create(base)
+    run(engine, "INSERT INTO t VALUES ('a')", "INSERT INTO k VALUES (1, 'a')")
+    local session = orm.Session(engine)
+    local one = session:get(T, "a")
+    local kid = one.kid
+    one.id = "c"
+    session:flush()
+    assert.equal("c", kid.t_id)
+    assert.same({ "1|c" }, rows(session, "SELECT * FROM k"))
+    session:close()
+  end)
+
   it("gives a stored child the key of a new parent", function()
     local lib = library.open()
     local book = lib.session:get(lib.Book, 1)

@@ -25,11 +25,32 @@ void orr_rawsetp(lua_State *L, int index, const void *key) {
 #endif
 }
 
-void *orr_newuserdata(lua_State *L, size_t size) {
-#if LUA_VERSION_NUM >= 504
-  return lua_newuserdatauv(L, size, 1);
+void *orr_newuserdata_slots(lua_State *L, size_t size, int slots) {
+#if ORR_SLOTS
+  return lua_newuserdatauv(L, size, 1 + slots);
 #else
+  (void)slots;
   return lua_newuserdata(L, size);
+#endif
+}
+
+void *orr_newuserdata(lua_State *L, size_t size) { return orr_newuserdata_slots(L, size, 0); }
+
+void orr_getslot(lua_State *L, int index, int slot) {
+#if ORR_SLOTS
+  lua_getiuservalue(L, index, 1 + slot);
+#else
+  (void)index, (void)slot;
+  lua_pushnil(L);
+#endif
+}
+
+void orr_setslot(lua_State *L, int index, int slot) {
+#if ORR_SLOTS
+  lua_setiuservalue(L, index, 1 + slot);
+#else
+  (void)index, (void)slot;
+  lua_pop(L, 1);
 #endif
 }
 
@@ -154,12 +175,16 @@ void orr_box_define(lua_State *L, const orr_box_kind *kind, const luaL_Reg *meth
 
 void orr_box_metatable(lua_State *L, const orr_box_kind *kind) { orr_rawgetp(L, LUA_REGISTRYINDEX, kind); }
 
-void *orr_box_new(lua_State *L, const orr_box_kind *kind, size_t size) {
-  void *block = orr_newuserdata(L, size);
+void *orr_box_new_slots(lua_State *L, const orr_box_kind *kind, size_t size, int slots) {
+  void *block = orr_newuserdata_slots(L, size, slots);
   memset(block, 0, size);
   orr_box_metatable(L, kind);
   lua_setmetatable(L, -2);
   return block;
+}
+
+void *orr_box_new(lua_State *L, const orr_box_kind *kind, size_t size) {
+  return orr_box_new_slots(L, kind, size, 0);
 }
 
 void *orr_box_test(lua_State *L, int index, const orr_box_kind *kind) {

@@ -38,8 +38,18 @@
 void orr_rawgetp(lua_State *L, int index, const void *key);
 void orr_rawsetp(lua_State *L, int index, const void *key);
 
+/* Where a userdata may have further user values, ORR_SLOTS is 1, and they are numbered from 1; elsewhere
+   there are none. */
+#define ORR_SLOTS (LUA_VERSION_NUM >= 504)
+
 /* A full userdata with room for one user value, and no metatable yet. */
 void *orr_newuserdata(lua_State *L, size_t size);
+/* The same with further user values. */
+void *orr_newuserdata_slots(lua_State *L, size_t size, int slots);
+/* Pushes a further user value of the userdata at `index`, which starts as nil. */
+void orr_getslot(lua_State *L, int index, int slot);
+/* Pops a value and stores it there. */
+void orr_setslot(lua_State *L, int index, int slot);
 /* Pushes the user value of the userdata at `index` when it is a table and returns true; pushes nothing and
    returns false when it was never set. On 5.1 and LuaJIT every userdata starts with a shared environment
    table: callers there must know from their own header whether they have set one. */
@@ -73,6 +83,8 @@ typedef struct orr_box_kind {
 void orr_box_define(lua_State *L, const orr_box_kind *kind, const luaL_Reg *methods, const luaL_Reg *meta);
 /* Pushes a zeroed block of `size` bytes that already has its metatable. */
 void *orr_box_new(lua_State *L, const orr_box_kind *kind, size_t size);
+/* The same with further user values. */
+void *orr_box_new_slots(lua_State *L, const orr_box_kind *kind, size_t size, int slots);
 /* The block at `index`, or NULL where it is not of this kind. Never raises. */
 void *orr_box_test(lua_State *L, int index, const orr_box_kind *kind);
 /* The same, raising an ArgumentError that names what was expected. */

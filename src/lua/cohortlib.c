@@ -34,7 +34,7 @@ static void forget_tree(void *ud, orr_cohort_number number) {
 }
 
 /* The session's tables on the stack. */
-static members members_of(lua_State *L, const orr_session *session) {
+static members members_of(lua_State *L, orr_session *session) {
   members who = {L, 0, 0};
   orr_session_user(L, session);
   lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
@@ -75,16 +75,16 @@ void orr_cohort_enter(lua_State *L, orr_session *session, orr_instance *object, 
 }
 
 void orr_cohort_push_tree(lua_State *L, const orr_instance *object) {
-  const orr_session *session = orr_instance_session(object);
-  if (!session || !object->cohort) {
+  orr_session *session = orr_instance_session(object);
+  if (!session || !object->cohort || !orr_session_user(L, session)) {
     lua_pushnil(L);
     return;
   }
-  members who = members_of(L, session);
+  lua_rawgeti(L, -1, ORR_SESSION_COHORTS);
   lua_pushinteger(L, (lua_Integer)object->cohort);
-  lua_rawget(L, who.trees);
-  lua_replace(L, who.objects - 1);
-  lua_settop(L, who.objects - 1);
+  lua_rawget(L, -2);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
 }
 
 /* ---- siblings ---- */
@@ -104,7 +104,7 @@ static bool lacks(lua_State *L, orr_instance *object, const orr_session *session
       object->flags & (ORR_DIRTY | ORR_DELETING) || !has_near_columns(object, &class->relations[number]))
     return false;
   int index = lua_gettop(L);
-  orr_instance_getuser(L, object, index, orr_user_relation(class, number));
+  orr_instance_held(L, object, index, number);
   orr_instance_getuser(L, object, index, orr_user_backlog(class, number));
   bool nothing = lua_isnil(L, -1) && lua_isnil(L, -2);
   lua_pop(L, 2);
@@ -151,11 +151,10 @@ static int siblings(lua_State *L) {
   lua_newtable(L);
   lua_pushvalue(L, 1);
   lua_rawseti(L, 2, 1);
-  const orr_session *session = orr_instance_session(object);
+  orr_session *session = orr_instance_session(object);
   orr_cohort *cohort = session ? orr_cohort_find(&session->cohorts, object->cohort) : NULL;
-  if (!cohort)
+  if (!cohort || !orr_session_user(L, session))
     return 1;
-  orr_session_user(L, session);
   lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
   family f = {session, object, number, lua_gettop(L), 2, 1, most};
   size_t place = orr_cohort_place(&session->cohorts, cohort, object->slot), first = cohort->first;
@@ -196,10 +195,9 @@ static int expired(lua_State *L) {
   lua_newtable(L);
   lua_pushvalue(L, 1);
   lua_rawseti(L, 2, 1);
-  if (!session)
+  if (!session || !orr_session_user(L, session))
     return 1;
   uint32_t most = room_for_stale(session), used = session->map.used, found = 0, slot = object->slot;
-  orr_session_user(L, session);
   lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
   for (uint32_t i = 1; found < most && i < used && i < SLOTS_LOOKED_AT; i++) {
     slot = slot < used ? slot + 1 : 1;

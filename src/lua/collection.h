@@ -8,10 +8,6 @@
 
 /* ---- collectionlib.c ---- */
 
-/* Pushes a field of the user value of the collection at `index`. */
-void orr_collection_field(lua_State *L, int index, int key);
-/* Stores the value on top (popped) there. */
-void orr_collection_setfield(lua_State *L, int index, int key);
 /* First position of the item from 1, or 0. */
 uint32_t orr_collection_position(lua_State *L, orr_collection *list, int index, int item);
 /* Adds at the end, whatever the form. */

@@ -5,39 +5,115 @@
 
 const orr_box_kind orr_collection_kind = {"collection", NULL};
 
-static orr_form form_of(const orr_relationship *relation) {
+/* Where Lua allows it, owner and first items are user values of the collection, so that a short one has no
+   table. Elsewhere they stand in its table, the owner first, as all items do once there are more. */
+enum { OWNER = 1, NEAR_ITEMS = ORR_SLOTS ? 3 : 0, BEFORE_ITEMS = ORR_SLOTS ? 0 : OWNER, FIRST_ROOM = 8 };
+
+static uint8_t form_of(const orr_relationship *relation) {
   return relation->flags & ORR_RELATION_SET     ? ORR_FORM_SET
          : relation->flags & ORR_RELATION_KEYED ? ORR_FORM_KEYED
                                                 : ORR_FORM_LIST;
 }
 
+static void set_owner(lua_State *L, orr_collection *list, int owner) {
+  if (!ORR_SLOTS) {
+    lua_createtable(L, OWNER + 3,
+                    0); /* a table that grows from nothing is made anew for each of the first items */
+    lua_pushvalue(L, owner);
+    lua_rawseti(L, -2, OWNER);
+    orr_setuservalue(L, -2);
+    list->spread = true;
+  } else {
+    lua_pushvalue(L, owner);
+    orr_setslot(L, -2, OWNER);
+  }
+}
+
 orr_collection *orr_collection_new(lua_State *L, int owner, int relation) {
   owner = orr_absindex(L, owner);
   const orr_instance *object = lua_touserdata(L, owner);
-  orr_collection *list = orr_box_new(L, &orr_collection_kind, sizeof *list);
+  orr_collection *list = orr_box_new_slots(L, &orr_collection_kind, sizeof *list, OWNER + NEAR_ITEMS);
   list->relation = relation;
   list->form = form_of(&object->class->relations[relation]);
   list->passing = object->class->relations[relation].flags & ORR_RELATION_WRITE_ONLY;
-  lua_createtable(L, 4, 1); /* a table that grows from nothing is made anew for each of the first items */
-  lua_pushvalue(L, owner);
-  lua_rawseti(L, -2, ORR_COLLECTION_OWNER);
-  orr_setuservalue(L, -2);
+  set_owner(L, list, owner);
   if (list->form != ORR_FORM_LIST)
     orr_unique_open(L, list, -1);
   return list;
 }
 
+orr_instance *orr_collection_owner(lua_State *L, int index) {
+  if (ORR_SLOTS)
+    orr_getslot(L, index, OWNER);
+  else
+    orr_collection_field(L, index, OWNER);
+  return lua_touserdata(L, -1);
+}
+
 void orr_collection_field(lua_State *L, int index, int key) {
-  orr_getuservalue(L, index);
+  if (!orr_getuservalue(L, index)) {
+    lua_pushnil(L);
+    return;
+  }
   lua_rawgeti(L, -1, key);
   lua_remove(L, -2);
 }
 
+/* Pushes the table of the collection at `index`, made when it is not there. */
+static void push_table(lua_State *L, int index, int room) {
+  if (orr_getuservalue(L, index))
+    return;
+  index = orr_absindex(L, index);
+  lua_createtable(L, room, 0);
+  lua_pushvalue(L, -1);
+  orr_setuservalue(L, index);
+}
+
 void orr_collection_setfield(lua_State *L, int index, int key) {
-  orr_getuservalue(L, index);
+  push_table(L, index, 0);
   lua_insert(L, -2);
   lua_rawseti(L, -2, key);
   lua_pop(L, 1);
+}
+
+/* ---- places of items ---- */
+
+void orr_collection_item(lua_State *L, const orr_collection *list, int index, uint32_t at) {
+  if (list->spread)
+    orr_collection_field(L, index, (int)at + BEFORE_ITEMS);
+  else
+    orr_getslot(L, index, OWNER + (int)at);
+}
+
+/* From now on the items stand in the table. */
+static void spread(lua_State *L, orr_collection *list, int index) {
+  index = orr_absindex(L, index);
+  push_table(L, index, FIRST_ROOM);
+  for (int i = 1; i <= NEAR_ITEMS; i++) {
+    orr_getslot(L, index, OWNER + i);
+    lua_rawseti(L, -2, i);
+  }
+  lua_pop(L, 1);
+  list->spread = true;
+  for (int i = 1; i <= NEAR_ITEMS; i++) {
+    lua_pushnil(L);
+    orr_setslot(L, index, OWNER + i);
+  }
+}
+
+/* Stores the value on top (popped) as the item at a position, which is not yet counted where it is new. */
+static void set_item(lua_State *L, orr_collection *list, int index, uint32_t at) {
+  if (!list->spread && at > NEAR_ITEMS)
+    spread(L, list, index);
+  if (list->spread)
+    orr_collection_setfield(L, index, (int)at + BEFORE_ITEMS);
+  else
+    orr_setslot(L, index, OWNER + (int)at);
+}
+
+static void clear_item(lua_State *L, orr_collection *list, int index, uint32_t at) {
+  lua_pushnil(L);
+  set_item(L, list, index, at);
 }
 
 static void clear_field(lua_State *L, int index, int key) {
@@ -54,12 +130,10 @@ static void forget_counts(lua_State *L, orr_collection *list, int index) {
 /* ---- items without events ---- */
 
 void orr_collection_put_last(lua_State *L, orr_collection *list, int index, int item) {
-  item = orr_absindex(L, item);
-  orr_getuservalue(L, index);
+  index = orr_absindex(L, index);
   lua_pushvalue(L, item);
-  lua_rawseti(L, -2, (int)list->count + 1);
+  set_item(L, list, index, list->count + 1);
   list->count++;
-  lua_pop(L, 1);
   forget_counts(L, list, index);
 }
 
@@ -72,17 +146,16 @@ void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int
 
 uint32_t orr_collection_position(lua_State *L, orr_collection *list, int index, int item) {
   uint32_t found = 0;
+  index = orr_absindex(L, index);
   item = orr_absindex(L, item);
   if (list->form != ORR_FORM_LIST && !orr_unique_has(L, index, item))
     return 0;
-  orr_getuservalue(L, index);
   for (uint32_t i = 1; i <= list->count && !found; i++) {
-    lua_rawgeti(L, -1, (int)i);
+    orr_collection_item(L, list, index, i);
     if (lua_rawequal(L, -1, item))
       found = i;
     lua_pop(L, 1);
   }
-  lua_pop(L, 1);
   return found;
 }
 
@@ -92,24 +165,22 @@ bool orr_collection_has(lua_State *L, orr_collection *list, int index, int item)
 
 /* Moves the items from `at` on by one place, up (+1, opening a hole) or down (-1, closing one). */
 static void shift(lua_State *L, orr_collection *list, int index, uint32_t at, int by) {
-  orr_getuservalue(L, index);
   if (by > 0)
     for (uint32_t i = list->count; i >= at; i--) {
-      lua_rawgeti(L, -1, (int)i);
-      lua_rawseti(L, -2, (int)i + 1);
+      orr_collection_item(L, list, index, i);
+      set_item(L, list, index, i + 1);
     }
   else
     for (uint32_t i = at; i <= list->count; i++) {
-      lua_rawgeti(L, -1, (int)i + 1);
-      lua_rawseti(L, -2, (int)i);
+      i < list->count ? orr_collection_item(L, list, index, i + 1) : lua_pushnil(L);
+      set_item(L, list, index, i);
     }
-  lua_pop(L, 1);
   forget_counts(L, list, index);
 }
 
 static void take_at(lua_State *L, orr_collection *list, int index, uint32_t at) {
   if (list->form != ORR_FORM_LIST) {
-    orr_collection_field(L, index, (int)at);
+    orr_collection_item(L, list, index, at);
     orr_unique_forget(L, list, index, -1);
     lua_pop(L, 1);
   }
@@ -136,39 +207,27 @@ void orr_collection_note_gone(lua_State *L, int index, int item) {
 
 /* Pushes a plain array of the items. */
 static void push_copy(lua_State *L, const orr_collection *list, int index) {
-  orr_getuservalue(L, index);
+  index = orr_absindex(L, index);
   lua_createtable(L, (int)list->count, 0);
   for (uint32_t i = 1; i <= list->count; i++) {
-    lua_rawgeti(L, -2, (int)i);
+    orr_collection_item(L, list, index, i);
     lua_rawseti(L, -2, (int)i);
   }
-  lua_remove(L, -2);
 }
 
-void orr_collection_keep(lua_State *L, orr_collection *list, int index) {
-  if (list->kept)
+void orr_collection_keep(lua_State *L, orr_collection *list, int index, orr_instance *owner) {
+  if (list->kept || owner->state != ORR_PERSISTENT)
     return;
   index = orr_absindex(L, index);
-  orr_getuservalue(L, index);
-  lua_rawgeti(L, -1, ORR_COLLECTION_OWNER);
-  orr_instance *owner = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  if (owner->state == ORR_PERSISTENT) {
-    push_copy(L, list, index);
-    lua_rawseti(L, -2, ORR_COLLECTION_OLD);
-    owner->flags |= ORR_HAS_OLD | ORR_MOVED;
-    list->kept = true;
-  }
-  lua_pop(L, 1);
+  push_copy(L, list, index);
+  orr_collection_setfield(L, index, ORR_COLLECTION_OLD);
+  owner->flags |= ORR_HAS_OLD | ORR_MOVED;
+  list->kept = true;
 }
 
 static void drop_items(lua_State *L, orr_collection *list, int index) {
-  orr_getuservalue(L, index);
-  for (; list->count; list->count--) {
-    lua_pushnil(L);
-    lua_rawseti(L, -2, (int)list->count);
-  }
-  lua_pop(L, 1);
+  for (; list->count; list->count--)
+    clear_item(L, list, index, list->count);
   list->given = list->stray = false;
 }
 
@@ -183,17 +242,15 @@ void orr_collection_settle(lua_State *L, orr_collection *list, int index) {
 /* ---- changes by a script: the collection is at 1, its owner is pushed on entry ---- */
 
 orr_instance *orr_collection_begin(lua_State *L, orr_collection *list) {
-  orr_collection_field(L, 1, ORR_COLLECTION_OWNER);
-  orr_instance *owner = lua_touserdata(L, -1);
-  orr_session *session = orr_instance_session(owner);
-  orr_instance_getuser(L, owner, -1, orr_user_relation(owner->class, list->relation));
-  bool current = lua_rawequal(L, -1, 1) &&
-                 !(session && owner->state == ORR_PERSISTENT && owner->epoch != session->epoch);
+  orr_instance *owner = orr_collection_owner(L, 1);
+  orr_session *session = owner->state == ORR_PERSISTENT ? orr_instance_session(owner) : NULL;
+  orr_instance_held(L, owner, -1, list->relation);
+  bool current = lua_touserdata(L, -1) == list && !(session && owner->epoch != session->epoch);
   lua_pop(L, 1);
   if (!current)
     orr_attribute_error(L, owner->class, owner->class->column_count + list->relation, "InvalidRequestError",
                         "this collection was expired or replaced; read it from its object again");
-  orr_collection_keep(L, list, 1);
+  orr_collection_keep(L, list, 1, owner);
   return owner;
 }
 
@@ -230,8 +287,7 @@ void orr_collection_accept(lua_State *L, orr_collection *list, orr_instance *own
 static orr_collection *check(lua_State *L) { return orr_box_check(L, 1, &orr_collection_kind); }
 
 int orr_collection_refuse(lua_State *L, orr_collection *list, const char *message) {
-  orr_collection_field(L, 1, ORR_COLLECTION_OWNER);
-  orr_instance *owner = lua_touserdata(L, -1);
+  orr_instance *owner = orr_collection_owner(L, 1);
   return orr_attribute_error(L, owner->class, owner->class->column_count + list->relation, "ArgumentError",
                              message);
 }
@@ -285,7 +341,7 @@ static int extend(lua_State *L) {
 void orr_collection_remove_at(lua_State *L, orr_collection *list, uint32_t at) {
   orr_instance *owner = orr_collection_begin(L, list);
   int owner_index = lua_gettop(L);
-  orr_collection_field(L, 1, (int)at);
+  orr_collection_item(L, list, 1, at);
   announce(L, list, owner, owner_index, owner_index + 1, "remove");
   take_at(L, list, 1, at);
   if (!orr_collection_position(L, list, 1, owner_index + 1))
@@ -311,7 +367,7 @@ static int pop(lua_State *L) {
   int64_t at = list->count;
   if (!lua_isnoneornil(L, 2) && (!orr_toint64(L, 2, &at) || at < 1 || at > (int64_t)list->count))
     return orr_collection_refuse(L, list, "pop: no such position");
-  orr_collection_field(L, 1, (int)at);
+  orr_collection_item(L, list, 1, (uint32_t)at);
   lua_insert(L, 2);
   orr_collection_remove_at(L, list, (uint32_t)at);
   lua_settop(L, 2);
@@ -329,9 +385,8 @@ static int insert(lua_State *L) {
   int owner_index = lua_gettop(L);
   orr_collection_accept(L, list, owner, owner_index, 3);
   shift(L, list, 1, (uint32_t)at, 1);
-  orr_getuservalue(L, 1);
   lua_pushvalue(L, 3);
-  lua_rawseti(L, -2, (int)at);
+  set_item(L, list, 1, (uint32_t)at);
   list->count++;
   added(L, list, owner, owner_index, 3);
   return 0;
@@ -394,7 +449,7 @@ static int each(lua_State *L) {
   }
   for (uint32_t i = 1; i <= list->count; i++) {
     lua_pushvalue(L, 2);
-    orr_collection_field(L, 1, (int)i);
+    orr_collection_item(L, list, 1, i);
     push_label(L, list, i);
     lua_call(L, 2, 0);
   }
@@ -454,7 +509,7 @@ static uint32_t push_given(lua_State *L, orr_instance *owner, const orr_collecti
   const orr_collection *other = orr_box_test(L, value, &orr_collection_kind);
   if (other) {
     lua_pushnil(L);
-    orr_getuservalue(L, value);
+    push_copy(L, other, value);
     return other->count;
   }
   check_assigned(L, owner, list, value);
@@ -487,19 +542,32 @@ static uint32_t push_incoming(lua_State *L, orr_instance *owner, int owner_index
   return count;
 }
 
+/* So that nothing has to grow while items are exchanged. */
+static void make_room(lua_State *L, orr_collection *list, int index, int incoming, uint32_t count) {
+  for (uint32_t i = list->count + 1; i <= count; i++) {
+    lua_pushboolean(L, 0);
+    set_item(L, list, index, i);
+  }
+  for (uint32_t i = count + 1; i <= list->count; i++) {
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, incoming, (int)i);
+  }
+}
+
 /* Puts the incoming array in the place of the items and leaves a plain array of the former ones in its place.
  */
 static uint32_t swap_items(lua_State *L, orr_collection *list, int index, int incoming, uint32_t count) {
   uint32_t before = list->count, most = before > count ? before : count;
-  orr_getuservalue(L, index);
+  make_room(L, list, index, incoming, count);
   for (uint32_t i = 1; i <= most; i++) {
     lua_rawgeti(L, incoming, (int)i);
-    lua_rawgeti(L, -2, (int)i);
+    orr_collection_item(L, list, index, i);
     lua_rawseti(L, incoming, (int)i);
-    lua_rawseti(L, -2, (int)i);
+    set_item(L, list, index, i);
   }
   list->count = count;
-  lua_pop(L, 1);
+  for (uint32_t i = count + 1; i <= before; i++)
+    clear_item(L, list, index, i);
   forget_counts(L, list, index);
   if (list->form != ORR_FORM_LIST)
     orr_unique_rebuild(L, list, index);
@@ -524,7 +592,7 @@ static void announce_removals(lua_State *L, orr_collection *list, int owner, int
   if (!is_heard(lua_touserdata(L, owner), list))
     return;
   for (uint32_t i = 1; i <= list->count; i++) {
-    orr_collection_field(L, index, (int)i);
+    orr_collection_item(L, list, index, i);
     if (!in_set(L, set, -1))
       announce(L, list, lua_touserdata(L, owner), owner, lua_gettop(L), "remove");
     lua_pop(L, 1);
@@ -539,13 +607,12 @@ void orr_collection_replace(lua_State *L, orr_collection *list, int index, int v
   lua_pushvalue(L, index);
   int base = lua_gettop(L) - 2; /* value at base + 1, collection at base + 2 */
   luaL_checkstack(L, 40, "collection");
-  orr_collection_field(L, base + 2, ORR_COLLECTION_OWNER);
-  orr_instance *owner = lua_touserdata(L, base + 3);
+  orr_instance *owner = orr_collection_owner(L, base + 2);
   uint32_t count = push_incoming(L, owner, base + 3, list, base + 1);
   push_set(L, base + 4, count);
   announce_removals(L, list, base + 3, base + 2, base + 5);
   list->given = true;
-  orr_collection_keep(L, list, base + 2);
+  orr_collection_keep(L, list, base + 2, owner);
   uint32_t before = swap_items(L, list, base + 2, base + 4, count);
   push_set(L, base + 4, before);
   push_copy(L, list, base + 2);
@@ -558,25 +625,23 @@ void orr_collection_replace(lua_State *L, orr_collection *list, int index, int v
 
 /* Pushes the table of occurrences by item, counted when it is not there. */
 static void push_counts(lua_State *L, orr_collection *list) {
-  orr_getuservalue(L, 1);
-  lua_rawgeti(L, -1, ORR_COLLECTION_COUNTS);
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    for (uint32_t i = 1; i <= list->count; i++) {
-      lua_rawgeti(L, -2, (int)i);
-      lua_pushvalue(L, -1);
-      lua_rawget(L, -3);
-      lua_Integer seen = lua_tointeger(L, -1) + 1;
-      lua_pop(L, 1);
-      lua_pushinteger(L, seen);
-      lua_rawset(L, -3);
-    }
+  orr_collection_field(L, 1, ORR_COLLECTION_COUNTS);
+  if (!lua_isnil(L, -1))
+    return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  for (uint32_t i = 1; i <= list->count; i++) {
+    orr_collection_item(L, list, 1, i);
     lua_pushvalue(L, -1);
-    lua_rawseti(L, -3, ORR_COLLECTION_COUNTS);
-    list->counted = true;
+    lua_rawget(L, -3);
+    lua_Integer seen = lua_tointeger(L, -1) + 1;
+    lua_pop(L, 1);
+    lua_pushinteger(L, seen);
+    lua_rawset(L, -3);
   }
-  lua_remove(L, -2);
+  lua_pushvalue(L, -1);
+  orr_collection_setfield(L, 1, ORR_COLLECTION_COUNTS);
+  list->counted = true;
 }
 
 /* Changes the number of occurrences of the item at `item` and returns the new one. */
@@ -598,14 +663,13 @@ static lua_Integer recount(lua_State *L, int counts, int item, int by) {
 static void replace_at(lua_State *L, orr_collection *list, uint32_t at) {
   orr_instance *owner = orr_collection_begin(L, list); /* at 4 */
   orr_collection_accept(L, list, owner, 4, 3);
-  orr_collection_field(L, 1, (int)at); /* the former item at 5 */
+  orr_collection_item(L, list, 1, at); /* the former item at 5 */
   announce(L, list, owner, 4, 5, "remove");
   push_counts(L, list); /* at 6 */
   bool gone = recount(L, 6, 5, -1) == 0;
   bool came = recount(L, 6, 3, 1) == 1;
-  orr_getuservalue(L, 1);
   lua_pushvalue(L, 3);
-  lua_rawseti(L, -2, (int)at);
+  set_item(L, list, 1, at);
   if (gone && !lua_rawequal(L, 3, 5))
     removed(L, list, owner, 4, 5);
   if (came && !lua_rawequal(L, 3, 5))
@@ -617,20 +681,20 @@ static void append_counted(lua_State *L, orr_collection *list) {
   orr_collection_accept(L, list, owner, 4, 3);
   push_counts(L, list); /* at 5 */
   bool came = recount(L, 5, 3, 1) == 1;
-  orr_getuservalue(L, 1);
   lua_pushvalue(L, 3);
-  lua_rawseti(L, -2, (int)++list->count);
+  set_item(L, list, 1, list->count + 1);
+  list->count++;
   if (came)
     added(L, list, owner, 4, 3);
 }
 
 static void drop_last(lua_State *L, orr_collection *list) {
   orr_instance *owner = orr_collection_begin(L, list); /* at 4 */
-  orr_collection_field(L, 1, (int)list->count);        /* at 5 */
+  orr_collection_item(L, list, 1, list->count);        /* at 5 */
   announce(L, list, owner, 4, 5, "remove");
   push_counts(L, list); /* at 6 */
   bool gone = recount(L, 6, 5, -1) == 0;
-  clear_field(L, 1, (int)list->count--);
+  clear_item(L, list, 1, list->count--);
   if (gone)
     removed(L, list, owner, 4, 5);
 }
@@ -696,7 +760,7 @@ static int read(lua_State *L) {
     int64_t at;
     if (!orr_toint64(L, 2, &at) || at < 1 || at > (int64_t)list->count)
       return 0;
-    orr_collection_field(L, 1, (int)at);
+    orr_collection_item(L, list, 1, (uint32_t)at);
     return 1;
   }
   push_method(L, list);
@@ -721,7 +785,7 @@ static int next(lua_State *L) {
   if (at < 1 || at > (lua_Integer)list->count)
     return 0;
   lua_pushinteger(L, at);
-  orr_collection_field(L, 1, (int)at);
+  orr_collection_item(L, list, 1, (uint32_t)at);
   return 2;
 }
 
@@ -735,15 +799,14 @@ static int text(lua_State *L) {
   orr_collection *list = check(L);
   luaL_Buffer buffer;
   lua_settop(L, 1);
-  orr_getuservalue(L, 1);
   lua_getglobal(L, "tostring");
   luaL_buffinit(L, &buffer);
   luaL_addchar(&buffer, '[');
   for (uint32_t i = 1; i <= list->count; i++) {
     if (i > 1)
       luaL_addstring(&buffer, ", ");
-    lua_pushvalue(L, 3);
-    lua_rawgeti(L, 2, (int)i);
+    lua_pushvalue(L, 2);
+    orr_collection_item(L, list, 1, i);
     lua_call(L, 1, 1);
     if (!lua_isstring(L, -1))
       return orr_collection_refuse(L, list, "tostring() gave no string for an object in it");

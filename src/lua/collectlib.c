@@ -87,11 +87,12 @@ static void add_link(lua_State *L, orr_flush *f, int near, int far, int number, 
 
 /* ---- what changed in a relation ---- */
 
-static void push_scalar_history(lua_State *L, orr_instance *object, int index, int key, orr_flush_past *h) {
-  orr_instance_getuser(L, object, index, key);
+static void push_scalar_history(lua_State *L, orr_instance *object, int index, int number,
+                                orr_flush_past *h) {
+  orr_instance_held(L, object, index, number);
   h->now = lua_gettop(L);
   h->now_count = lua_isuserdata(L, -1);
-  orr_instance_getuser(L, object, index, -key);
+  orr_instance_getuser(L, object, index, -orr_user_relation(object->class, number));
   h->before = lua_gettop(L);
   bool has_old = !lua_isnil(L, -1);
   h->scalar = true;
@@ -105,16 +106,14 @@ static void push_scalar_history(lua_State *L, orr_instance *object, int index, i
 
 static void push_list_history(lua_State *L, const orr_instance *object, int list_index, orr_flush_past *h) {
   const orr_collection *list = lua_touserdata(L, list_index);
-  orr_getuservalue(L, list_index);
-  h->now = lua_gettop(L);
+  h->now = list_index;
   h->now_count = list->count;
   h->stray = list->stray;
-  lua_rawgeti(L, h->now, ORR_COLLECTION_OLD);
-  if (lua_istable(L, -1)) {
+  if (list->kept) {
+    orr_collection_field(L, list_index, ORR_COLLECTION_OLD);
     h->before_count = (uint32_t)orr_rawlen(L, -1);
     h->changed = true;
   } else {
-    lua_pop(L, 1);
     lua_pushvalue(L, h->now);
     h->before_count = object->state == ORR_PENDING ? 0 : list->count;
     h->changed = object->state == ORR_PENDING && list->count;
@@ -124,19 +123,28 @@ static void push_list_history(lua_State *L, const orr_instance *object, int list
 
 bool orr_flush_history(lua_State *L, orr_instance *object, int index, int number, orr_flush_past *h) {
   const orr_relationship *relation = &object->class->relations[number];
-  int key = orr_user_relation(object->class, number);
   memset(h, 0, sizeof *h);
-  if (!(object->flags & ORR_HAS_USER))
+  if (!orr_instance_is_linked(object))
     return false;
   if (!(relation->flags & ORR_RELATION_LIST)) {
-    push_scalar_history(L, object, index, key, h);
+    push_scalar_history(L, object, index, number, h);
     return h->changed || h->now_count;
   }
-  orr_instance_getuser(L, object, index, key);
-  if (!orr_box_test(L, -1, &orr_collection_kind))
+  orr_instance_held(L, object, index, number);
+  if (!lua_isuserdata(L, -1))
     return false;
   push_list_history(L, object, lua_gettop(L), h);
   return true;
+}
+
+void orr_flush_item(lua_State *L, int items, uint32_t at) {
+  const orr_collection *list = orr_box_test(L, items, &orr_collection_kind);
+  if (list)
+    orr_collection_item(L, list, items, at);
+  else if (lua_istable(L, items))
+    lua_rawgeti(L, items, (int)at);
+  else
+    lua_pushvalue(L, items);
 }
 
 typedef void (*visit)(lua_State *L, orr_flush *f, int object, int item, int number);
@@ -184,12 +192,12 @@ static void visit_list(lua_State *L, orr_flush *f, int object, int number, int i
   }
   int base = lua_gettop(L);
   for (uint32_t i = 1; i <= without; i++) {
-    lua_rawgeti(L, others, (int)i);
+    orr_flush_item(L, others, i);
     meet(L, &met);
     lua_settop(L, base);
   }
   for (uint32_t i = 1; i <= count; i++) {
-    lua_rawgeti(L, items, (int)i);
+    orr_flush_item(L, items, i);
     if (meet(L, &met))
       what(L, f, object, base + 1, number);
     lua_settop(L, base);
@@ -371,7 +379,7 @@ static void warn_of_noted(lua_State *L, orr_flush *f, int object, int number) {
 
 /* Whether the object may hold anything that a pass looks for: what has no row holds on to nothing. */
 static bool may_hold(const orr_instance *object, pass what) {
-  return object->flags & ORR_HAS_USER && !(what == loosen && object->state == ORR_PENDING);
+  return orr_instance_is_linked(object) && !(what == loosen && object->state == ORR_PENDING);
 }
 
 /* Runs a pass over every relation of every object; objects that it brings in are passed as well. */
@@ -710,10 +718,7 @@ static void plan_delete_links(lua_State *L, orr_flush *f, uint32_t n, const uint
     bool ordered = relation->direction != ORR_MANY_TO_MANY && !(relation->flags & ORR_RELATION_POST_UPDATE);
     if (ordered && orr_flush_history(L, object, top + 1, r, &h))
       for (uint32_t i = 1; i <= h.before_count; i++) {
-        if (h.scalar)
-          lua_pushvalue(L, h.before);
-        else
-          lua_rawgeti(L, h.before, (int)i);
+        orr_flush_item(L, h.before, i);
         const orr_instance *other = lua_touserdata(L, -1);
         uint32_t m = other->action;
         lua_pop(L, 1);

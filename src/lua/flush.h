@@ -90,7 +90,7 @@ typedef struct orr_flush {
   int connection, provider, trace, objects, me; /* stack indexes while it runs */
   const orr_driver *driver;                     /* of the connection, which is open: see check_transaction */
   void *db;
-  int link_values;                              /* stack index of what link rows get by default, 0: nothing */
+  int link_values; /* stack index of what link rows get by default, 0: nothing */
   unsigned char *shape;
   orr_value *values;
   uint32_t new_seen, dirty_seen,
@@ -154,6 +154,8 @@ void orr_flush_add_post(lua_State *L, orr_flush *f, uint32_t from, uint32_t to,
 orr_flush *orr_flush_begin(lua_State *L, int arguments);
 /* What a relation holds and held: pushes at most three values; false where the relation is not loaded. */
 bool orr_flush_history(lua_State *L, orr_instance *object, int index, int number, orr_flush_past *h);
+/* Pushes the item at a position of what it holds (`items` is h.now) or held (h.before). */
+void orr_flush_item(lua_State *L, int items, uint32_t at);
 /* Whether a stored object's columns that its children refer to are to change. */
 bool orr_flush_key_moved(orr_instance *object, const orr_relationship *relation);
 /* The version that the row of the object at `index` has. */

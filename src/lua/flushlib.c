@@ -323,7 +323,7 @@ static void carry_keys(lua_State *L, orr_flush *f, orr_instance *object, int ind
     if (orr_flush_key_moved(object, relation) && orr_flush_history(L, object, index, r, &h))
       for (uint32_t i = 1; i <= h.now_count; i++) {
         int top = lua_gettop(L);
-        lua_rawgeti(L, h.now, (int)i);
+        orr_flush_item(L, h.now, i);
         carry_key(L, f, index, top + 1, relation, user, weak);
         lua_settop(L, top);
       }

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "mapped.h"
+#include "collection.h"
 
 enum { SHORT_TEXT = 40 }; /* Lua interns strings up to here: pushing such a text again costs one hash */
 
@@ -14,16 +14,28 @@ static size_t base_size(const orr_class *class) {
   return sizeof(orr_instance) + (size_t) class->column_count * (sizeof(orr_cell) + 1);
 }
 
-orr_instance *orr_instance_new(lua_State *L, orr_class *class, size_t text_size, int meta) {
+static orr_instance *new_instance(lua_State *L, orr_class *class, size_t text_size, int meta, int slots) {
   size_t base = base_size(class);
   if (text_size > UINT32_MAX)
     luaL_error(L, "row too large");
-  orr_instance *object = orr_newuserdata(L, base + text_size);
-  *object = (orr_instance){.class = class};
+  orr_instance *object = orr_newuserdata_slots(L, base + text_size, slots);
+  *object = (orr_instance){.class = class, .flags = slots ? ORR_SLOTTED : 0};
   memset(orr_tags(object), ORR_NULL | ORR_UNLOADED, (size_t) class->column_count);
   lua_pushvalue(L, meta);
   lua_setmetatable(L, -2);
   return object;
+}
+
+orr_instance *orr_instance_new(lua_State *L, orr_class *class, size_t text_size, int meta) {
+  return new_instance(L, class, text_size, meta, 0);
+}
+
+static int slot_count(const orr_class *class) {
+  return class->relation_count < ORR_SLOTTED_RELATIONS ? class->relation_count : ORR_SLOTTED_RELATIONS;
+}
+
+orr_instance *orr_instance_new_slotted(lua_State *L, orr_class *class, size_t text_size, int meta) {
+  return new_instance(L, class, text_size, meta, slot_count(class));
 }
 
 /* ---- the user value ---- */
@@ -40,7 +52,7 @@ void orr_instance_user(lua_State *L, orr_instance *object, int index) {
   object->flags |= ORR_HAS_USER;
 }
 
-void orr_instance_getuser(lua_State *L, orr_instance *object, int index, int key) {
+void orr_instance_getuser(lua_State *L, const orr_instance *object, int index, int key) {
   if (!(object->flags & ORR_HAS_USER)) {
     lua_pushnil(L);
     return;
@@ -56,6 +68,28 @@ void orr_instance_setuser(lua_State *L, orr_instance *object, int index, int key
   lua_insert(L, -2);
   lua_rawseti(L, -2, key);
   lua_pop(L, 1);
+}
+
+/* ---- what relations hold ---- */
+
+static bool is_slotted(const orr_instance *object, int relation) {
+  return ORR_SLOTS && object->flags & ORR_SLOTTED && relation < ORR_SLOTTED_RELATIONS;
+}
+
+void orr_instance_held(lua_State *L, const orr_instance *object, int index, int relation) {
+  if (is_slotted(object, relation))
+    orr_getslot(L, index, relation + 1);
+  else
+    orr_instance_getuser(L, object, index, orr_user_relation(object->class, relation));
+}
+
+void orr_instance_hold(lua_State *L, orr_instance *object, int index, int relation) {
+  if (!is_slotted(object, relation)) {
+    orr_instance_setuser(L, object, index, orr_user_relation(object->class, relation));
+    return;
+  }
+  orr_setslot(L, index, relation + 1);
+  object->flags |= ORR_LINKED;
 }
 
 /* ---- cells ---- */
@@ -166,6 +200,25 @@ static unsigned char unloaded_tag(unsigned tag, unsigned flags) {
   return ORR_NULL | ORR_UNLOADED;
 }
 
+/* Drops what types made of columns, what relations hold, and what was noted of unloaded ones. */
+static void drop_held(lua_State *L, orr_instance *object, int index) {
+  const orr_class *class = object->class;
+  for (int r = 0; object->flags & ORR_LINKED && r < slot_count(class); r++) {
+    lua_pushnil(L);
+    orr_setslot(L, index, r + 1);
+  }
+  if (object->flags & ORR_HAS_USER) {
+    orr_getuservalue(L, index);
+    int first = class->column_count + 1, last = 2 * class->column_count + 2 * class->relation_count;
+    for (int i = first; i <= last; i++) {
+      lua_pushnil(L);
+      lua_rawseti(L, -2, i);
+    }
+    lua_pop(L, 1);
+  }
+  object->flags &= (uint16_t)~ORR_LINKED;
+}
+
 void orr_instance_forget(lua_State *L, orr_instance *object, int index, uint32_t epoch) {
   const orr_class *class = object->class;
   unsigned char *tags = orr_tags(object);
@@ -174,15 +227,9 @@ void orr_instance_forget(lua_State *L, orr_instance *object, int index, uint32_t
       forget_key(L, object, index, i);
     tags[i] = unloaded_tag(tags[i], class->columns[i].flags);
   }
-  if (object->flags & ORR_HAS_USER) {
+  if (orr_instance_is_linked(object)) {
     index = orr_absindex(L, index);
-    orr_getuservalue(L, index);
-    int first = class->column_count + 1, last = 2 * class->column_count + 2 * class->relation_count;
-    for (int i = first; i <= last; i++) {
-      lua_pushnil(L);
-      lua_rawseti(L, -2, i);
-    }
-    lua_pop(L, 1);
+    drop_held(L, object, index);
     orr_instance_settle(L, object, index);
   }
   object->epoch = epoch;
@@ -338,8 +385,8 @@ static void keep_unsaved(lua_State *L, uint32_t number) {
   kept ? lua_pushvalue(L, notes) : lua_pushnil(L);
 }
 
-/* Drops what a collection of relation r remembers. */
-static void settle_relation(lua_State *L, const orr_instance *object, int user, int r) {
+/* Drops what the user value at `user` remembers of relation r. */
+static void settle_notes(lua_State *L, const orr_instance *object, int user, int r) {
   const orr_class *class = object->class;
   lua_pushnil(L);
   lua_rawseti(L, user, -orr_user_relation(class, r));
@@ -349,8 +396,14 @@ static void settle_relation(lua_State *L, const orr_instance *object, int user, 
     lua_rawseti(L, user, orr_user_backlog(class, r));
   }
   lua_pop(L, 1);
-  lua_rawgeti(L, user, orr_user_relation(class, r));
-  orr_collection *list = orr_box_test(L, -1, &orr_collection_kind);
+}
+
+/* Drops what the collection of relation r remembers. */
+static void settle_collection(lua_State *L, const orr_instance *object, int index, int r) {
+  if (!(object->class->relations[r].flags & ORR_RELATION_LIST))
+    return;
+  orr_instance_held(L, object, index, r);
+  orr_collection *list = lua_touserdata(L, -1);
   if (list)
     orr_collection_settle(L, list, lua_gettop(L));
   lua_pop(L, 1);
@@ -360,6 +413,7 @@ void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
   const orr_class *class = object->class;
   unsigned char *tags = orr_tags(object);
   bool has_user = object->flags & ORR_HAS_USER;
+  index = orr_absindex(L, index);
   if (object->old)
     release_olds(object);
   if (has_user)
@@ -374,11 +428,13 @@ void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
       }
     }
   object->flags &= (uint16_t) ~(ORR_HAS_OLD | ORR_MOVED);
-  if (!has_user)
-    return;
-  for (int r = 0; r < class->relation_count; r++)
-    settle_relation(L, object, user, r);
-  lua_pop(L, 1);
+  for (int r = 0; orr_instance_is_linked(object) && r < class->relation_count; r++) {
+    if (has_user)
+      settle_notes(L, object, user, r);
+    settle_collection(L, object, index, r);
+  }
+  if (has_user)
+    lua_pop(L, 1);
 }
 
 bool orr_instance_key(lua_State *L, orr_instance *object, int index, bool stored, orr_value *out) {
@@ -787,7 +843,7 @@ static int new_object(lua_State *L) {
   }
   size_t size = has_fields ? measure(L, class) : 0;
   orr_class_field(L, 1, ORR_CLASS_META);
-  orr_instance *object = orr_instance_new(L, class, size, 3);
+  orr_instance *object = orr_instance_new_slotted(L, class, size, 3);
   lua_replace(L, 3);
   if (class->discriminator >= 0)
     give_identity(L, class, object);
@@ -994,10 +1050,8 @@ static int set_raw(lua_State *L) {
 /* What was noted while the collection on top was not loaded is part of it now; `stored` is an array of what
    the database has, so that the difference is known at the next flush. */
 static void take_notes_in(lua_State *L, orr_instance *owner, int index, orr_collection *list, int stored) {
-  orr_getuservalue(L, -1);
   lua_pushvalue(L, stored);
-  lua_rawseti(L, -2, ORR_COLLECTION_OLD);
-  lua_pop(L, 1);
+  orr_collection_setfield(L, -2, ORR_COLLECTION_OLD);
   list->kept = true;
   owner->flags |= ORR_HAS_OLD | ORR_MOVED;
   lua_pushnil(L);
@@ -1026,7 +1080,7 @@ static int set_loaded(lua_State *L) {
   } else {
     lua_pushvalue(L, 3);
   }
-  orr_instance_setuser(L, object, 1, orr_user_relation(object->class, relation));
+  orr_instance_hold(L, object, 1, relation);
   return 0;
 }
 
@@ -1095,7 +1149,10 @@ static int unload(lua_State *L) {
     return 0;
   }
   int relation = attribute - columns;
-  clear_user(L, object, orr_user_relation(object->class, relation));
+  if (orr_instance_is_linked(object)) {
+    lua_pushnil(L);
+    orr_instance_hold(L, object, 1, relation);
+  }
   clear_user(L, object, -orr_user_relation(object->class, relation));
   clear_user(L, object, orr_user_backlog(object->class, relation));
   return 0;
@@ -1119,7 +1176,7 @@ static int is_given(lua_State *L) {
   if (given && attribute < columns) {
     given = !(orr_tags(object)[attribute] & ORR_UNLOADED);
   } else if (given) {
-    orr_instance_getuser(L, object, 1, orr_user_relation(object->class, attribute - columns));
+    orr_instance_held(L, object, 1, attribute - columns);
     const orr_collection *list = orr_box_test(L, -1, &orr_collection_kind);
     orr_state now = orr_instance_state(object);
     given = !lua_isnil(L, -1) &&

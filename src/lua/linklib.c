@@ -20,7 +20,10 @@ static orr_end end_at(lua_State *L, int index, int relation) {
   return end;
 }
 
-static int key_of(const orr_end *end) { return orr_user_relation(end->object->class, end->relation); }
+/* Stores the value on top (popped) as what the end holds. */
+static void hold(lua_State *L, const orr_end *end) {
+  orr_instance_hold(L, end->object, end->index, end->relation);
+}
 
 /* ---- many-to-one from the identity map ---- */
 
@@ -56,9 +59,11 @@ static orr_instance *find_by_key(lua_State *L, orr_session *session, const orr_c
   size_t size = orr_key_size(values, target->key_count);
   char *bytes = size ? lua_newuserdata(L, size) : NULL;
   orr_key_make(&key, target->id, values, target->key_count, bytes);
-  orr_session_user(L, session);
-  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
-  orr_instance *found = orr_session_find(L, session, &key, lua_gettop(L));
+  orr_instance *found = NULL;
+  if (orr_session_user(L, session)) {
+    lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+    found = orr_session_find(L, session, &key, lua_gettop(L));
+  }
   if (!found)
     lua_pushnil(L);
   lua_insert(L, base + 1);
@@ -86,7 +91,7 @@ static bool from_map(lua_State *L, const orr_end *end) {
     }
   }
   lua_pushvalue(L, -1);
-  orr_instance_setuser(L, end->object, end->index, key_of(end));
+  hold(L, end);
   return true;
 }
 
@@ -94,7 +99,7 @@ static bool from_map(lua_State *L, const orr_end *end) {
 
 /* Pushes the kept value: object, collection, false for "nothing there", nil for unloaded. */
 static void push_kept(lua_State *L, const orr_end *end) {
-  orr_instance_getuser(L, end->object, end->index, key_of(end));
+  orr_instance_held(L, end->object, end->index, end->relation);
 }
 
 static bool has_row(const orr_instance *object) {
@@ -135,7 +140,7 @@ static void push_known(lua_State *L, const orr_end *end) {
   if (is_list(end)) {
     orr_collection_new(L, end->index, end->relation);
     lua_pushvalue(L, -1);
-    orr_instance_setuser(L, end->object, end->index, key_of(end));
+    hold(L, end);
   } else {
     lua_pushboolean(L, 0);
   }
@@ -182,10 +187,9 @@ bool orr_relationship_has_left(lua_State *L, const orr_relationship *relation, i
   orr_instance *object = lua_touserdata(L, item);
   if (relation->direction != ORR_ONE_TO_MANY || relation->reverse < 0 || !(object->flags & ORR_HAS_OLD))
     return false;
-  int key = orr_user_relation(object->class, relation->reverse);
-  orr_instance_getuser(L, object, item, -key);
+  orr_instance_getuser(L, object, item, -orr_user_relation(object->class, relation->reverse));
   bool changed = !lua_isnil(L, -1);
-  orr_instance_getuser(L, object, item, key);
+  orr_instance_held(L, object, item, relation->reverse);
   bool left = changed && !lua_rawequal(L, -1, owner);
   lua_pop(L, 2);
   return left;
@@ -223,25 +227,30 @@ static void mark(lua_State *L, const orr_end *end) {
     orr_session_dirty(L, session, end->object, end->index);
 }
 
-/* Sets a scalar end to the object at `value` (or nil), remembering the value before the first change. */
+/* Remembers what a scalar end holds, once, before a first change that a flush will have to compare. */
+static void keep_scalar(lua_State *L, const orr_end *end) {
+  int key = -orr_user_relation(end->object->class, end->relation);
+  orr_instance_getuser(L, end->object, end->index, key);
+  if (lua_isnil(L, -1)) {
+    push_kept(L, end);
+    if (lua_isnil(L, -1))
+      lua_pushboolean(L, 0);
+    orr_instance_setuser(L, end->object, end->index, key);
+    end->object->flags |= ORR_HAS_OLD | ORR_MOVED;
+  }
+  lua_pop(L, 1);
+}
+
+/* Sets a scalar end to the object at `value` (or nil). */
 static void set_scalar(lua_State *L, const orr_end *end, int value) {
   value = orr_absindex(L, value);
-  if (end->object->state == ORR_PERSISTENT) {
-    orr_instance_getuser(L, end->object, end->index, -key_of(end));
-    if (lua_isnil(L, -1)) {
-      push_kept(L, end);
-      if (lua_isnil(L, -1))
-        lua_pushboolean(L, 0);
-      orr_instance_setuser(L, end->object, end->index, -key_of(end));
-      end->object->flags |= ORR_HAS_OLD | ORR_MOVED;
-    }
-    lua_pop(L, 1);
-  }
+  if (end->object->state == ORR_PERSISTENT)
+    keep_scalar(L, end);
   if (lua_isnil(L, value))
     lua_pushboolean(L, 0);
   else
     lua_pushvalue(L, value);
-  orr_instance_setuser(L, end->object, end->index, key_of(end));
+  hold(L, end);
   mark(L, end);
 }
 
@@ -281,12 +290,12 @@ static void oust_rival(lua_State *L, const orr_end *end, orr_collection *list, i
 
 static void change_list(lua_State *L, const orr_end *end, int item, bool add) {
   push_known(L, end);
-  orr_collection *list = orr_box_test(L, -1, &orr_collection_kind);
+  orr_collection *list = lua_touserdata(L, -1);
   if (!list) {
     add_backlog(L, end, item, add);
   } else {
     int at = lua_gettop(L);
-    orr_collection_keep(L, list, at);
+    orr_collection_keep(L, list, at, end->object);
     if (add) {
       const orr_instance *object = lua_touserdata(L, item);
       list->stray = list->stray || object->session != end->object->session;

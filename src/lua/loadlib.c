@@ -124,7 +124,7 @@ static bool must_populate(lua_State *L, const orr_load *to) {
 }
 
 /* Notes what has become of the object on top: its listeners are told when the rows are read. */
-static void note_for_listeners(lua_State *L, const orr_session *session, const char *what) {
+static void note_for_listeners(lua_State *L, orr_session *session, const char *what) {
   int object = lua_gettop(L);
   orr_session_user(L, session);
   lua_rawgeti(L, -1, ORR_SESSION_LOADED);

@@ -1,13 +1,15 @@
 /* mapped: what the files about mapped objects share: classes, packed instances, collections, sessions.
 
    An instance is one userdata without __gc: header, one 8-byte cell per column, one tag byte per column, then
-   the row's text. What does not fit there stands in its user value, a table made when first needed: [i]
-   column i (from 1): its text where the tag says ORR_OUTSIDE, or the value a type made of it [columns + i]
-   what a type's result function made of column i [2*columns + r]         relationship r (from 1): an object,
-   a collection, or false for "loaded, nothing there"
-     [-i], [-(2*columns + r)] the value before the first change since the last flush, where it is not in the
-                             session's history (see orr_instance_keep_old)
-     ["name"]                names that begin with '_', the script's own
+   the row's text. What does not fit there stands in its user value, a table made when first needed:
+   - [i]: column i (from 1): its text where the tag says ORR_OUTSIDE, or the value a type made of it
+   - [columns + i]: what a type's result function made of column i
+   - [2*columns + r]: relationship r (from 1): an object, a collection, or false for "loaded, nothing there";
+     where the instance is ORR_SLOTTED, the first ones stand in user values of their own
+   - [-i], [-(2*columns + r)]: the value before the first change since the last flush, where it is not in the
+     session's history (see orr_instance_keep_old)
+   - ["name"]: names that begin with '_', the script's own
+
    An instance knows its session by number only: sessions and objects never keep each other alive by it. */
 #ifndef ORR_MAPPED_H
 #define ORR_MAPPED_H
@@ -197,6 +199,8 @@ void orr_class_push(lua_State *L, const orr_class *class);
 
 /* ---- instances ---- */
 
+enum { ORR_SLOTTED_RELATIONS = ORR_SLOTS ? 4 : 0 };
+
 enum {
   ORR_TAG = 7,
   ORR_OUTSIDE = 8,
@@ -218,7 +222,10 @@ enum {
   ORR_DELETING = 8, /* in its session's deleted list, not flushed yet */
   ORR_HAS_OLD = 16, /* some column or relation has an old value */
   ORR_MOVED = 64,   /* some relation holds, or may hold, something else than it did at the last flush */
-  ORR_LISTED = 32   /* in its session's list of changed objects, even when its changes were dropped since */
+  ORR_LISTED = 32,  /* in its session's list of changed objects, even when its changes were dropped since */
+  ORR_SLOTTED =
+      128, /* what its first relations hold stands in user values of their own: ORR_SLOTTED_RELATIONS */
+  ORR_LINKED = 256 /* something was put there */
 };
 
 typedef union orr_cell {
@@ -261,10 +268,21 @@ const char *orr_state_name(orr_state state);
 /* Pushes a new instance with every column unloaded and room for `text_size` bytes; `meta` is the absolute
    index of the instances' metatable. Raises only for memory. */
 orr_instance *orr_instance_new(lua_State *L, orr_class *class, size_t text_size, int meta);
+/* The same, for an object whose relations are likely to be used. */
+orr_instance *orr_instance_new_slotted(lua_State *L, orr_class *class, size_t text_size, int meta);
 /* Pushes the user value of the object at `index`, making one first. */
 void orr_instance_user(lua_State *L, orr_instance *object, int index);
+/* Pushes what a relation of the object at `index` holds: an object, a collection, false for "nothing there",
+   nil for "not loaded". */
+void orr_instance_held(lua_State *L, const orr_instance *object, int index, int relation);
+/* Stores the value on top (popped) there. */
+void orr_instance_hold(lua_State *L, orr_instance *object, int index, int relation);
+/* Whether its relations may hold anything. */
+static inline bool orr_instance_is_linked(const orr_instance *object) {
+  return object->flags & (ORR_HAS_USER | ORR_LINKED);
+}
 /* Pushes user value field `key` of the object at `index`, or nil. */
-void orr_instance_getuser(lua_State *L, orr_instance *object, int index, int key);
+void orr_instance_getuser(lua_State *L, const orr_instance *object, int index, int key);
 /* The same, storing the value on top (popped). */
 void orr_instance_setuser(lua_State *L, orr_instance *object, int index, int key);
 /* The stored value of a column. Text borrows from the object or from the string that the user value anchors.
@@ -345,8 +363,9 @@ typedef enum orr_form { ORR_FORM_LIST, ORR_FORM_SET, ORR_FORM_KEYED } orr_form;
 
 typedef struct orr_collection {
   uint32_t count;
-  orr_form form;
   int relation; /* from 0, of the owner's class */
+  uint8_t form; /* orr_form */
+  bool spread;  /* its items stand in the table that is its user value, see collectionlib.c */
   bool kept;    /* COLLECTION_OLD holds the items as they were before the first change */
   bool stray;   /* an item came in from its own side, without a cascade into the session */
   bool given;   /* a script has put something in, or assigned it as a whole */
@@ -354,9 +373,8 @@ typedef struct orr_collection {
   bool passing; /* write-only: its items leave it when they are written */
 } orr_collection;
 
-/* User value of a collection: its items at 1..count, and: */
-#define ORR_COLLECTION_OWNER (-1)
-#define ORR_COLLECTION_OLD (-2)    /* array with .n */
+/* Fields of the user value of a collection, beside its items: */
+#define ORR_COLLECTION_OLD (-2)    /* array */
 #define ORR_COLLECTION_COUNTS (-3) /* occurrences by item, while index assignments go on */
 #define ORR_COLLECTION_NAMES (-4)  /* sets and keyed ones: [item] = true, or its key */
 #define ORR_COLLECTION_KEYS (-5)   /* keyed ones: [key] = item */
@@ -366,6 +384,14 @@ extern const orr_box_kind orr_collection_kind;
 
 /* Pushes a new empty collection for a relation of the object at `owner`. */
 orr_collection *orr_collection_new(lua_State *L, int owner, int relation);
+/* Pushes the object whose relation the collection at `index` is. */
+orr_instance *orr_collection_owner(lua_State *L, int index);
+/* Pushes the item at a position from 1, nil beyond the last. */
+void orr_collection_item(lua_State *L, const orr_collection *list, int index, uint32_t at);
+/* Pushes a field of its user value. */
+void orr_collection_field(lua_State *L, int index, int key);
+/* Stores the value on top (popped) there. */
+void orr_collection_setfield(lua_State *L, int index, int key);
 /* Adds or removes without events towards the other side; for it and for loaders. The collection is at
  * `index`. */
 void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int item);
@@ -375,7 +401,7 @@ bool orr_collection_take_item(lua_State *L, orr_collection *list, int index, int
 void orr_collection_note_gone(lua_State *L, int index, int item);
 bool orr_collection_has(lua_State *L, orr_collection *list, int index, int item);
 /* Remembers the items as they are, once, before a first change. */
-void orr_collection_keep(lua_State *L, orr_collection *list, int index);
+void orr_collection_keep(lua_State *L, orr_collection *list, int index, orr_instance *owner);
 /* Forgets the remembered items. */
 void orr_collection_settle(lua_State *L, orr_collection *list, int index);
 /* Replaces all items by those of the array or collection at `value`, with events. */
@@ -421,8 +447,9 @@ void orr_session_add(lua_State *L, orr_session *session, int index);
 /* Puts a changed persistent object on the dirty list. */
 void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index);
 void orr_session_watch(lua_State *L, orr_session *session, orr_instance *object, int index);
-/* Pushes the user value of an open session (found by its number). */
-void orr_session_user(lua_State *L, const orr_session *session);
+/* Pushes the user value of an open session, found by its number. False, and nothing is pushed, where nobody
+   holds the session any more and only its finalizer is still to come: from then on it counts as closed. */
+bool orr_session_user(lua_State *L, orr_session *session);
 /* Pushes the object of a key, or returns NULL and pushes nothing. `objects` is the index of the weak table.
  */
 orr_instance *orr_session_find(lua_State *L, orr_session *session, const orr_key *key, int objects);

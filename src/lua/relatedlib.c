@@ -22,8 +22,7 @@ static void read_link(lua_State *L, const orr_plan *plan, orr_join_link *link) {
    single object, or false where the relation is loaded already. */
 static void push_fill(lua_State *L, const orr_join_link *link, int parent) {
   orr_instance *object = lua_touserdata(L, parent);
-  int key = orr_user_relation(object->class, link->relation);
-  orr_instance_getuser(L, object, parent, key);
+  orr_instance_held(L, object, parent, link->relation);
   orr_instance_getuser(L, object, parent, orr_user_backlog(object->class, link->relation));
   bool leave = !lua_isnil(L, -1) ||
                !lua_isnil(L, -2); /* loaded, or changed from the other side: lazy loading merges */
@@ -33,7 +32,7 @@ static void push_fill(lua_State *L, const orr_join_link *link, int parent) {
   } else if (link->list) {
     orr_collection_new(L, parent, link->relation);
     lua_pushvalue(L, -1);
-    orr_instance_setuser(L, object, parent, key);
+    orr_instance_hold(L, object, parent, link->relation);
   } else {
     lua_pushboolean(L, 1);
   }
@@ -78,7 +77,7 @@ static void join_object(lua_State *L, const orr_load *to, int number, int child)
       lua_pushboolean(L, 0);
     else
       lua_pushvalue(L, child);
-    orr_instance_setuser(L, object, parent, orr_user_relation(object->class, link->relation));
+    orr_instance_hold(L, object, parent, link->relation);
   }
 }
 
@@ -217,7 +216,7 @@ static void open_collections(lua_State *L, orr_gather *gather, int user, int key
     }
     orr_collection_new(L, top + 1, number);
     lua_pushvalue(L, -1);
-    orr_instance_setuser(L, object, top + 1, orr_user_relation(object->class, number));
+    orr_instance_hold(L, object, top + 1, number);
     if (keyed) {
       used = add_key(L, keys, used, values, gather->key_count);
       enter_parent(L, gather, user, values);
@@ -326,10 +325,8 @@ static bool has_left(lua_State *L, int item) {
   const orr_collection *list = lua_touserdata(L, top);
   if (!(((orr_instance *)lua_touserdata(L, item))->flags & ORR_HAS_OLD))
     return false;
-  orr_getuservalue(L, top);
-  lua_rawgeti(L, -1, ORR_COLLECTION_OWNER);
-  const orr_instance *owner = lua_touserdata(L, -1);
-  bool left = orr_relationship_has_left(L, &owner->class->relations[list->relation], top + 2, item);
+  const orr_instance *owner = orr_collection_owner(L, top);
+  bool left = orr_relationship_has_left(L, &owner->class->relations[list->relation], top + 1, item);
   lua_settop(L, top);
   return left;
 }

@@ -6,7 +6,7 @@
 #include "libs.h"
 #include "mapped.h"
 
-static const char USERS = 0; /* registry key: weak table of session handles by number */
+static const char USERS = 0; /* registry key: weak table of sessions' user values by number */
 
 /* ---- numbers ---- */
 
@@ -53,8 +53,9 @@ static void enter_world(lua_State *L, orr_session *session, int index) {
   do
     world->last_session++;
   while (world->last_session == 0 || world->sessions[world->last_session & (world->session_room - 1)]);
+  index = orr_absindex(L, index);
   orr_rawgetp(L, LUA_REGISTRYINDEX, &USERS);
-  lua_pushvalue(L, index);
+  orr_getuservalue(L, index);
   lua_rawseti(L, -2, (int)world->last_session);
   lua_pop(L, 1);
   session->number = world->last_session;
@@ -102,12 +103,15 @@ static int user_at(lua_State *L, int index) {
   return lua_gettop(L);
 }
 
-void orr_session_user(lua_State *L, const orr_session *session) {
+bool orr_session_user(lua_State *L, orr_session *session) {
   orr_rawgetp(L, LUA_REGISTRYINDEX, &USERS);
   lua_rawgeti(L, -1, (int)session->number);
-  orr_getuservalue(L, -1);
-  lua_replace(L, -3);
+  lua_replace(L, -2);
+  if (lua_istable(L, -1))
+    return true;
   lua_pop(L, 1);
+  leave_world(session);
+  return false;
 }
 
 static orr_session *check(lua_State *L, int index) { return orr_box_check(L, index, &orr_session_kind); }
@@ -141,9 +145,8 @@ static int new_session(lua_State *L) {
 /* core.session_of(object) -> the Lua session that it is in, or nil */
 static int session_of(lua_State *L) {
   orr_session *session = orr_instance_session(orr_instance_check(L, 1));
-  if (!session)
+  if (!session || !orr_session_user(L, session))
     return 0;
-  orr_session_user(L, session);
   lua_getfield(L, -1, "owner");
   return 1;
 }
@@ -309,29 +312,37 @@ static int getter(lua_State *L) {
 
 /* ---- lists ---- */
 
-/* Appends the object at `index` to a list of the open session. */
-static void list_push(lua_State *L, orr_session *session, int index, int list, uint32_t *count) {
-  index = orr_absindex(L, index);
-  orr_session_user(L, session);
-  lua_rawgeti(L, -1, list);
+/* Appends the object at `index` to a list of the session whose user value is at `user`. */
+static void list_add(lua_State *L, int user, int index, int list, uint32_t *count) {
+  lua_rawgeti(L, user, list);
   lua_pushvalue(L, index);
-  lua_rawseti(L, -2, (int)++*count);
-  lua_pop(L, 2);
+  lua_rawseti(L, -2, (int)*count + 1);
+  ++*count;
+  lua_pop(L, 1);
+}
+
+/* The same for an open session; false where nobody holds that any more. */
+static bool list_push(lua_State *L, orr_session *session, int index, int list, uint32_t *count) {
+  index = orr_absindex(L, index);
+  if (!orr_session_user(L, session))
+    return false;
+  list_add(L, lua_gettop(L), index, list, count);
+  lua_pop(L, 1);
+  return true;
 }
 
 void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index) {
   if (object->flags & ORR_DIRTY)
     return;
-  if (!(object->flags & ORR_LISTED))
-    list_push(L, session, index, ORR_SESSION_DIRTY, &session->dirty_count);
-  object->flags |= ORR_DIRTY | ORR_LISTED;
+  if (object->flags & ORR_LISTED || list_push(L, session, index, ORR_SESSION_DIRTY, &session->dirty_count))
+    object->flags |= ORR_DIRTY | ORR_LISTED;
 }
 
 void orr_session_watch(lua_State *L, orr_session *session, orr_instance *object, int index) {
   if (object->flags & ORR_WATCHED)
     return;
-  list_push(L, session, index, ORR_SESSION_WATCHED, &session->watched_count);
-  object->flags |= ORR_WATCHED;
+  if (list_push(L, session, index, ORR_SESSION_WATCHED, &session->watched_count))
+    object->flags |= ORR_WATCHED;
 }
 
 typedef struct list_of {
@@ -467,8 +478,8 @@ static int objects(lua_State *L) {
 
 enum { IN_LISTS = ORR_DIRTY | ORR_LISTED | ORR_WATCHED | ORR_DELETING };
 
-static void attach_new(lua_State *L, orr_session *session, orr_instance *object, int index) {
-  list_push(L, session, index, ORR_SESSION_NEW, &session->new_count);
+static void attach_new(lua_State *L, orr_session *session, int user, orr_instance *object, int index) {
+  list_add(L, user, index, ORR_SESSION_NEW, &session->new_count);
   object->slot = session->new_count;
   object->session = session->number;
   object->cohort = 0;
@@ -480,11 +491,10 @@ static int class_error(lua_State *L, orr_instance *object, const char *kind, con
   return orr_raisef(L, kind, message, lua_tostring(L, -1));
 }
 
-static void attach_stored(lua_State *L, orr_session *session, orr_instance *object, int index) {
+static void attach_stored(lua_State *L, orr_session *session, int user, orr_instance *object, int index) {
   orr_key key;
   bool complete = make_key(L, object, index, true, &key);
-  orr_session_user(L, session);
-  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
   int objects_index = lua_gettop(L);
   orr_instance *present = complete ? orr_session_find(L, session, &key, objects_index) : NULL;
   if (!complete || (present && present != object))
@@ -500,13 +510,12 @@ static void attach_stored(lua_State *L, orr_session *session, orr_instance *obje
   object->epoch = session->epoch;
   if (object->flags & ORR_HAS_OLD)
     orr_session_dirty(L, session, object, index);
-  lua_pop(L, 3);
+  lua_pop(L, 2);
 }
 
 /* Takes an object off the list of those to delete. */
-static void undelete(lua_State *L, orr_session *session, orr_instance *object, int index) {
-  orr_session_user(L, session);
-  lua_rawgeti(L, -1, ORR_SESSION_DELETED);
+static void undelete(lua_State *L, orr_session *session, int user, orr_instance *object, int index) {
+  lua_rawgeti(L, user, ORR_SESSION_DELETED);
   for (uint32_t i = 1; i <= session->deleted_count; i++) {
     lua_rawgeti(L, -1, (int)i);
     if (lua_rawequal(L, -1, index)) {
@@ -515,30 +524,28 @@ static void undelete(lua_State *L, orr_session *session, orr_instance *object, i
     }
     lua_pop(L, 1);
   }
-  lua_pop(L, 2);
+  lua_pop(L, 1);
   object->flags &= (uint16_t)~ORR_DELETING;
 }
 
 /* Runs hook(session, object, former state), where anybody listens to sessions. */
-static void tell_attaching(lua_State *L, orr_session *session, int index, const char *name,
+static void tell_attaching(lua_State *L, const orr_session *session, int user, int index, const char *name,
                            orr_state before) {
   if (!session->world->hears_attaching)
     return;
   orr_push_hook(L, name);
-  orr_session_user(L, session);
-  lua_getfield(L, -1, "owner");
-  lua_replace(L, -2);
+  lua_getfield(L, user, "owner");
   lua_pushvalue(L, index);
   lua_pushstring(L, orr_state_name(before));
   lua_call(L, 3, 0);
 }
 
-static void attach(lua_State *L, orr_session *session, int index) {
+static void attach(lua_State *L, orr_session *session, int user, int index) {
   orr_instance *object = lua_touserdata(L, index);
   orr_session *present = orr_instance_session(object);
   if (present == session) {
     if (object->flags & ORR_DELETING)
-      undelete(L, session, object, index);
+      undelete(L, session, user, object, index);
     if (object->state == ORR_DELETED)
       class_error(L, object, "InvalidRequestError",
                   "%s: the row of this object was deleted; make a new object instead");
@@ -551,14 +558,14 @@ static void attach(lua_State *L, orr_session *session, int index) {
     class_error(L, object, "InvalidRequestError",
                 "%s: the row of this object was deleted; make a new object instead");
   orr_state before = orr_instance_state(object);
-  tell_attaching(L, session, index, "attaching", before);
+  tell_attaching(L, session, user, index, "attaching", before);
   if (orr_instance_session(object) == session)
     return; /* a listener was quicker */
   if (object->state == ORR_PERSISTENT)
-    attach_stored(L, session, object, index);
+    attach_stored(L, session, user, object, index);
   else
-    attach_new(L, session, object, index);
-  tell_attaching(L, session, index, "attached", before);
+    attach_new(L, session, user, object, index);
+  tell_attaching(L, session, user, index, "attached", before);
 }
 
 /* core.hear_attaching(): from now on, hooks are told of objects that come into a session. */
@@ -572,7 +579,7 @@ static int hear_attaching(lua_State *L) {
 static int attach_loaded(lua_State *L) {
   orr_session *session = orr_session_check(L, 1);
   orr_instance *object = orr_instance_check(L, 2);
-  attach_stored(L, session, object, 2);
+  attach_stored(L, session, user_at(L, 1), object, 2);
   return 0;
 }
 
@@ -584,7 +591,7 @@ typedef struct worklist {
 
 static void enlist(lua_State *L, worklist *work, int item) {
   const orr_instance *object = lua_touserdata(L, item);
-  if (orr_instance_session(object) == work->session)
+  if (object->session == work->session->number)
     return;
   if (work->count == 0) {
     lua_newtable(L);
@@ -594,29 +601,31 @@ static void enlist(lua_State *L, worklist *work, int item) {
   lua_rawseti(L, work->table, ++work->count);
 }
 
+static void enlist_items(lua_State *L, worklist *work, int collection) {
+  const orr_collection *items = lua_touserdata(L, collection);
+  for (uint32_t i = 1; i <= items->count; i++) {
+    orr_collection_item(L, items, collection, i);
+    enlist(L, work, collection + 1);
+    lua_pop(L, 1);
+  }
+}
+
 /* Enlists what the save-update cascades of the object at `index` reach in one step. */
 static void enlist_related(lua_State *L, worklist *work, int index) {
   orr_instance *object = lua_touserdata(L, index);
   const orr_class *class = object->class;
-  if (!(object->flags & ORR_HAS_USER))
+  if (!orr_instance_is_linked(object))
     return;
   for (int r = 0; r < class->relation_count; r++) {
     if (!(class->relations[r].flags & ORR_RELATION_SAVE_UPDATE))
       continue;
-    orr_instance_getuser(L, object, index, orr_user_relation(class, r));
+    orr_instance_held(L, object, index, r);
     int value = lua_gettop(L);
-    orr_collection *items = orr_box_test(L, value, &orr_collection_kind);
-    if (items) {
-      orr_getuservalue(L, value);
-      for (uint32_t i = 1; i <= items->count; i++) {
-        lua_rawgeti(L, value + 1, (int)i);
-        enlist(L, work, value + 2);
-        lua_pop(L, 1);
-      }
-    } else if (lua_isuserdata(L, value)) {
+    if (lua_isuserdata(L, value) && class->relations[r].flags & ORR_RELATION_LIST)
+      enlist_items(L, work, value);
+    else if (lua_isuserdata(L, value))
       enlist(L, work, value);
-    }
-    lua_settop(L, value - 1);
+    lua_pop(L, 1);
   }
 }
 
@@ -625,21 +634,23 @@ static void enlist_related(lua_State *L, worklist *work, int index) {
 void orr_session_add(lua_State *L, orr_session *session, int index) {
   index = orr_absindex(L, index);
   luaL_checkstack(L, 30, "session:add");
-  attach(L, session, index);
+  if (!orr_session_user(L, session))
+    return;
+  int user = lua_gettop(L);
+  attach(L, session, user, index);
   lua_pushnil(L);
-  worklist work = {session, lua_gettop(L), 0};
+  worklist work = {session, user + 1, 0};
   enlist_related(L, &work, index);
   for (int i = 1; i <= work.count; i++) {
     lua_rawgeti(L, work.table, i);
-    int item = lua_gettop(L);
-    orr_instance *object = lua_touserdata(L, item);
-    if (orr_instance_session(object) != session) {
-      attach(L, session, item);
-      enlist_related(L, &work, item);
+    const orr_instance *object = lua_touserdata(L, user + 2);
+    if (object->session != session->number) {
+      attach(L, session, user, user + 2);
+      enlist_related(L, &work, user + 2);
     }
     lua_settop(L, work.table);
   }
-  lua_pop(L, 1);
+  lua_pop(L, 2);
 }
 
 /* core.add(session, object) */

@@ -5,8 +5,7 @@
 #include "collection.h"
 
 static const orr_instance *owner_of(lua_State *L, int index) {
-  orr_collection_field(L, index, ORR_COLLECTION_OWNER);
-  const orr_instance *owner = lua_touserdata(L, -1);
+  const orr_instance *owner = orr_collection_owner(L, index);
   lua_pop(L, 1);
   return owner;
 }
@@ -137,7 +136,7 @@ void orr_unique_rebuild(lua_State *L, orr_collection *list, int index) {
   lua_pushnil(L);
   orr_collection_setfield(L, index, ORR_COLLECTION_PLACES);
   for (uint32_t i = 1; i <= list->count; i++) {
-    orr_collection_field(L, index, (int)i);
+    orr_collection_item(L, list, index, i);
     if (list->form == ORR_FORM_KEYED)
       push_key(L, owner, list->relation, -1);
     else
@@ -267,7 +266,7 @@ int orr_keyed_keys(lua_State *L) {
   lua_settop(L, 1);
   lua_createtable(L, (int)list->count, 0);
   for (uint32_t i = 1; i <= list->count; i++) {
-    orr_collection_field(L, 1, (int)i);
+    orr_collection_item(L, list, 1, i);
     look_up(L, 1, ORR_COLLECTION_NAMES, -1);
     lua_rawseti(L, 2, (int)i);
     lua_settop(L, 2);
@@ -281,7 +280,7 @@ int orr_keyed_to_table(lua_State *L) {
   lua_settop(L, 1);
   lua_createtable(L, 0, (int)list->count);
   for (uint32_t i = 1; i <= list->count; i++) {
-    orr_collection_field(L, 1, (int)i);
+    orr_collection_item(L, list, 1, i);
     look_up(L, 1, ORR_COLLECTION_NAMES, 3);
     lua_insert(L, 3);
     lua_rawset(L, 2);
@@ -297,7 +296,7 @@ static void push_places(lua_State *L, const orr_collection *list) {
   lua_pop(L, 1);
   lua_newtable(L);
   for (uint32_t i = 1; i <= list->count; i++) {
-    orr_collection_field(L, 1, (int)i);
+    orr_collection_item(L, list, 1, i);
     lua_pushinteger(L, (lua_Integer)i);
     lua_rawset(L, -3);
   }
@@ -327,7 +326,7 @@ int orr_keyed_next(lua_State *L, orr_collection *list) {
   if (at > list->count)
     return 0;
   lua_settop(L, 3);
-  orr_collection_field(L, 1, (int)at);
+  orr_collection_item(L, list, 1, at);
   look_up(L, 1, ORR_COLLECTION_NAMES, 4);
   lua_insert(L, 4);
   return 2;
