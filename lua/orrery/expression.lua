@@ -467,6 +467,7 @@ end
 -- databases limit the number of markers (SQLite: 32766), and a statement of its own for every length would be
 -- prepared anew each time, which costs more than reading the array.
 local MAX_MARKERS = 32
+expression.MAX_MARKERS = MAX_MARKERS
 local MANY_MARKERS = 30000
 
 local function check_list(list, self, name)
@@ -603,7 +604,7 @@ local function expanding(node, self)
     elements[position] = element_type(element.type)
   end
   return setmetatable({ visit = "bind", key = node.key, value = node.value, expanding = true,
-    type = types.list_of(elements) }, metatable)
+    type = node.packed and types.packed_of(elements) or types.list_of(elements) }, metatable)
 end
 
 local function members_node(node, self, name)

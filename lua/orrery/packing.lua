@@ -9,12 +9,6 @@ local packing = {}
 local null = core.null
 local concat = table.concat
 
-local CONTROL = setmetatable({ ['"'] = '\\"', ["\\"] = "\\\\" }, {
-  __index = function(_, byte)
-    return ("\\u%04x"):format(byte:byte())
-  end,
-})
-
 --- Whether JSON has a place for a value: not for NUL, nor for numbers that are none.
 ---@param value any
 ---@return boolean
@@ -26,41 +20,21 @@ function packing.fits(value)
   return value == null or kind == "boolean" or (kind == "number" and value - value == 0)
 end
 
-local function number_text(value)
-  if value % 1 == 0 and value > -2 ^ 63 and value < 2 ^ 63 and not tostring(value):find("%.") then
-    return ("%d"):format(value)
-  end
-  return (("%.17g"):format(value):gsub(",", "."))
-end
-
--- A value as the database stores it.
-local function item_text(stored)
-  if not packing.fits(stored) then
-    errors.raise("ArgumentError", "a list that is one parameter holds no NUL bytes, got %s; in_{ ... } takes any value",
-      errors.show(stored))
-  elseif stored == null then
-    return "null"
-  elseif type(stored) == "string" then
-    return '"' .. stored:gsub('[%c"\\]', CONTROL) .. '"'
-  end
-  return number_text(stored)
-end
-
 --- Values as a JSON array; with more types than one, values of rows one behind the other, as an array of arrays.
 ---@param values any[]
 ---@param types orrery.Type[]
 ---@return string
 function packing.array(values, types)
-  local width, parts = #types, {}
+  local width, stored = #types, {}
   for position = 1, #values do
-    local column = (position - 1) % width + 1
-    local text = item_text(types[column]:to_db(values[position]))
-    if width > 1 then
-      text = (column == 1 and "[" or "") .. text .. (column == width and "]" or "")
-    end
-    parts[position] = text
+    stored[position] = types[(position - 1) % width + 1]:to_db(values[position])
   end
-  return "[" .. concat(parts, ",") .. "]"
+  local text, refused = core.pack(stored, width)
+  if not text then
+    errors.raise("ArgumentError", "a list that is one parameter holds no NUL bytes, got %s; in_{ ... } takes any value",
+      errors.show(stored[refused]))
+  end
+  return text
 end
 
 --- The same in hexadecimal digits, for bytes.

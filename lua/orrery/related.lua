@@ -4,6 +4,7 @@ local import = ...
 local errors = import "errors"
 local core = import "core"
 local types = import "types"
+local expression = import "expression"
 local functions = import "functions"
 local statement = import "statement"
 local joincondition = import "joincondition"
@@ -259,6 +260,16 @@ local function as_stored(property, columns)
   return list
 end
 
+-- Whether values of columns may stand in a JSON array: bytes may not.
+local function are_packed(columns)
+  for _, column in ipairs(columns) do
+    if column.type.kind == core.kinds.BLOB then
+      return false
+    end
+  end
+  return true
+end
+
 -- `columns` hold the keys of the objects, whose attribute numbers are `numbers`; in the result they stand at `key_columns`.
 -- Those of a link table, or of the parent itself, are selected for that.
 local function new_select_for_many(property, below, narrowing)
@@ -277,6 +288,7 @@ local function new_select_for_many(property, below, narrowing)
   local expanded = joined.expand(select, { below }, true)
   expanded.select = criteria.on(expanded.select, below.criteria)
   expanded.columns, expanded.numbers, expanded.key_columns, expanded.beside = columns, numbers, positions, beside ~= nil
+  expanded.packs = are_packed(columns)
   return expanded
 end
 
@@ -286,12 +298,46 @@ local function select_for_many(node)
   return node.many_select
 end
 
--- Runs the select for the keys of a list, or of a select that gives them. Without a gather `out` gets objects, or, where their
+-- Keys of several parts, which stand one behind the other.
+local function in_groups(parts, width)
+  if width == 1 then
+    return parts
+  end
+  local keys = {}
+  for first = 1, #parts, width do
+    keys[#keys + 1] = { unpack(parts, first, first + width - 1) }
+  end
+  return keys
+end
+
+local LIST = "orrery_keys"
+
+-- A long list of keys is a parameter of one select, where JSON has a place for them; else the values of a select of its own.
+local function select_by_list(session, expanded, keys)
+  local width = #expanded.columns
+  local list = #keys > expression.MAX_MARKERS and expanded.packs and session.engine.dialect.array_in and core.pack(keys, width)
+  if not list then
+    return expanded.select:where(loading.in_keys(expanded.columns, in_groups(keys, width))), nil
+  end
+  expanded.by_list = expanded.by_list or expanded.select:where(loading.in_keys(expanded.columns,
+    expression.new{ visit = "bind", key = LIST, packed = true, type = types.NullType }))
+  return expanded.by_list, { [LIST] = list }
+end
+
+local function select_by_keys(work, expanded, keys)
+  if keys == work.keys then
+    return expanded.select:where(loading.in_keys(expanded.columns, keys)), work.params
+  end
+  return select_by_list(work.session, expanded, keys)
+end
+
+-- Runs the select for keys, part by part, or for a select that gives them. Without a gather `out` gets objects, or, where their
 -- keys stand beside them, rows.
 local function run_for_keys(work, expanded, keys, gather, out)
   local session = work.session
-  local select = heard(session, expanded.select:where(loading.in_keys(expanded.columns, keys)))
-  local compiled, values = session:connection(select):compile(select, keys == work.keys and work.params or nil)
+  local select, params = select_by_keys(work, expanded, keys)
+  select = heard(session, select)
+  local compiled, values = session:connection(select):compile(select, params)
   loading.run(session, compiled, values, { populated = work.populated, links = expanded.links, cohorts = expanded.cohorts,
     rows = expanded.beside and not gather, gather = gather, key_columns = gather and expanded.key_columns }, out)
 end
@@ -309,18 +355,6 @@ local function chunks(list, fn)
   end
 end
 
--- Keys of several parts, which the core gives one behind the other.
-local function in_groups(parts, width)
-  if width == 1 then
-    return parts
-  end
-  local keys = {}
-  for first = 1, #parts, width do
-    keys[#keys + 1] = { unpack(parts, first, first + width - 1) }
-  end
-  return keys
-end
-
 -- Every object gets a collection, which its rows fill. `select` gives their keys, where it is known.
 local function load_collections(work, node, objects, expanded, select)
   local out = {}
@@ -333,7 +367,7 @@ local function load_collections(work, node, objects, expanded, select)
   chunks(objects, function(chunk)
     local gather, parts = core.gather(chunk, mapper_module.relation_number(chunk[1], node.property), expanded.numbers)
     if #parts > 0 then
-      run_for_keys(work, expanded, in_groups(parts, #expanded.columns), gather, out)
+      run_for_keys(work, expanded, parts, gather, out)
     end
   end)
   return out
@@ -347,7 +381,18 @@ local function stored_key(object, numbers)
       return nil
     end
   end
-  return #key == 1 and key[1] or key, table.concat(key, "\0")
+  return key, table.concat(key, "\0")
+end
+
+-- The parts of keys, one behind the other.
+local function parts_of(keys)
+  local parts = {}
+  for _, key in ipairs(keys) do
+    for _, part in ipairs(key) do
+      parts[#parts + 1] = part
+    end
+  end
+  return parts
 end
 
 local function numbers_on_target(property)
@@ -408,7 +453,7 @@ local function load_single(work, node, objects, expanded, keys_select)
     run_for_keys(work, expanded, keys_select, nil, out)
   end
   chunks(keys_select and {} or keys, function(chunk)
-    run_for_keys(work, expanded, chunk, nil, out)
+    run_for_keys(work, expanded, parts_of(chunk), nil, out)
   end)
   local loaded, found = sort_found(property, expanded, out)
   for mark, list in pairs(sharing) do

@@ -666,24 +666,36 @@ local LIST = { name = "List", kind = kinds.TEXT, ddl = "JSON", parameters = {},
     return packing.array(packing.values(list, #self.elements), self.elements)
   end,
 }
+local PACKED = { name = "Packed", kind = kinds.TEXT, ddl = "JSON", parameters = {} }
 local lists = setmetatable({}, { __mode = "v" })
+
+local function list_type(definition, elements)
+  local keys = { definition.name }
+  for position, element in ipairs(elements) do
+    keys[position + 1] = element.key
+  end
+  local key = table.concat(keys, ",")
+  local known = lists[key]
+  if not known then
+    known = make(definition, { elements = elements })
+    set_key(known, key)
+    lists[key] = known
+  end
+  return known
+end
 
 --- The type of a parameter that takes a whole list of values, or, of several types, of rows.
 ---@param elements orrery.Type[]
 ---@return orrery.Type
 function types.list_of(elements)
-  local keys = {}
-  for position, element in ipairs(elements) do
-    keys[position] = element.key
-  end
-  local key = "List," .. table.concat(keys, ",")
-  local known = lists[key]
-  if not known then
-    known = make(LIST, { elements = elements })
-    set_key(known, key)
-    lists[key] = known
-  end
-  return known
+  return list_type(LIST, elements)
+end
+
+--- The same for a list that core.pack() has made of stored values.
+---@param elements orrery.Type[]
+---@return orrery.Type
+function types.packed_of(elements)
+  return list_type(PACKED, elements)
 end
 
 -- ---- types of values that have no column ----

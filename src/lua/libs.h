@@ -5,6 +5,7 @@
 #include "box.h"
 
 void orr_type_open(lua_State *L);    /* typelib.c: type handles, take and push by type */
+void orr_pack_open(lua_State *L);    /* packlib.c: lists of values as JSON arrays */
 void orr_schema_open(lua_State *L);  /* schemalib.c: schema handle, relation resolution, graph */
 void orr_conn_open(lua_State *L);    /* connlib.c: connections and statements */
 void orr_class_open(lua_State *L);   /* instancelib.c: mapped classes, packed instances, collections */

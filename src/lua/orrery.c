@@ -36,6 +36,7 @@ static void open_core(lua_State *L) {
   lua_newtable(L);
   orr_box_open(L);
   orr_type_open(L);
+  orr_pack_open(L);
   orr_schema_open(L);
   orr_conn_open(L);
   orr_class_open(L);
