@@ -146,7 +146,7 @@ local function refuse_abstract(self)
 end
 
 local function put_init(self, fn)
-  local new = core.new
+  local new = core.constructor(self.class, self.instance_meta)
   self.init = fn
   for _, child in ipairs(self.children) do
     if not child.own_members.__init__ then
@@ -401,7 +401,6 @@ local function new_class(name, registry)
   setmetatable(visible, { __index = function(_, key) return resolve(self, key) end })
   meta.__index = visible
   meta.__newindex = function(_, key, value) assign(self, key, value) end
-  meta.__call = core.new
   meta.__tostring = function() return "class " .. name end
   meta.__metatable = { __name = "orrery.class", __mapper = self, __clause = function() return self:entity() end }
   return self

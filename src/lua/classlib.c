@@ -480,8 +480,9 @@ static void add_accessor(lua_State *L, const char *event, lua_CFunction function
   lua_setfield(L, -2, event);
 }
 
-static void complete_meta(lua_State *L) {
+static void complete_meta(lua_State *L, orr_class *class) {
   lua_getfield(L, 2, "meta");
+  class->meta = lua_topointer(L, -1);
   lua_pushlightuserdata(L, (void *)&CLASS_OF);
   lua_rawseti(L, -2, 1); /* what orr_instance_test looks at */
   add_accessor(L, "__index", orr_instance_read);
@@ -526,7 +527,7 @@ static int configure(lua_State *L) {
   read_relations(L, class);
   read_names(L, class);
   keep_fields(L);
-  complete_meta(L);
+  complete_meta(L, class);
   lua_settop(L, 2);
   class->version = integer(L, "version", 0) - 1;
   class->version_hook = flag(L, "version_hook");

@@ -754,7 +754,21 @@ static int no_method(lua_State *L, orr_collection *list) {
   return orr_collection_refuse(L, list, lua_tostring(L, -1));
 }
 
+/* Pushes the method that is called by the string at 2 where the value at 1 looks like a collection. Each
+   method checks what it is called with: a wrong guess does no harm. */
+static bool push_likely_method(lua_State *L) {
+  const orr_collection *list = lua_touserdata(L, 1);
+  if (lua_type(L, 2) != LUA_TSTRING || !list || orr_rawlen(L, 1) < sizeof *list ||
+      list->form > ORR_FORM_KEYED)
+    return false;
+  push_method(L, list);
+  return !lua_isnil(L, -1);
+}
+
 static int read(lua_State *L) {
+  if (push_likely_method(L))
+    return 1;
+  lua_settop(L, 2);
   orr_collection *list = check(L);
   if (lua_type(L, 2) == LUA_TNUMBER && list->form != ORR_FORM_KEYED) {
     int64_t at;
@@ -763,12 +777,9 @@ static int read(lua_State *L) {
     orr_collection_item(L, list, 1, (uint32_t)at);
     return 1;
   }
-  push_method(L, list);
-  if (!lua_isnil(L, -1))
-    return 1;
   if (list->form == ORR_FORM_KEYED)
     return orr_keyed_get(L);
-  return lua_type(L, 2) == LUA_TSTRING ? no_method(L, list) : 1;
+  return lua_type(L, 2) == LUA_TSTRING ? no_method(L, list) : 0;
 }
 
 static int length(lua_State *L) {

@@ -759,26 +759,79 @@ int orr_instance_write(lua_State *L) {
 
 /* ---- core.new ---- */
 
-static bool is_plain_text(const orr_class *class, int attribute) {
+enum { MOST_GIVEN = 24 };
+
+/* What a constructor is given, read before the object is made, so that it is allocated once. Text borrows
+   from the fields. */
+typedef struct givens {
+  int count;
+  size_t text;    /* bytes of it */
+  bool relations; /* relationships are given too */
+  bool others;    /* and what is not stored as it is: somebody has to be asked, or there is no room here */
+  struct {
+    int column;
+    orr_value value;
+  } fields[MOST_GIVEN];
+} givens;
+
+static bool is_plain(const orr_class *class, int attribute) {
   return attribute >= 0 && attribute < class->column_count &&
-         !(class->columns[attribute].flags & ORR_COLUMN_BIND);
+         !(class->columns[attribute].flags & (ORR_COLUMN_BIND | ORR_COLUMN_EVENTS));
 }
 
-/* Bytes of text that the fields at 2 bring, so that the object is allocated once. */
-static size_t measure(lua_State *L, const orr_class *class) {
-  size_t size = 0;
-  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1))
-    if (lua_type(L, -1) == LUA_TSTRING && is_plain_text(class, orr_class_attribute(class, L, -2)))
-      size += orr_rawlen(L, -1) + ORR_TYPE_SCRATCH / 4;
-  return size;
+static bool is_among(const givens *all, int column) {
+  for (int i = 0; i < all->count; i++)
+    if (all->fields[i].column == column)
+      return true;
+  return false;
 }
 
-/* Gives the new object at 3 the field whose name and value are on top, unless that is a relationship. */
-static void give(lua_State *L, orr_class *class, orr_instance *object) {
+/* Reads the value at `value` for a plain column. */
+static void read_plain(lua_State *L, const orr_class *class, int column, int value, givens *all) {
+  orr_value taken;
+  char scratch[ORR_TYPE_SCRATCH];
+  take(L, class, column, value, &taken, scratch);
+  all->text += taken.len;
+  if (all->count == MOST_GIVEN || (taken.tag >= ORR_TEXT && taken.as.s == scratch)) {
+    all->others = true;
+    return;
+  }
+  all->fields[all->count].column = column;
+  all->fields[all->count++].value = taken;
+}
+
+/* Reads the fields at 2. */
+static void read_fields(lua_State *L, const orr_class *class, givens *all) {
+  for (lua_pushnil(L); lua_next(L, 2); lua_settop(L, 3)) {
+    int attribute = orr_class_attribute(class, L, 3);
+    if (is_plain(class, attribute))
+      read_plain(L, class, attribute, 4, all);
+    else if (attribute >= class->column_count)
+      all->relations = true;
+    else
+      all->others = true;
+  }
+}
+
+/* An object says in its row which class it belongs to, unless its script does. */
+static void read_identity(lua_State *L, const orr_class *class, givens *all) {
+  if (!is_plain(class, class->discriminator) || is_among(all, class->discriminator))
+    return;
+  orr_class_field(L, 1, ORR_CLASS_IDENTITY);
+  if (!lua_isnil(L, -1))
+    read_plain(L, class, class->discriminator, lua_gettop(L), all);
+  lua_pop(L, 1);
+}
+
+/* Gives the new object at 3 the field whose name and value are on top, unless it has it, or that is a
+   relationship. */
+static void give(lua_State *L, orr_class *class, orr_instance *object, const givens *all) {
   int value = lua_gettop(L), attribute = orr_class_attribute(class, L, value - 1);
   orr_value taken;
   char scratch[ORR_TYPE_SCRATCH];
-  if (attribute >= 0 && attribute < class->column_count && is_heard(class, attribute))
+  if (attribute >= class->column_count || is_among(all, attribute))
+    return;
+  if (attribute >= 0 && is_heard(class, attribute))
     orr_attribute_event(L, 3, attribute, value, set_event(class, attribute), false);
   if (attribute < 0) {
     orr_push_hook(L, "unknown_field");
@@ -787,7 +840,7 @@ static void give(lua_State *L, orr_class *class, orr_instance *object) {
     lua_pushvalue(L, value);
     lua_pushvalue(L, 1);
     lua_call(L, 4, 0);
-  } else if (attribute < class->column_count) {
+  } else {
     take(L, class, attribute, value, &taken, scratch);
     orr_instance_put(L, object, 3, attribute, &taken);
   }
@@ -819,7 +872,7 @@ static void give_relations(lua_State *L, orr_class *class, orr_instance *object)
     }
 }
 
-/* The new object at 3 says in its row which class it belongs to. */
+/* The same where that could not be read before. */
 static void give_identity(lua_State *L, const orr_class *class, orr_instance *object) {
   orr_value value;
   char scratch[ORR_TYPE_SCRATCH];
@@ -831,31 +884,71 @@ static void give_identity(lua_State *L, const orr_class *class, orr_instance *ob
   lua_pop(L, 1);
 }
 
-/* core.new(class [, fields]) -> object, transient. Values are checked as in assignments. */
-static int new_object(lua_State *L) {
-  lua_settop(L, 2);
-  orr_class *class = orr_class_check(L, 1);
-  bool has_fields = !lua_isnil(L, 2);
-  if (has_fields && lua_type(L, 2) != LUA_TTABLE) {
-    orr_class_field(L, 1, ORR_CLASS_NAME);
-    return orr_raisef(L, "ArgumentError", "%s{...} takes one table of fields, got %s", lua_tostring(L, -1),
-                      luaL_typename(L, 2));
-  }
-  size_t size = has_fields ? measure(L, class) : 0;
-  orr_class_field(L, 1, ORR_CLASS_META);
-  orr_instance *object = orr_instance_new_slotted(L, class, size, 3);
-  lua_replace(L, 3);
-  if (class->discriminator >= 0)
+static void refuse_fields(lua_State *L) {
+  orr_class_field(L, 1, ORR_CLASS_NAME);
+  orr_raisef(L, "ArgumentError", "%s{...} takes one table of fields, got %s", lua_tostring(L, -1),
+             luaL_typename(L, 2));
+}
+
+/* Gives the new object at 3 what was read of the fields at 2, and the others. */
+static void give_all(lua_State *L, orr_class *class, orr_instance *object, const givens *all) {
+  for (int i = 0; i < all->count; i++)
+    orr_instance_store(object, all->fields[i].column, &all->fields[i].value);
+  if (class->discriminator >= 0 && orr_tags(object)[class->discriminator] & ORR_UNLOADED)
     give_identity(L, class, object);
-  if (has_fields) {
+  if (all->others)
     for (lua_pushnil(L); lua_next(L, 2); lua_settop(L, 4))
-      give(L, class, object);
+      give(L, class, object, all);
+  if (all->relations)
     give_relations(L, class, object);
-  }
+}
+
+/* Pushes an object of the class at 1 with the fields at 2, or without any where that is nil; `meta` is the
+   index of the metatable, or 0. */
+static int make_object(lua_State *L, orr_class *class, int meta) {
+  givens all;
+  all.count = 0;
+  all.text = 0;
+  all.relations = all.others = false;
+  if (lua_istable(L, 2))
+    read_fields(L, class, &all);
+  else if (!lua_isnil(L, 2))
+    refuse_fields(L);
+  if (class->discriminator >= 0 && !all.others)
+    read_identity(L, class, &all);
+  if (!meta)
+    orr_class_field(L, 1, ORR_CLASS_META);
+  orr_instance *object = orr_instance_new_slotted(L, class, all.text, meta ? meta : 3);
+  if (!meta)
+    lua_replace(L, 3);
+  give_all(L, class, object, &all);
   lua_settop(L, 3);
   return 1;
 }
 
+/* core.new(class [, fields]) -> object, transient. Values are checked as in assignments. */
+static int new_object(lua_State *L) {
+  lua_settop(L, 2);
+  return make_object(L, orr_class_check(L, 1), 0);
+}
+
+/* A class's constructor: upvalues are the class and its instances' metatable. */
+static int construct(lua_State *L) {
+  orr_class *class = lua_touserdata(L, lua_upvalueindex(1));
+  lua_settop(L, 2);
+  if (lua_touserdata(L, 1) != class)
+    return make_object(L, orr_class_check(L, 1), 0);
+  if (!class->world)
+    orr_class_check(L, 1);
+  return make_object(L, class, lua_upvalueindex(2));
+}
+
+/* core.constructor(class, metatable of its instances) -> core.new for that class */
+static int new_constructor(lua_State *L) {
+  lua_settop(L, 2);
+  lua_pushcclosure(L, construct, 2);
+  return 1;
+}
 /* core.assign(object, fields): as the constructor does, onto an object that is there. */
 static int assign_fields(lua_State *L) {
   const orr_class *class = orr_instance_check(L, 1)->class;
@@ -1231,6 +1324,7 @@ static int make_detached(lua_State *L) {
 
 void orr_instance_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"new", new_object},
+                                       {"constructor", new_constructor},
                                        {"assign", assign_fields},
                                        {"state", state},
                                        {"left", left},

@@ -125,12 +125,11 @@ static bool asks(const orr_end *end) {
          (about(end)->flags & ORR_RELATION_ASKS || end->object->cohort & ORR_COHORT_ASKS);
 }
 
-/* Pushes the value of an end without asking the database; nil where it is not known. Objects without a row
-   know all their relations: what was not given is empty. So is a write-only collection. */
-static void push_known(lua_State *L, const orr_end *end) {
-  push_kept(L, end);
-  if (!lua_isnil(L, -1))
-    return;
+/* Of an end that keeps nothing, puts what is known without asking the database in the place of the nil on
+   top. Objects without a row know all their relations: what was not given is empty. So is a write-only
+   collection.
+ */
+static void find_known(lua_State *L, const orr_end *end) {
   if (has_row(end->object) && !(about(end)->flags & ORR_RELATION_WRITE_ONLY)) {
     if (!is_list(end) && from_map(L, end))
       lua_remove(L, -2);
@@ -146,9 +145,16 @@ static void push_known(lua_State *L, const orr_end *end) {
   }
 }
 
+/* Pushes the value of an end without asking the database; nil where it is not known. */
+static void push_known(lua_State *L, const orr_end *end) {
+  push_kept(L, end);
+  if (lua_isnil(L, -1))
+    find_known(L, end);
+}
+
 static void freshen(lua_State *L, const orr_end *end) {
-  orr_session *session = orr_instance_session(end->object);
-  if (session && end->object->state == ORR_PERSISTENT)
+  orr_session *session = end->object->state == ORR_PERSISTENT ? orr_instance_session(end->object) : NULL;
+  if (session)
     orr_instance_freshen(L, end->object, end->index, session);
 }
 
@@ -157,10 +163,8 @@ static bool get(lua_State *L, orr_instance *object, int index, int relation, boo
   if (with_load)
     freshen(L, &end);
   push_kept(L, &end);
-  if (lua_isnil(L, -1) && !(with_load && script && asks(&end))) {
-    lua_pop(L, 1);
-    push_known(L, &end);
-  }
+  if (lua_isnil(L, -1) && !(with_load && script && asks(&end)))
+    find_known(L, &end);
   if (lua_isnil(L, -1) && with_load) {
     lua_pop(L, 1);
     load(L, &end, script);
@@ -222,8 +226,8 @@ static int related(lua_State *L) {
 /* ---- changing one end, without events ---- */
 
 static void mark(lua_State *L, const orr_end *end) {
-  orr_session *session = orr_instance_session(end->object);
-  if (session && end->object->state == ORR_PERSISTENT)
+  orr_session *session = end->object->state == ORR_PERSISTENT ? orr_instance_session(end->object) : NULL;
+  if (session)
     orr_session_dirty(L, session, end->object, end->index);
 }
 
@@ -417,6 +421,7 @@ static void link_far(lua_State *L, const orr_end *near, int item) {
   if (!far_end(L, near, item, &far))
     return;
   if (is_list(&far)) {
+    luaL_checkstack(L, 30, "relationship");
     change_list(L, &far, near->index, true);
     return;
   }
@@ -424,6 +429,7 @@ static void link_far(lua_State *L, const orr_end *near, int item) {
   get_former(L, &far, ask);
   bool same = lua_rawequal(L, -1, near->index);
   if (lua_isuserdata(L, -1) && !same) {
+    luaL_checkstack(L, 30, "relationship");
     orr_end former = end_at(L, lua_gettop(L), near->relation);
     drop(L, &former, far.index);
   }
@@ -434,21 +440,31 @@ static void link_far(lua_State *L, const orr_end *near, int item) {
 
 /* An object that is saved takes along what it refers to. */
 static void cascade(lua_State *L, const orr_end *near, int item) {
-  const orr_relationship *relation = about(near);
-  orr_session *session = orr_instance_session(near->object);
-  orr_instance *other = lua_touserdata(L, item);
-  if (!session || !(relation->flags & ORR_RELATION_SAVE_UPDATE) || near->object->state == ORR_DELETED)
+  const orr_instance *object = near->object, *other = lua_touserdata(L, item);
+  if (object->session == other->session || !(about(near)->flags & ORR_RELATION_SAVE_UPDATE) ||
+      object->state == ORR_DELETED)
     return;
-  if (orr_instance_session(other) != session)
+  orr_session *session = orr_instance_session(object);
+  if (session)
     orr_session_add(L, session, item);
 }
 
 /* ---- what a script changes ---- */
 
+static bool is_instance_of(lua_State *L, const orr_class *class, int index) {
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
+    return false;
+  bool exactly = lua_topointer(L, -1) == class->meta;
+  lua_pop(L, 1);
+  if (exactly)
+    return true;
+  const orr_instance *object = orr_instance_test(L, index);
+  return object && orr_class_is(object->class, class);
+}
+
 void orr_relationship_accept(lua_State *L, orr_instance *owner, int relation, int item) {
-  const orr_relationship *expected = &owner->class->relations[relation];
-  orr_instance *object = orr_instance_test(L, item);
-  if (object && orr_class_is(object->class, expected->target))
+  const orr_class *target = owner->class->relations[relation].target;
+  if (is_instance_of(L, target, item))
     return;
   item = orr_absindex(L, item);
   orr_push_hook(L, "accept");
@@ -474,7 +490,6 @@ void orr_relationship_claim(lua_State *L, const orr_instance *owner, int owner_i
 void orr_relationship_added(lua_State *L, orr_instance *owner, int owner_index, int relation, int item) {
   orr_end near = {owner, orr_absindex(L, owner_index), relation};
   item = orr_absindex(L, item);
-  luaL_checkstack(L, 30, "relationship");
   mark(L, &near);
   link_far(L, &near, item);
   cascade(L, &near, item);

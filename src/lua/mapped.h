@@ -132,6 +132,7 @@ typedef struct orr_name {
 struct orr_class {
   orr_world *world; /* NULL until configured */
   orr_alloc alloc;
+  const void *meta;  /* address of the metatable of its own instances, which its user value anchors */
   uint32_t id;       /* of the identity keys: a subclass shares its base's */
   orr_class *parent; /* anchored by the class's "targets" */
   orr_class *above;  /* the class whose own table holds the row before this one's; NULL: there is one row */
