@@ -74,7 +74,7 @@ local function items_of(object, property, number)
     return value and core.collection_items(value) or {}, value and core.collection_old(value)
   end
   local old = core.old(object, number)
-  return { value }, old ~= nil and { old or nil } or nil
+  return one(value), old ~= nil and { old or nil } or nil
 end
 
 local function relation_history(object, property, number)

@@ -53,8 +53,8 @@ local function adopt(session, mapper, given, key)
   return copy, true
 end
 
-local function find(session, mapper, key)
-  return key and session:get(mapper.class, #key == 1 and key[1] or key)
+local function find(work, mapper, key)
+  return key and work.session:get(mapper.class, key[2] == nil and key[1] or key, work.options and { options = work.options })
 end
 
 local function check_version(mapper, given, own)
@@ -91,7 +91,7 @@ local function counterpart(work, given)
   local key = key_of(mapper, given)
   local own
   if work.load then
-    own = find(work.session, mapper, key)
+    own = find(work, mapper, key)
     if not own then
       own = core.new(mapper.class)
       work.session:add(own)
@@ -106,13 +106,20 @@ local function counterpart(work, given)
   return own
 end
 
+-- The counterpart of what a relationship leads to.
+local function reached(work, property, given)
+  work.reached[given] = work.reached[given] or {}
+  work.reached[given][property] = true
+  return counterpart(work, given)
+end
+
 local function merged_items(work, property, value)
   if not property.uselist then
-    return value ~= nil and counterpart(work, value) or nil
+    return value ~= nil and reached(work, property, value) or nil
   end
   local items, seen = {}, {}
   for _, item in value do
-    local own = counterpart(work, item)
+    local own = reached(work, property, item)
     if not seen[own] then
       seen[own] = true
       items[#items + 1] = own
@@ -121,11 +128,18 @@ local function merged_items(work, property, value)
   return items
 end
 
+-- What an object holds only as the other side of the relationship by which it was reached is not all that it has: the author
+-- of one book has others.
+local function is_way_back(work, property, given)
+  local ways = work.load and property.reverse and work.reached[given]
+  return ways and ways[property.reverse] or false
+end
+
 local function merge_relationships(work, given)
   local mapper, own = mapper_module.of_object(given), work.own[given]
   for position, property in ipairs(mapper.relationships) do
     local number = #mapper.column_keys + position
-    if property.cascade.merge and core.is_given(given, number) then
+    if property.cascade.merge and core.is_given(given, number) and not is_way_back(work, property, given) then
       local items = merged_items(work, property, core.peek(given, number))
       if property.lazy == "write_only" then
         own[property.key]:add_all(items)
@@ -138,23 +152,31 @@ local function merge_relationships(work, given)
   end
 end
 
-local OPTIONS = { load = true }
-
---- The session's object that has what `given` has; `given` itself stays outside.
----@param session orrery.Session
----@param given userdata
----@param options? { load: boolean } load = false: take the given state as what the database holds, without asking it
----@return userdata
-function merging.merge(session, given, options)
-  options = errors.check_options(options, OPTIONS, "session:merge()")
-  local work = { session = session, load = options.load ~= false, own = {}, queue = {} }
-  local own = counterpart(work, given)
-  local position = 1
+local function merge_all(work, given)
+  local own, position = counterpart(work, given), 1
   while work.queue[position] do
     merge_relationships(work, work.queue[position])
     position = position + 1
   end
   return own
+end
+
+local OPTIONS = { load = true, options = true }
+
+--- The session's object that has what `given` has; `given` itself stays outside.
+---@param session orrery.Session
+---@param given userdata
+---@param options? { load: boolean, options: table[] } load = false: take the given state as what the database holds, without
+--- asking it; options: loader options for what is looked up
+---@return userdata
+function merging.merge(session, given, options)
+  options = errors.check_options(options, OPTIONS, "session:merge()")
+  local work = { session = session, load = options.load ~= false, options = options.options, own = {}, reached = {},
+    queue = {} }
+  if work.load then
+    session:autoflush_now()
+  end
+  return session:no_autoflush(function() return merge_all(work, given) end)
 end
 
 return merging

@@ -272,12 +272,13 @@ end
 --- The session's own object for the row of one from elsewhere, with that one's state; related objects follow where the
 --- cascade has "merge". The object given stays as it is.
 ---@param object userdata
----@param options? { load: boolean } load = false: the state is taken as read from the database, nothing is asked
+---@param options? { load: boolean, options: table[] } load = false: the state is taken as read from the database, nothing is
+--- asked; options: loader options for what is looked up
 ---@return userdata
 function Session:merge(object, options)
   check(self, "merge")
   check_object(object, "session:merge()")
-  return self:no_autoflush(function() return merging.merge(self, object, options) end)
+  return merging.merge(self, object, options)
 end
 
 -- ---- moves that go past rows ----

@@ -121,5 +121,29 @@ it("a new row of the same class is still an update", function()
     assert.is_nil(line:match("^DELETE") or line:match("^INSERT"))
   end
   assert.same({ "1|dot" }, rows(place.session, "SELECT id, name FROM employee"))
-  assert.same({ "1|NULL" }, rows(place.session, "SELECT id, budget FROM manager"))
+  assert.same({ "1|5" }, rows(place.session, "SELECT id, budget FROM manager"))
+end)
+
+it("a row that is taken over keeps what the new object was not given, defaults and unique values among it", function()
+  local base = orm.declarative_base()
+  local Seat = base:model("Seat", { __tablename__ = "seat", id = orm.Column(orm.Integer, { primary_key = true }),
+    guest = orm.Column(orm.Text, { unique = true }), class = orm.Column(orm.Integer, { default = 2 }), row = orm.Column(orm.Integer) })
+  local engine = database.create(base)
+  local session = orm.Session(engine)
+  session:add_all { Seat { id = 1, guest = "ann", class = 1, row = 7 }, Seat { id = 2, guest = "bob" } }
+  session:commit()
+  local new = Seat { id = 1, row = 8 }
+  session:delete(session:get(Seat, 1))
+  session:add(new)
+  session:get(Seat, 2).row = 9
+  session:flush()
+  assert.same({ "ann", 1, 8 }, { new.guest, new.class, new.row })
+  assert.same({ "1|ann|1|8", "2|bob|2|9" }, rows(session, "SELECT id, guest, class, row FROM seat ORDER BY id"))
+  session:delete(new)
+  local next_one = Seat { id = 1 }
+  next_one.guest = nil
+  session:add(next_one)
+  session:get(Seat, 2).guest = "ann"
+  session:commit()
+  assert.same({ "1|NULL|1|8", "2|ann|2|9" }, rows(engine, "SELECT id, guest, class, row FROM seat ORDER BY id"))
 end)

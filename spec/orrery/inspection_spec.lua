@@ -87,6 +87,16 @@ describe("an inspected object", function()
     assert.same({ added = { "n" }, unchanged = {}, deleted = {} }, orm.inspect(lib.Book { title = "n" }).attrs.title.history)
   end)
 
+  it("has orm.null in it for a single object that is none any more", function()
+    local lib = library.open()
+    local book = lib.session:get(lib.Book, 1)
+    local author = book.author
+    book.author = nil
+    local history = orm.inspect(book).attrs.author.history
+    assert.same({ 1, true, 0, 1, author }, { #history.added, history.added[1] == orm.null, #history.unchanged, #history.deleted,
+      history.deleted[1] })
+  end)
+
   it("has a history per relationship", function()
     local lib = library.open()
     local author, new = lib.session:get(lib.Author, 1), lib.Book {}

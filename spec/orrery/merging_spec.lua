@@ -56,6 +56,31 @@ describe("merge", function()
     assert.is_nil(lib.session:merge(given).author)
   end)
 
+  it("does not take the way back for all that the other side has", function()
+    local lib = library.open()
+    lib.session:merge(lib.Book { id = 1, author = lib.Author { id = 2 } })
+    lib.session:commit()
+    assert.same({ "1|2", "2|1", "3|2", "4|2" }, rows(lib.engine, "SELECT id, author_id FROM book ORDER BY id"))
+  end)
+
+  it("flushes first, so that it finds what waits; not where autoflush is off", function()
+    local lib = library.open()
+    local waiting = lib.Author { id = 9, name = "nine" }
+    lib.session:add(waiting)
+    assert.equal(waiting, lib.session:merge(lib.Author { id = 9, name = "IX" }))
+    lib.session:commit()
+    assert.same({ "9|IX" }, rows(lib.engine, "SELECT * FROM author WHERE id = 9"))
+    lib.session:add(lib.Author { id = 10 })
+    lib.session:no_autoflush(function() lib.session:merge(lib.Author { id = 1, name = "I" }) end)
+    assert.equal(1, #lib.session.new)
+  end)
+
+  it("takes loader options for what it looks up", function()
+    local lib = library.open()
+    lib.session:merge(lib.Author { id = 1, name = "I" }, { options = { orm.selectinload(lib.Author.books) } })
+    assert.same({ "SELECT author", "SELECT book" }, lib.record:headlines())
+  end)
+
   it("does not follow a relationship without the cascade", function()
     local lib = library.open { author = { cascade = "save-update" } }
     local merged = lib.session:merge(lib.Book { id = 1, author = lib.Author { id = 2 } })

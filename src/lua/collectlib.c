@@ -477,12 +477,14 @@ static bool counts_versions(const orr_class *class) {
   return class->version >= 0 && !(class->columns[class->version].flags & ORR_COLUMN_COMPUTED);
 }
 
-/* Gives new objects what they were not given: constants and functions of the script's. */
-static void apply_defaults(lua_State *L, orr_flush *f, uint32_t n) {
+/* Gives new objects what they were not given, in the columns with some of the flags `what`: constants and
+   functions of the script's. */
+static void apply_defaults(lua_State *L, orr_flush *f, uint32_t n, unsigned what) {
   orr_instance *object = orr_flush_object(L, f, n);
   int index = lua_gettop(L);
   for (int c = 0; c < object->class->column_count; c++) {
-    if (!(object->class->columns[c].flags & ORR_COLUMN_DEFAULT) || !(orr_tags(object)[c] & ORR_UNLOADED))
+    unsigned flags = object->class->columns[c].flags;
+    if (!(flags & ORR_COLUMN_DEFAULT) || !(flags & what) || !(orr_tags(object)[c] & ORR_UNLOADED))
       continue;
     orr_push_hook(L, "default");
     orr_class_push(L, object->class);
@@ -493,9 +495,19 @@ static void apply_defaults(lua_State *L, orr_flush *f, uint32_t n) {
     orr_instance_assign(L, object, index, c, lua_gettop(L));
     lua_settop(L, index);
   }
+  lua_pop(L, 1);
+}
+
+static void start_version(lua_State *L, orr_flush *f, uint32_t n) {
+  orr_instance *object = orr_flush_object(L, f, n);
+  int index = lua_gettop(L);
   if (counts_versions(object->class) && orr_tags(object)[object->class->version] & ORR_UNLOADED)
     orr_flush_count_version(L, f, index, index);
   lua_pop(L, 1);
+}
+
+static bool has_defaults(const orr_flush *f, uint32_t n) {
+  return f->entries[n - 1].kind == ORR_UNIT_INSERT && f->entries[n - 1].object->class->has_defaults;
 }
 
 /* A new object whose key is that of a deleted one updates its row. Where the two are of different classes of
@@ -534,6 +546,20 @@ static void switch_rows(lua_State *L, orr_flush *f) {
     if (f->entries[n - 1].kind == ORR_UNIT_INSERT)
       switch_row(L, f, n, lua_gettop(L));
   lua_pop(L, 2);
+}
+
+/* A row that is taken over has its defaults from before. Whether one is, the key says. */
+static void prepare_inserts(lua_State *L, orr_flush *f) {
+  for (uint32_t n = 1; n <= f->count && f->session->deleted_count; n++)
+    if (has_defaults(f, n))
+      apply_defaults(L, f, n, ORR_COLUMN_KEY);
+  if (f->session->deleted_count)
+    switch_rows(L, f);
+  for (uint32_t n = 1; n <= f->count; n++)
+    if (has_defaults(f, n) && !orr_flush_switched(f, n)) {
+      apply_defaults(L, f, n, ORR_COLUMN_DEFAULT);
+      start_version(L, f, n);
+    }
 }
 
 /* Order of updates: by table, then by primary key. */
@@ -788,11 +814,7 @@ int orr_flush_collect(lua_State *L) {
   enter_list(L, f, ORR_SESSION_DELETED, session->deleted_count, ORR_UNIT_DELETE);
   enter_list(L, f, ORR_SESSION_NEW, session->new_count, ORR_UNIT_INSERT);
   enter_list(L, f, ORR_SESSION_DIRTY, session->dirty_count, ORR_UNIT_UPDATE);
-  for (uint32_t n = 1; n <= f->count; n++)
-    if (f->entries[n - 1].kind == ORR_UNIT_INSERT && f->entries[n - 1].object->class->has_defaults)
-      apply_defaults(L, f, n);
-  if (session->deleted_count)
-    switch_rows(L, f);
+  prepare_inserts(L, f);
   run_pass(L, f, loosen);
   run_pass(L, f, fasten);
   orr_flush_find_handovers(L, f);

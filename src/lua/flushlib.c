@@ -252,8 +252,11 @@ static void complete(orr_instance *object) {
   }
 }
 
-static void end_insert(lua_State *L, orr_flush *f, orr_instance *object, int index, int user, int weak) {
-  complete(object);
+/* A row that was taken over keeps what the object was not given: that is there to be loaded. */
+static void end_insert(lua_State *L, orr_flush *f, orr_instance *object, int index, int user, int weak,
+                       bool switched) {
+  if (!switched)
+    complete(object);
   enter_identity(L, f, object, index, weak);
   object->epoch = f->session->epoch;
   orr_instance_settle(L, object, index);
@@ -447,7 +450,7 @@ static void end_objects(lua_State *L, orr_flush *f, const ending *at) {
     orr_instance *object = orr_flush_object(L, f, n);
     orr_unit_kind kind = f->entries[n - 1].kind;
     if (kind == ORR_UNIT_INSERT)
-      end_insert(L, f, object, at->index, at->user, at->weak);
+      end_insert(L, f, object, at->index, at->user, at->weak, f->entries[n - 1].switched);
     else if (kind == ORR_UNIT_UPDATE)
       end_update(L, f, object, at->index, at->user, at->weak);
     object->action = 0;

@@ -101,6 +101,13 @@ static bool changes(const orr_instance *object, const orr_unique *unique) {
   return false;
 }
 
+static bool is_given(const orr_instance *object, const orr_unique *unique) {
+  for (int c = 0; c < unique->count; c++)
+    if (orr_tags((orr_instance *)object)[unique->columns[c]] & ORR_UNLOADED)
+      return false;
+  return true;
+}
+
 static bool takes(const orr_flush_entry *entry, const orr_unique *unique) {
   if (entry->kind == ORR_UNIT_UPDATE)
     return changes(entry->object, unique);
@@ -111,7 +118,9 @@ static bool takes(const orr_flush_entry *entry, const orr_unique *unique) {
 static bool gives(const orr_flush_entry *entry, const orr_unique *unique) {
   if (entry->kind == ORR_UNIT_UPDATE)
     return changes(entry->object, unique);
-  return entry->kind == ORR_UNIT_DELETE ? !entry->switched : entry->switched && !unique->key;
+  if (entry->kind == ORR_UNIT_DELETE)
+    return !entry->switched;
+  return entry->switched && !unique->key && is_given(entry->object, unique);
 }
 
 typedef bool (*question)(const orr_flush_entry *entry, const orr_unique *unique);

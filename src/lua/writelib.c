@@ -381,14 +381,12 @@ static void write_inserts(lua_State *L, orr_flush *f, const orr_unit_batch *batc
 
 /* ---- updates ---- */
 
-/* The row of a deleted object becomes that of a new one: every column is written. */
+/* The row of a deleted object becomes that of a new one, which writes what it was given. */
 static bool switched_shape(const orr_class *row, orr_instance *object, unsigned char *shape) {
   bool writes = false;
   for (int c = 0; c < row->column_count; c++) {
-    unsigned flags = row->columns[c].flags;
-    bool made = flags & ORR_COLUMN_SERVER_DEFAULT && orr_tags(object)[c] & ORR_UNLOADED;
-    shape[c] =
-        flags & (ORR_COLUMN_KEY | ORR_COLUMN_READ_ONLY | ORR_COLUMN_ABOVE) || made ? LEFT_OUT : WRITTEN;
+    bool fixed = row->columns[c].flags & (ORR_COLUMN_KEY | ORR_COLUMN_READ_ONLY | ORR_COLUMN_ABOVE);
+    shape[c] = fixed || orr_tags(object)[c] & ORR_UNLOADED ? LEFT_OUT : WRITTEN;
     writes = writes || shape[c] == WRITTEN;
   }
   return writes;
