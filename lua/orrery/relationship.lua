@@ -465,18 +465,40 @@ function Relationship:posts_update()
   return (self.options.post_update or (self.reverse and self.reverse.options.post_update)) == true
 end
 
---- The columns of a link table that get a value of their own in each row.
----@return orrery.Column[]
-function Relationship:link_defaults()
-  local list, keys = {}, {}
-  if not schema.is_table(self.secondary) or self.options.viewonly then
-    return list
-  end
+-- The columns of the link table that are foreign keys of either side, as a set.
+local function link_keys(self)
+  local keys = {}
   for _, pairs_list in ipairs({ self.condition.pairs, self.condition.links }) do
     for _, pair in ipairs(pairs_list) do
       keys[base_column(pair[2])] = true
     end
   end
+  return keys
+end
+
+-- Whether a link stands once in its table, by the primary key of that, and the relationship has every link of an object.
+local function knows_all_links(self)
+  if not schema.is_table(self.secondary) or self.condition.rest ~= nil or self.entity or self.mapper.inherits
+    or self.lazy == "write_only" or self.reverse == self then
+    return false
+  end
+  local keys = link_keys(self)
+  for _, column in ipairs(self.secondary.primary_key) do
+    if not keys[column] then
+      return false
+    end
+  end
+  return self.secondary.primary_key[1] ~= nil
+end
+
+--- The columns of a link table that get a value of their own in each row.
+---@return orrery.Column[]
+function Relationship:link_defaults()
+  local list = {}
+  if not schema.is_table(self.secondary) or self.options.viewonly then
+    return list
+  end
+  local keys = link_keys(self)
   for _, column in ipairs(self.secondary.columns) do
     if column.default ~= nil and not keys[column] then
       if expression.is_element(column.default) then
@@ -513,6 +535,9 @@ function Relationship:spec(mapper)
     post_update = self:posts_update(),
     sync_keys = self.direction == "onetomany" and options.passive_updates == false,
     leaves = options.passive_deletes == "all",
+    wipes = knows_all_links(self),
+    deletes = self.cascade.delete,
+    passive = options.passive_deletes,
     defaults = #self:link_defaults() > 0,
     criteria = condition.rest ~= nil or self.entity ~= nil,
     set = self.collection and self.collection.form == "set",

@@ -95,28 +95,8 @@ function Session:expunge_all()
   telling(self, hears_states(self.dispatch) and core.objects(self[1]) or nil, core.close, self[1])
 end
 
-local function is_loaded(object, mapper, property)
-  return core.is_given(object, mapper:number_of(property.key))
-end
-
--- What is not loaded is left to the flush, which loads it for all deleted objects together.
-local function mark_cascade(self, object)
-  local list, position = { object }, 1
-  while list[position] do
-    if writing.mark_deleted(self, list[position]) then
-      local mapper = mapper_module.of_object(list[position])
-      for number, property in ipairs(mapper.relationships) do
-        if property.cascade.delete and is_loaded(list[position], mapper, property) then
-          writing.add_related(list, list[position], property, #mapper.column_keys + number)
-        end
-      end
-    end
-    position = position + 1
-  end
-end
-
 --- Marks an object for deletion at the next flush, with what the delete cascade reaches: at once where that is loaded, else
---- when the flush, or a look at session.deleted, loads it.
+--- when the flush, or a look at session.deleted, loads it for all deleted objects together.
 ---@param object userdata
 function Session:delete(object)
   check(self, "delete")
@@ -129,7 +109,7 @@ function Session:delete(object)
     core.add(self[1], object)
   end
   in_session(self, object, "session:delete()")
-  mark_cascade(self, object)
+  core.delete(self[1], object)
 end
 
 --- Whether flushing would write something for the object.

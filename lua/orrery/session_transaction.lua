@@ -136,9 +136,9 @@ end
 
 local function flush_once(self)
   event.fire(self.dispatch, "before_flush", self)
-  writing.cascade_deletes(self, self[1])
+  local cascaded = writing.cascade_deletes(self, self[1])
   local written
-  telling(self, nil, function() written = writing.write(self, self[1]) end)
+  telling(self, nil, function() written = writing.write(self, self[1], cascaded) end)
   return written
 end
 

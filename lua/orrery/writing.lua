@@ -271,78 +271,24 @@ end
 
 -- ---- what a delete takes along ----
 
--- What a write-only collection has is not known: what becomes of it is the database's matter, or the script's.
-local function check_deletable(object)
-  for _, property in ipairs(mapper_module.of_object(object).relationships) do
-    if property.lazy == "write_only" and not property.options.passive_deletes and not property.options.viewonly then
-      errors.raise("InvalidRequestError", "session:delete(): what %s has is not loaded, since it is write-only; set "
-        .. "passive_deletes = true on it, with ON DELETE in the database", property:describe())
+core.hook("undeletable", function(class, number)
+  local mapper = mapper_module.of(class)
+  errors.raise("InvalidRequestError", "session:delete(): what %s has is not loaded, since it is write-only; set "
+    .. "passive_deletes = true on it, with ON DELETE in the database",
+    mapper.relationships[number - #mapper.column_keys]:describe())
+end)
+
+-- Loads what must be known of the deleted objects from a position on, one statement for a relationship and many objects:
+-- what their cascades reach, or (`all`) what has a foreign key or link row that goes.
+local function load_below(session, handle, first, all)
+  local lists, numbers = core.unknown(handle, first, all)
+  for position, objects in ipairs(lists) do
+    local mapper, number = mapper_module.of_object(objects[1]), numbers[position]
+    eager.ensure(session, objects, mapper.relationships[number - #mapper.column_keys])
+    for _, object in ipairs(objects) do
+      core.related(object, number)
     end
   end
-end
-
---- Marks an object for deletion; a pending one leaves the session. True where that is news.
----@param session table
----@param object userdata
----@return boolean
-function writing.mark_deleted(session, object)
-  local state = core.state(object)
-  if state == "persistent" then
-    check_deletable(object)
-    return core.delete(session[1], object)
-  elseif state == "pending" then
-    core.expunge(session[1], object)
-  end
-  return false
-end
-
---- Adds what an object's relationship leads to, loading it when needed.
----@param list userdata[]
----@param object userdata
----@param property orrery.Relationship
----@param number integer of the attribute
-function writing.add_related(list, object, property, number)
-  local value = core.related(object, number)
-  if property.uselist then
-    for _, item in value do
-      list[#list + 1] = item
-    end
-  elseif value then
-    list[#list + 1] = value
-  end
-end
-
--- Objects by class, in the order in which the classes first occur.
-local function by_mapper(objects)
-  local groups, order = {}, {}
-  for _, object in ipairs(objects) do
-    local mapper = mapper_module.of_object(object)
-    if not groups[mapper] then
-      groups[mapper], order[#order + 1] = {}, mapper
-    end
-    table.insert(groups[mapper], object)
-  end
-  return groups, order
-end
-
--- Calls fn(object, property, attribute number) for each relationship that `concerns`, which is loaded by then for all of
--- the objects.
-local function each_related(session, objects, concerns, fn)
-  local groups, order = by_mapper(objects)
-  for _, mapper in ipairs(order) do
-    for position, property in ipairs(mapper.relationships) do
-      if concerns(property) then
-        eager.ensure(session, groups[mapper], property)
-        for _, object in ipairs(groups[mapper]) do
-          fn(object, property, #mapper.column_keys + position)
-        end
-      end
-    end
-  end
-end
-
-local function cascades_delete(property)
-  return property.cascade.delete and not property.options.passive_deletes
 end
 
 -- Children that other objects have taken since the last flush: these keep them.
@@ -369,33 +315,22 @@ end
 --- relationship of a level takes one statement.
 ---@param session table
 ---@param handle userdata
-function writing.cascade_deletes(session, handle)
-  local level, taken = core.list(handle, "deleted"), nil
-  while level[1] do
-    local reached, below = {}, {}
-    each_related(session, level, cascades_delete, function(object, property, number)
-      writing.add_related(reached, object, property, number)
-    end)
+---@param first? integer the position of the first deleted object that counts
+---@return integer position behind the last
+function writing.cascade_deletes(session, handle, first)
+  local reached, taken
+  first = first or 1
+  repeat
+    load_below(session, handle, first, false)
+    reached, first = core.reached(handle, first)
     taken = taken or (reached[1] and taken_children(handle))
     for _, object in ipairs(reached) do
-      if not taken[object] and writing.mark_deleted(session, object) then
-        below[#below + 1] = object
+      if not taken[object] then
+        core.delete(handle, object, true)
       end
     end
-    level = below
-  end
-end
-
-local function must_be_known(property)
-  return (property.direction ~= "manytoone" or property:posts_update()) and not property.options.viewonly
-    and not property.options.passive_deletes
-end
-
--- The children of a deleted object lose their foreign key, its link rows go: both must be known.
-local function load_for_delete(session, handle)
-  each_related(session, core.list(handle, "deleted"), must_be_known, function(object, _, number)
-    core.related(object, number)
-  end)
+  until reached[1] == nil
+  return first
 end
 
 local function value_of(default, object)
@@ -613,6 +548,14 @@ local SQL = {
   end,
 }
 
+SQL.wipe = function(mapper, number, _, rows, dialect)
+  local property, columns = mapper.relationships[number - #mapper.column_keys], {}
+  for position, pair in ipairs(property.answer.secondary_pairs) do
+    columns[position] = property.secondary.columns[pair[2]]
+  end
+  return compiler.delete_sql(property.secondary, columns, rows, dialect)
+end
+
 core.hook("link_defaults", function(class, number)
   local mapper, values = mapper_module.of(class), {}
   for position, column in ipairs(mapper.relationships[number - #mapper.column_keys]:link_defaults()) do
@@ -731,6 +674,14 @@ core.hook("stale_link", function(class, number, matched)
   errors.raise("StaleDataError", "%s: DELETE on the link table '%s' was to delete 1 row and found %d; %s", property:describe(),
     property.secondary.name, matched, matched == 0 and "it was deleted since this session loaded it"
     or "the same link stands there more than once, so that one alone cannot be removed")
+end)
+
+core.hook("stale_links", function(class, number, least, most, matched)
+  local mapper = mapper_module.of(class)
+  local property = mapper.relationships[number - #mapper.column_keys]
+  errors.raise("StaleDataError", "%s: DELETE on the link table '%s' was to delete %s row(s) of deleted objects and found %d; "
+    .. "links were %s since this session loaded them", property:describe(), property.secondary.name,
+    least == most and least or least .. " to " .. most, matched, matched < least and "deleted" or "added")
 end)
 
 -- ---- the flush ----
@@ -917,12 +868,13 @@ end
 --- Writes what a session holds; false where there was nothing. Rows and objects are unchanged when it raises.
 ---@param session table
 ---@param handle userdata
+---@param cascaded integer what cascade_deletes() has said
 ---@return boolean
-function writing.write(session, handle)
+function writing.write(session, handle, cascaded)
   find_changed_documents(handle)
   delete_orphans(session, handle)
-  writing.cascade_deletes(session, handle)
-  load_for_delete(session, handle)
+  writing.cascade_deletes(session, handle, cascaded)
+  load_below(session, handle, 1, true)
   if mapper_module.any_key_carrier then
     load_for_new_keys(session, handle)
   end

@@ -90,6 +90,74 @@ describe("links", function()
     assert.same({ "2" }, rows(lib.session, "SELECT count(*) FROM tag"))
   end)
 
+  it("of deleted objects go together, found by these alone", function()
+    local lib = library.open()
+    local first, second = lib.session:get(lib.Book, 1), lib.session:get(lib.Book, 2)
+    local _ = #first.tags + #second.tags
+    lib.session:delete(first)
+    lib.session:delete(second)
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "DELETE FROM book_tag WHERE book_id IN (?, ?) [1, 2]", "DELETE FROM book WHERE id IN (?, ?) [1, 2]" },
+      lib.record:take())
+  end)
+
+  it("that a deleted object had are removed with it, though the other end has let go of it before", function()
+    local lib = library.open()
+    local book, tag = lib.session:get(lib.Book, 1), lib.session:get(lib.Tag, 1)
+    tag.books:remove(book)
+    lib.session:delete(book)
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "SELECT tag", "DELETE book_tag", "DELETE book" }, lib.record:headlines())
+    assert.same({ "2|1" }, rows(lib.session, LINKS))
+  end)
+
+  it("of a deleted object that a script has added or removed before count as they stand in the database", function()
+    local lib = library.open()
+    local book = lib.session:get(lib.Book, 1)
+    book.tags = { lib.Tag { name = "new" } }
+    lib.session:delete(book)
+    lib.session:flush()
+    assert.same({ "2|1" }, rows(lib.session, LINKS))
+  end)
+
+  for _, case in ipairs { { "vanished", "DELETE FROM book_tag WHERE book_id = 1 AND tag_id = 1" },
+    { "came", "INSERT INTO book_tag VALUES (2, 2)" } } do
+    it("of deleted objects that " .. case[1] .. " behind the session's back are a StaleDataError naming the table", function()
+      local lib = library.open()
+      local first, second = lib.session:get(lib.Book, 1), lib.session:get(lib.Book, 2)
+      local _ = #first.tags + #second.tags
+      run(lib.session, case[2])
+      lib.session:delete(first)
+      lib.session:delete(second)
+      raises("StaleDataError", { "Book.tags", "book_tag" }, lib.session.flush, lib.session)
+      assert.same({ "1", "2", "3", "4" }, rows(lib.session, "SELECT id FROM book ORDER BY id"))
+      lib.session:rollback()
+      assert.same({ "1|1", "1|2", "2|1" }, rows(lib.session, LINKS))
+      assert.equal(2, #first.tags)
+    end)
+  end
+
+  it("of a relationship that shows some of them only are removed one by one", function()
+    local base = orm.declarative_base()
+    local ab = orm.Table("ab", base.metadata, orm.Column("a_id", orm.ForeignKey("a.id"), { primary_key = true }),
+      orm.Column("b_id", orm.ForeignKey("b.id"), { primary_key = true }), orm.Column("kind", orm.Text, { default = "near" }))
+    local A = base:model("A", { __tablename__ = "a", id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      near = orm.relationship("B", { secondary = ab, primaryjoin = function(own)
+        return orm.and_(ab.c.a_id:eq(own.id), ab.c.kind:eq("near"))
+      end }) })
+    base:model("B", { __tablename__ = "b", id = orm.mapped_column(orm.Integer, { primary_key = true }) })
+    local engine = database.create(base)
+    run(engine, "INSERT INTO a VALUES (1)", "INSERT INTO b VALUES (1), (2)",
+      "INSERT INTO ab VALUES (1, 1, 'near'), (1, 2, 'far')")
+    local session = orm.Session(engine)
+    session:delete(session:get(A, 1))
+    raises("IntegrityError", {}, session.flush, session)
+    session:rollback()
+    assert.same({ "1|1|near", "1|2|far" }, rows(session, "SELECT * FROM ab ORDER BY 1, 2"))
+  end)
+
   it("go once when both ends are deleted", function()
     local lib = library.open()
     lib.session:delete(lib.session:get(lib.Book, 1))

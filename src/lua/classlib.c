@@ -303,12 +303,13 @@ static void read_relation(lua_State *L, orr_relationship *relation, orr_pair *pa
   static const char *const names[] = {"list",          "save_update", "viewonly", "load_old",    "sync_keys",
                                       "events",        "orphans",     "criteria", "asks",        "set",
                                       "keyed",         "leaves",      "defaults", "post_update", "write_only",
-                                      "single_parent", NULL};
+                                      "single_parent", "wipes",       "deletes",  "passive",     NULL};
   static const unsigned bits[] = {
       ORR_RELATION_LIST,      ORR_RELATION_SAVE_UPDATE, ORR_RELATION_VIEWONLY,   ORR_RELATION_LOAD_OLD,
       ORR_RELATION_SYNC_KEYS, ORR_RELATION_EVENTS,      ORR_RELATION_ORPHANS,    ORR_RELATION_CRITERIA,
       ORR_RELATION_ASKS,      ORR_RELATION_SET,         ORR_RELATION_KEYED,      ORR_RELATION_LEAVES,
-      ORR_RELATION_DEFAULTS,  ORR_RELATION_POST_UPDATE, ORR_RELATION_WRITE_ONLY, ORR_RELATION_SOLE};
+      ORR_RELATION_DEFAULTS,  ORR_RELATION_POST_UPDATE, ORR_RELATION_WRITE_ONLY, ORR_RELATION_SOLE,
+      ORR_RELATION_WIPES,     ORR_RELATION_DELETES,     ORR_RELATION_PASSIVE};
   relation->flags = flags(L, names, bits);
   if (relation->flags & ORR_RELATION_POST_UPDATE)
     orr_world_get(L)->posts_updates = true;

@@ -10,13 +10,13 @@
 
 static size_t hash_link(const orr_flush_record *r) {
   uint64_t h = (uint64_t)r->object * UINT64_C(0x9E3779B97F4A7C15) ^ ((uint64_t)r->other << 20) ^
-               (uint64_t)(unsigned)r->relation->id ^ (uint64_t)r->kind << 60;
+               (uint64_t)(unsigned)orr_flush_relation(r)->id ^ (uint64_t)r->kind << 60;
   return (size_t)((h * UINT64_C(0xD6E8FEB86659FD93)) >> 32);
 }
 
 static bool same_link(const orr_flush_record *a, const orr_flush_record *b) {
-  return a->object == b->object && a->other == b->other && a->relation->id == b->relation->id &&
-         a->kind == b->kind;
+  return a->object == b->object && a->other == b->other &&
+         orr_flush_relation(a)->id == orr_flush_relation(b)->id && a->kind == b->kind;
 }
 
 static void place_link(orr_flush *f, uint32_t number) {
@@ -35,7 +35,7 @@ static void grow_links(lua_State *L, orr_flush *f) {
   f->links = links;
   f->link_room = room;
   for (size_t n = 1; n <= f->record_count; n++)
-    if (f->records[n - 1].relation)
+    if (f->records[n - 1].relation >= 0 && !f->records[n - 1].wipes)
       place_link(f, (uint32_t)n);
 }
 
@@ -52,10 +52,21 @@ orr_flush_record *orr_flush_add_record(lua_State *L, orr_flush *f, orr_unit_kind
   f->records = orr_flush_grow(L, f, f->records, &f->record_room, f->record_count + 1, sizeof *f->records);
   orr_flush_record *r = &f->records[f->record_count];
   memset(r, 0, sizeof *r);
-  r->kind = kind;
+  r->kind = (unsigned)kind & 15u;
   r->class = class;
   r->object = object;
+  r->relation = -1;
   return r;
+}
+
+/* Takes in the record after the last one, of a link row, unless the other side has reported it. */
+static void enter_link(lua_State *L, orr_flush *f) {
+  if (f->link_count * 2 >= f->link_room)
+    grow_links(L, f);
+  if (known_link(f, &f->records[f->record_count]))
+    return;
+  f->link_count++;
+  place_link(f, (uint32_t)++f->record_count);
 }
 
 /* A link row between two objects. Both sides of a relationship may report it: it is written once, and always
@@ -71,18 +82,14 @@ static void add_link(lua_State *L, orr_flush *f, int near, int far, int number, 
     number = relation->reverse;
     relation = &class->relations[number];
   }
-  if (f->link_count * 2 >= f->link_room)
-    grow_links(L, f);
   uint32_t first = orr_flush_number(L, f, near), second = orr_flush_number(L, f, far);
   orr_flush_record *r = orr_flush_add_record(L, f, kind, class, first);
   r->other = second;
-  r->relation = relation;
-  r->relation_number = number;
-  if (known_link(f, r))
-    return;
-  f->record_count++;
-  f->link_count++;
-  place_link(f, (uint32_t)f->record_count);
+  r->relation = number;
+  if (relation->reverse < 0)
+    f->record_count++;
+  else
+    enter_link(L, f);
 }
 
 /* ---- what changed in a relation ---- */
@@ -259,10 +266,48 @@ static void add_link_row(lua_State *L, orr_flush *f, int object, int item, int n
     add_link(L, f, object, item, number, ORR_UNIT_LINK_INSERT);
 }
 
+/* Whether all link rows of the object at `item`, in its relation `number`, go with it. */
+static bool is_wiped(lua_State *L, const orr_flush *f, int item, int number) {
+  orr_instance *object = lua_touserdata(L, item);
+  orr_flush_past h;
+  int top = lua_gettop(L);
+  bool goes = number >= 0 && object->action && f->entries[object->action - 1].kind == ORR_UNIT_DELETE;
+  bool wiped = goes && object->class->relations[number].flags & ORR_RELATION_WIPES &&
+               orr_flush_history(L, object, item, number, &h);
+  lua_settop(L, top);
+  return wiped;
+}
+
+static bool has_link_row(const orr_flush *f, const orr_instance *other) {
+  return orr_flush_holds(f, other) && other->state == ORR_PERSISTENT;
+}
+
 static void drop_link_row(lua_State *L, orr_flush *f, int object, int item, int number) {
-  orr_instance *other = lua_touserdata(L, item);
-  if (orr_flush_holds(f, other) && other->state == ORR_PERSISTENT)
+  if (has_link_row(f, lua_touserdata(L, item)) &&
+      !is_wiped(L, f, item, relation_at(L, object, number)->reverse))
     add_link(L, f, object, item, number, ORR_UNIT_LINK_DELETE);
+}
+
+/* Counts into the record after the last one. A row between two deleted objects may have gone with the other
+   one. */
+static void count_link_row(lua_State *L, orr_flush *f, int object, int item, int number) {
+  const orr_instance *other = lua_touserdata(L, item);
+  orr_flush_record *r = &f->records[f->record_count];
+  (void)object, (void)number;
+  if (!has_link_row(f, other))
+    return;
+  r->next++;
+  r->other += !orr_flush_deleting(other);
+}
+
+/* All link rows of a deleted object go at once. */
+static void wipe_link_rows(lua_State *L, orr_flush *f, int object, int number, const orr_flush_past *h) {
+  const orr_instance *owner = lua_touserdata(L, object);
+  orr_flush_record *r = orr_flush_add_record(L, f, ORR_UNIT_LINK_DELETE, owner->class, owner->action);
+  r->relation = number;
+  r->wipes = true;
+  visit_difference(L, f, object, number, h, true, 0, count_link_row);
+  f->record_count += f->records[f->record_count].next > 0;
 }
 
 /* Whether the foreign key of the object at `item` still is the key of the object at `owner`. */
@@ -305,7 +350,9 @@ static void loosen(lua_State *L, orr_flush *f, int object, int number, const orr
     if (!deleting && h->changed && h->now_count == 0)
       orr_flush_blank_key(L, f, object, relation, true);
   } else if (relation->direction == ORR_MANY_TO_MANY) {
-    if (deleting || h->changed)
+    if (deleting && relation->flags & ORR_RELATION_WIPES)
+      wipe_link_rows(L, f, object, number, h);
+    else if (deleting || h->changed)
       visit_difference(L, f, object, number, h, true, keep, drop_link_row);
   } else if (deleting ? !(relation->flags & ORR_RELATION_LEAVES) : h->changed && !mirrored(relation)) {
     visit_difference(L, f, object, number, h, true, keep, release);
@@ -642,8 +689,8 @@ static void add_records(lua_State *L, orr_flush *f, orr_unit_kind kind) {
 static void plan_action(lua_State *L, orr_flush *f, const orr_flush_record *r) {
   orr_error error;
   orr_error_clear(&error);
-  uint32_t group = r->relation ? r->relation->group : r->class->group;
-  if (orr_unit_add(&f->unit, group, r->kind, &error) < 0)
+  uint32_t group = r->relation < 0 ? r->class->group : orr_flush_relation(r)->group;
+  if (orr_unit_add(&f->unit, group, (orr_unit_kind)r->kind, &error) < 0)
     orr_raise(L, &error);
 }
 
@@ -766,7 +813,7 @@ static uint32_t *plan_actions(lua_State *L, orr_flush *f) {
   for (size_t i = 0; i < f->record_count; i++) {
     const orr_flush_record *r = &f->records[i];
     plan_action(L, f, r);
-    if (!r->relation && r->kind != ORR_UNIT_SET_ASIDE && r->kind != ORR_UNIT_POST_UPDATE)
+    if (r->relation < 0 && r->kind != ORR_UNIT_SET_ASIDE && r->kind != ORR_UNIT_POST_UPDATE)
       actions[r->object * rows + (size_t)r->class->level] = (uint32_t)i;
   }
   return actions;
@@ -776,8 +823,8 @@ static uint32_t *plan_actions(lua_State *L, orr_flush *f) {
 static void plan_rows(lua_State *L, orr_flush *f, const uint32_t *actions) {
   for (size_t i = 0; i < f->record_count; i++) {
     const orr_flush_record *r = &f->records[i];
-    if (!r->relation && r->kind != ORR_UNIT_SET_ASIDE && r->kind != ORR_UNIT_POST_UPDATE && r->class->above &&
-        r->class->world->cyclic[r->class->group])
+    if (r->relation < 0 && r->kind != ORR_UNIT_SET_ASIDE && r->kind != ORR_UNIT_POST_UPDATE &&
+        r->class->above && r->class->world->cyclic[r->class->group])
       plan_link(L, f, actions[r->object * (size_t)f->rows + (size_t)r->class->level - 1], (uint32_t)i);
   }
 }

@@ -12,14 +12,14 @@ enum { ORR_BATCH_ROWS = 32 }; /* rows in one statement: more gain nothing */
 /* One row of an object, or one link row, that takes part. Numbers of objects count from 1 (see
    orr_instance.action). */
 typedef struct orr_flush_record {
-  orr_unit_kind kind;
-  orr_class *class;       /* whose own table the row is in: the object's, or one above it */
-  bool writes;            /* an update that has something to write; a value that is set aside by now */
-  uint32_t object, other; /* link rows: both ends; post updates: `other` is the post, + 1 */
-  const orr_relationship *relation; /* link rows only */
-  int relation_number;
+  orr_class *class;         /* whose own table the row is in: the object's, or one above it */
   const orr_unique *unique; /* what is set aside */
-  uint32_t next;            /* + 1: what else of the object is */
+  uint32_t object, other;   /* link rows: both ends; post updates: `other` is the post, + 1 */
+  uint32_t next;            /* + 1: what else of the object is set aside */
+  int relation : 24;        /* link rows: its number in the class, else -1 */
+  unsigned kind : 4;        /* orr_unit_kind */
+  unsigned writes : 1;      /* an update that has something to write; a value that is set aside by now */
+  unsigned wipes : 1;       /* all link rows of a deleted object: at least `other`, and `next` at most */
 } orr_flush_record;
 
 /* A foreign key that is copied just before its row is written, since the key is made in this flush. */
@@ -175,7 +175,12 @@ void orr_flush_order_updates(lua_State *L, orr_flush *f, const uint32_t *objects
 /* What stands in the place of a value of object `n` that is set aside; `scratch` has ORR_TYPE_SCRATCH bytes.
  */
 orr_value orr_flush_placeholder(const orr_unique *unique, uint32_t n, char *scratch);
-/* The record of a row, as the last one. */
+/* The relation of a link row, NULL of another row. */
+static inline const orr_relationship *orr_flush_relation(const orr_flush_record *r) {
+  return r->relation < 0 ? NULL : &r->class->relations[r->relation];
+}
+
+/* The record of a row, as the one after the last. */
 orr_flush_record *orr_flush_add_record(lua_State *L, orr_flush *f, orr_unit_kind kind, orr_class *class,
                                        uint32_t object);
 void orr_handover_open(lua_State *L);

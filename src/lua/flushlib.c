@@ -552,7 +552,7 @@ static int planned(lua_State *L) {
   lua_newtable(L);
   for (size_t i = 0, n = 0; i < f->record_count; i++) {
     const orr_flush_record *r = &f->records[f->unit.order[i]];
-    if (r->relation || r->class->above || !names[r->kind])
+    if (r->relation >= 0 || r->class->above || !names[r->kind])
       continue;
     orr_flush_object(L, f, r->object);
     lua_rawseti(L, -2, (int)++n);

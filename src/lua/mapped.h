@@ -85,7 +85,12 @@ enum {
   ORR_RELATION_POST_UPDATE = 8192, /* its foreign key may be written after all rows are there */
   ORR_RELATION_DEFAULTS = 16384,   /* its link rows have further columns that get a value here */
   ORR_RELATION_WRITE_ONLY =
-      32768 /* its collection holds what is added until it is written, and is never loaded */
+      32768, /* its collection holds what is added until it is written, and is never loaded */
+  ORR_RELATION_WIPES = 65536, /* no two rows of its link table are alike, and it has all of an object's: they
+                                 go at once with a deleted object */
+  ORR_RELATION_DELETES = 131072, /* deleting cascades along it */
+  ORR_RELATION_PASSIVE =
+      262144 /* what a deleted object held is the database's matter where it is not loaded */
 };
 
 enum { ORR_MAX_KEY = 32 }; /* columns of a primary key; the mapper refuses more */
@@ -447,6 +452,8 @@ orr_session *orr_session_check(lua_State *L, int index);
 void orr_session_add(lua_State *L, orr_session *session, int index);
 /* Puts a changed persistent object on the dirty list. */
 void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index);
+/* A pending object is transient again. */
+void orr_session_drop_new(lua_State *L, orr_session *session, orr_instance *object);
 void orr_session_watch(lua_State *L, orr_session *session, orr_instance *object, int index);
 /* Pushes the user value of an open session, found by its number. False, and nothing is pushed, where nobody
    holds the session any more and only its finalizer is still to come: from then on it counts as closed. */
@@ -483,6 +490,7 @@ void orr_cohort_open(lua_State *L);
 void orr_link_open(lua_State *L);
 void orr_instance_open(lua_State *L);
 void orr_load_open(lua_State *L);
+void orr_delete_open(lua_State *L);
 void orr_flush_open(lua_State *L);
 
 #endif

@@ -661,22 +661,9 @@ static int add(lua_State *L) {
   return 0;
 }
 
-/* core.delete(session, object) -> false where it was marked already */
-static int delete (lua_State *L) {
-  orr_session *session = orr_session_check(L, 1);
-  orr_instance *object = orr_instance_check(L, 2);
-  bool fresh = !(object->flags & ORR_DELETING);
-  if (fresh) {
-    list_push(L, session, 2, ORR_SESSION_DELETED, &session->deleted_count);
-    object->flags |= ORR_DELETING;
-  }
-  lua_pushboolean(L, fresh);
-  return 1;
-}
-
 /* ---- detaching ---- */
 
-static void drop_new(lua_State *L, orr_session *session, orr_instance *object) {
+void orr_session_drop_new(lua_State *L, orr_session *session, orr_instance *object) {
   orr_session_user(L, session);
   lua_rawgeti(L, -1, ORR_SESSION_NEW);
   lua_pushboolean(L, 0);
@@ -734,7 +721,7 @@ static int expunge(lua_State *L) {
   if (orr_instance_session(object) != session)
     return class_error(L, object, "InvalidRequestError", "%s: this object is not in this session");
   if (object->state == ORR_PENDING) {
-    drop_new(L, session, object);
+    orr_session_drop_new(L, session, object);
     return 0;
   }
   int user = user_at(L, 1);
@@ -1004,7 +991,6 @@ void orr_session_open(lua_State *L) {
                                        {"is_clean", is_clean},
                                        {"objects", objects},
                                        {"add", add},
-                                       {"delete", delete},
                                        {"expunge", expunge},
                                        {"mark_deleted", mark_deleted},
                                        {"close", close},
@@ -1030,5 +1016,6 @@ void orr_session_open(lua_State *L) {
   orr_load_open(L);
   orr_cohort_open(L);
   orr_link_open(L);
+  orr_delete_open(L);
   orr_flush_open(L);
 }

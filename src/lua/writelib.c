@@ -22,7 +22,7 @@ static orr_statement *statement_for(lua_State *L, orr_flush *f, const char *kind
   lua_pushvalue(L, f->provider);
   lua_pushstring(L, kind);
   orr_class_push(L, r->class);
-  lua_pushinteger(L, r->relation ? r->class->column_count + r->relation_number + 1 : 0);
+  lua_pushinteger(L, r->relation < 0 ? 0 : r->class->column_count + r->relation + 1);
   lua_pushlstring(L, (const char *)f->shape, shape);
   lua_pushinteger(L, (lua_Integer)rows);
   lua_call(L, 5, 1);
@@ -747,7 +747,7 @@ static void push_link_values(lua_State *L, orr_flush *f, const orr_flush_record 
   for (uint32_t i = 1; i <= count; i++) {
     orr_push_hook(L, "link_defaults");
     orr_class_push(L, r->class);
-    lua_pushinteger(L, r->class->column_count + r->relation_number + 1);
+    lua_pushinteger(L, r->class->column_count + r->relation + 1);
     lua_call(L, 2, 1);
     lua_rawseti(L, f->link_values, (int)i);
   }
@@ -757,7 +757,7 @@ static void push_link_values(lua_State *L, orr_flush *f, const orr_flush_record 
 static void fill_link(lua_State *L, binder *b) {
   for (uint32_t i = 0; i < b->count; i++) {
     const orr_flush_record *r = record_at(b->f, b->batch, b->first + i);
-    const orr_relationship *relation = r->relation;
+    const orr_relationship *relation = orr_flush_relation(r);
     bind_link_end(L, b, r->object, relation->pairs, relation->pair_count);
     bind_link_end(L, b, r->other, relation->pairs + relation->pair_count, relation->target_count);
     if (b->f->link_values)
@@ -771,7 +771,7 @@ static void insert_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch
   const orr_flush_record *r = record_at(f, batch, first);
   orr_statement *statement = statement_for(L, f, "link", r, 0, count);
   f->link_values = 0;
-  if (r->relation->flags & ORR_RELATION_DEFAULTS)
+  if (orr_flush_relation(r)->flags & ORR_RELATION_DEFAULTS)
     push_link_values(L, f, r, count);
   binder b = {f, statement, fill_link, batch, first, count, 1, 0};
   announce(L, &b, "before");
@@ -783,10 +783,14 @@ static void insert_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch
   lua_settop(L, top);
 }
 
+static bool is_alike(const orr_flush_record *a, const orr_flush_record *b) {
+  return a->class == b->class && a->relation == b->relation && a->wipes == b->wipes;
+}
+
 static uint32_t link_run(const orr_flush *f, const orr_unit_batch *batch, uint32_t i, uint32_t most) {
   const orr_flush_record *r = record_at(f, batch, i);
   uint32_t run = 1;
-  while (run < most && i + run < batch->count && record_at(f, batch, i + run)->relation == r->relation)
+  while (run < most && i + run < batch->count && is_alike(r, record_at(f, batch, i + run)))
     run++;
   return run;
 }
@@ -809,7 +813,7 @@ static bool has_link(const binder *b, uint32_t i) {
 static void stale_link(lua_State *L, const orr_flush_record *r, int64_t matched) {
   orr_push_hook(L, "stale_link");
   orr_class_push(L, r->class);
-  lua_pushinteger(L, r->class->column_count + r->relation_number + 1);
+  lua_pushinteger(L, r->class->column_count + r->relation + 1);
   lua_pushinteger(L, (lua_Integer)matched);
   lua_call(L, 3, 0);
 }
@@ -835,11 +839,62 @@ static void delete_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch
   lua_settop(L, top);
 }
 
+/* What the link rows of deleted objects are found by: what the object's row still says. */
+static void fill_wipe(lua_State *L, binder *b) {
+  for (uint32_t i = 0; i < b->count; i++) {
+    const orr_flush_record *r = record_at(b->f, b->batch, b->first + i);
+    const orr_relationship *relation = orr_flush_relation(r);
+    orr_instance *object = orr_flush_object(L, b->f, r->object);
+    for (int p = 0; p < relation->pair_count; p++) {
+      orr_value value;
+      int column = relation->pairs[p].near, index = lua_gettop(L);
+      if (!(orr_tags(object)[column] & ORR_CHANGED) || !orr_instance_old(L, object, index, column, &value))
+        orr_instance_value(L, object, index, column, &value);
+      bind(L, b, &value);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+static void check_wiped(lua_State *L, const binder *b) {
+  const orr_flush_record *r = record_at(b->f, b->batch, b->first);
+  int64_t least = 0, most = 0, matched = changes(b->f);
+  for (uint32_t i = 0; i < b->count; i++) {
+    least += record_at(b->f, b->batch, b->first + i)->other;
+    most += record_at(b->f, b->batch, b->first + i)->next;
+  }
+  if (matched >= least && matched <= most)
+    return;
+  orr_push_hook(L, "stale_links");
+  orr_class_push(L, r->class);
+  lua_pushinteger(L, r->class->column_count + r->relation + 1);
+  lua_pushinteger(L, (lua_Integer)least);
+  lua_pushinteger(L, (lua_Integer)most);
+  lua_pushinteger(L, (lua_Integer)matched);
+  lua_call(L, 5, 0);
+}
+
+/* All link rows of `count` deleted objects. */
+static void wipe_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
+                       uint32_t count) {
+  int top = lua_gettop(L);
+  orr_statement *statement = statement_for(L, f, "wipe", record_at(f, batch, first), 0, count);
+  binder b = {f, statement, fill_wipe, batch, first, count, 1, 0};
+  announce(L, &b, "before");
+  fill(L, &b);
+  step(L, &b);
+  finish(&b);
+  check_wiped(L, &b);
+  announce(L, &b, "after");
+  lua_settop(L, top);
+}
+
 static void write_link_deletes(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
   f->shape = (unsigned char *)"";
   for (uint32_t i = 0; i < batch->count;) {
-    uint32_t run = link_run(f, batch, i, UINT32_MAX);
-    delete_links(L, f, batch, i, run);
+    bool wipes = record_at(f, batch, i)->wipes;
+    uint32_t run = link_run(f, batch, i, wipes ? ORR_BATCH_ROWS : UINT32_MAX);
+    (wipes ? wipe_links : delete_links)(L, f, batch, i, run);
     i += run;
   }
 }
