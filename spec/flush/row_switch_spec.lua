@@ -127,7 +127,8 @@ end)
 it("a row that is taken over keeps what the new object was not given, defaults and unique values among it", function()
   local base = orm.declarative_base()
   local Seat = base:model("Seat", { __tablename__ = "seat", id = orm.Column(orm.Integer, { primary_key = true }),
-    guest = orm.Column(orm.Text, { unique = true }), class = orm.Column(orm.Integer, { default = 2 }), row = orm.Column(orm.Integer) })
+    guest = orm.Column(orm.Text, { unique = true }), class = orm.Column(orm.Integer, { default = 2 }),
+    row = orm.Column(orm.Integer) })
   local engine = database.create(base)
   local session = orm.Session(engine)
   session:add_all { Seat { id = 1, guest = "ann", class = 1, row = 7 }, Seat { id = 2, guest = "bob" } }

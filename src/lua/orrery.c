@@ -74,8 +74,36 @@ static void push_chunk(lua_State *L, size_t i, bool from_code) {
     lua_error(L);
 }
 
+/* Pushes the library's own globals: those of Lua as they are now, whatever a script makes of `select` or
+   `type` later; anything else is looked up when it is needed. */
+static void push_globals(lua_State *L) {
+  static const char *const names[] = {
+      "assert", "collectgarbage", "coroutine", "error",    "getmetatable", "ipairs", "math",   "next",
+      "pairs",  "pcall",          "rawequal",  "rawget",   "rawlen",       "rawset", "select", "setmetatable",
+      "string", "table",          "tonumber",  "tostring", "type",         "unpack", "xpcall", NULL};
+  lua_newtable(L);
+  for (int i = 0; names[i]; i++) {
+    lua_getglobal(L, names[i]);
+    lua_setfield(L, -2, names[i]);
+  }
+  lua_newtable(L);
+#if LUA_VERSION_NUM >= 502
+  lua_pushglobaltable(L);
+#else
+  lua_pushvalue(L, LUA_GLOBALSINDEX);
+#endif
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
+}
+
 static void run_chunk(lua_State *L, size_t i, bool from_code, int loaded) {
   push_chunk(L, i, from_code);
+  lua_pushvalue(L, loaded + 1);
+#if LUA_VERSION_NUM >= 502
+  lua_setupvalue(L, -2, 1);
+#else
+  lua_setfenv(L, -2);
+#endif
   lua_pushvalue(L, loaded);
   lua_pushcclosure(L, import, 1);
   lua_call(L, 1, 1);
@@ -91,8 +119,10 @@ static int load_all(lua_State *L) {
   open_core(L);
   lua_setfield(L, loaded, "core");
   bool from_code = reads_code(L);
+  push_globals(L);
   for (size_t i = 0; i < sizeof CHUNKS / sizeof *CHUNKS; i++)
     run_chunk(L, i, from_code, loaded);
+  lua_settop(L, loaded);
   lua_pushvalue(L, loaded);
   orr_rawsetp(L, LUA_REGISTRYINDEX, &LOADED);
   return 1;
