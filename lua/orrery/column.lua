@@ -158,7 +158,7 @@ local function type_from_target(self)
   return found.type
 end
 
-local methods = setmetatable(Column, { __index = expression.methods })
+local methods = expression.complete(Column, 2)
 local metatable = expression.metatable(nil, {
   __index = function(self, name)
     if name == "type" and rawget(self, "foreign_keys") then

@@ -24,7 +24,7 @@ local connection = {}
 ---@field closed boolean
 local Connection = {}
 
-local metatable = { __index = Connection, __name = "orrery.Connection" }
+local metatable = { __index = errors.guard(Connection, "a connection"), __name = "orrery.Connection" }
 
 --- Methods of connections, for files that add some.
 connection.methods = Connection
@@ -484,7 +484,7 @@ end
 ---@class orrery.Transaction
 ---@field is_active boolean
 local Transaction = {}
-local transaction_metatable = { __index = Transaction, __name = "orrery.Transaction" }
+local transaction_metatable = { __index = errors.guard(Transaction, "a transaction"), __name = "orrery.Transaction" }
 
 local function check_active(self, call)
   if not self.is_active then

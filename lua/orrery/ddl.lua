@@ -301,7 +301,7 @@ end
 
 local Statement = {}
 local mark = { __name = "orrery.DDL" }
-local metatable = { __index = Statement, __metatable = mark }
+local metatable = { __index = errors.guard(Statement, "DDL"), __metatable = mark }
 
 --- The SQL for a dialect.
 ---@param dialect? orrery.Dialect SQLite's by default

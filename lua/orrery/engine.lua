@@ -20,7 +20,8 @@ local engine = {}
 ---@field echo boolean|function
 local Engine = {}
 
-local metatable = { __index = Engine, __name = "orrery.Engine" }
+local FIELDS = { engine = 1 } -- asks whether it is a connection or a session
+local metatable = { __index = errors.guard(Engine, "an engine", FIELDS), __name = "orrery.Engine" }
 
 local new_dispatch = event.define("engine", {
   "connect", "checkout", "checkin", "begin", "commit", "rollback", "savepoint", "release_savepoint",

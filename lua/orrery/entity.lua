@@ -124,7 +124,7 @@ function entity.of(self, wanted)
   local columns, numbers, expressions = own_columns(self)
   add_extras(self, source, columns, numbers)
   local kinds, computed = add_kinds(self, columns, numbers)
-  return expression.new{ visit = "entity", class = self.class, table = source, columns = columns, mapper = self,
+  return expression.new{ visit = "entity", concrete = false, class = self.class, table = source, columns = columns, mapper = self,
     name = self.name, numbers = #columns ~= #self.column_keys and numbers or nil, kinds = kinds,
     has_expressions = expressions or computed, generation = #hierarchy.family(self), criterion = self.criterion_of,
     with = others, writes = hierarchy.above(self) and own_writes(self) or nil, identity = identity_of(self) }

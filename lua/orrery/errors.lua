@@ -279,6 +279,36 @@ function errors.check_self(receiver, ok, call)
   end
 end
 
+-- ---- names that an object does not have ----
+
+local function names_of(methods, fields)
+  local names = errors.sorted_keys(fields)
+  for _, name in ipairs(errors.sorted_keys(methods)) do
+    names[#names + 1] = type(methods[name]) == "function" and not name:find("^_") and name or nil
+  end
+  return names
+end
+
+--- Lets a script's call of a method that is not there say so, with the nearest one. The library itself reads absent
+--- fields as nil; `fields` are those that a script may read so too, and that the library reads most.
+---@param methods table<string, function>
+---@param what string "an engine"
+---@param fields? table<string, any>
+---@param advice? string where what is not a method is found
+---@param depth? integer 2 where the methods are read by an __index function
+---@return table methods
+function errors.guard(methods, what, fields, advice, depth)
+  fields, depth = fields or {}, depth or 1
+  return setmetatable(methods, { __index = function(_, key)
+    if fields[key] or type(key) ~= "string" or key:find("^_") or not core.asked_by_script(depth) then
+      return nil
+    end
+    local near = errors.nearest(key, names_of(methods, fields))
+    errors.raise("ArgumentError", "%s has no '%s'%s%s", what, key, near and ("; did you mean '%s'?"):format(near) or "",
+      advice and "; " .. advice:format(key) or "")
+  end })
+end
+
 -- ---- warnings ----
 
 local handler, seen = nil, {}

@@ -11,7 +11,7 @@ local packing = import "packing"
 ---@class orrery.Element
 ---@field visit string which kind of node
 ---@field type orrery.Type
-local methods = {}
+local methods = { is_statement = false }
 
 local expression = { methods = methods }
 local null = core.null
@@ -60,9 +60,31 @@ local PARTS = {
 }
 expression.PARTS = PARTS
 
+-- What only some nodes have, and only some columns.
+local FIELDS = { table = 1, origin = 1, key = 1, default = 1, server_default = 1, onupdate = 1, comment = 1, collation = 1,
+  computed = 1, identity = 1, nullable = 1, primary_key = 1, unique = 1, index = 1, foreign_keys = 1, info = 1 }
+for _, parts in pairs(PARTS) do
+  for _, names in pairs(parts) do
+    for _, name in ipairs(names) do
+      FIELDS[name] = 1
+    end
+  end
+end
+
 -- What getmetatable gives for a node: scripts reach the shared metatables no other way.
 local MARK = { __name = "orrery.element", __element = true }
 local arithmetic = {}
+
+--- The methods of a kind of nodes with all of the common ones.
+---@param own table<string, function>
+---@param depth? integer as of errors.guard()
+---@return table own
+function expression.complete(own, depth)
+  for name, method in pairs(methods) do
+    own[name] = own[name] or method
+  end
+  return errors.guard(own, "an expression", FIELDS, nil, depth)
+end
 
 --- A metatable for nodes: all operators, and `own` methods before the common ones. `extra` holds further fields of
 --- it, of which those that other files look for (__clause, __relationship) are visible to getmetatable.
@@ -72,7 +94,7 @@ local arithmetic = {}
 function expression.metatable(own, extra)
   local index, mark = methods, MARK
   if own then
-    index = setmetatable(own, { __index = methods })
+    index = expression.complete(own)
   end
   local metatable = {}
   for event, handler in pairs(arithmetic) do
@@ -985,6 +1007,7 @@ function methods:compile(options)
   return expression.compile(self, options)
 end
 
+errors.guard(methods, "an expression", FIELDS)
 metatable = expression.metatable()
 for _, constant in ipairs({ expression.TRUE, expression.FALSE, NULL, expression.all }) do
   setmetatable(constant, metatable)

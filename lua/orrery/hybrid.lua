@@ -61,17 +61,21 @@ function Hybrid:write(object, key, value)
   self.setter(object, value)
 end
 
--- A label whose own comparisons come before the common ones; they are given the expression without them.
+-- Of labels whose own comparisons come before the common ones; they are given the expression without them.
+local function comparing(comparator)
+  local own = {}
+  for name, fn in pairs(comparator) do
+    own[name] = function(node, ...) return fn(node.element, ...) end
+  end
+  return expression.metatable(own)
+end
+
 local function compared(self, label)
   if not self.comparator then
     return label
   end
-  local own = {}
-  for name, fn in pairs(self.comparator) do
-    own[name] = function(node, ...) return fn(node.element, ...) end
-  end
-  return setmetatable({ visit = "label", name = label.name, element = label.element, type = label.type },
-    expression.metatable(own))
+  self.comparing = self.comparing or comparing(self.comparator)
+  return setmetatable({ visit = "label", name = label.name, element = label.element, type = label.type }, self.comparing)
 end
 
 --- The expression, under the attribute's name where it is more than a column.

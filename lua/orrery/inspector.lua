@@ -12,7 +12,7 @@ local inspector = {}
 ---@field bind orrery.Engine|orrery.Connection
 local Inspector = {}
 local MARK = { __name = "orrery.Inspector" }
-local metatable = { __index = Inspector, __metatable = MARK, __tostring = function(self)
+local metatable = { __index = errors.guard(Inspector, "an inspector"), __metatable = MARK, __tostring = function(self)
   return "Inspector(" .. tostring(self.bind) .. ")"
 end }
 

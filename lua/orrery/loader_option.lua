@@ -21,7 +21,7 @@ local loader_option = {}
 ---@field steps table[] the path that the next method goes on from
 local Option = {}
 local MARK = { __name = "orrery.loader_option" }
-local metatable = { __index = Option, __metatable = MARK }
+local metatable = { __index = errors.guard(Option, "a loader option"), __metatable = MARK }
 
 --- Whether a value is a loader option.
 ---@param value any

@@ -12,7 +12,7 @@ local errors = import "errors"
 local pool = {}
 
 local Pool = {}
-local metatable = { __index = Pool, __name = "orrery.pool" }
+local metatable = { __index = errors.guard(Pool, "a pool"), __name = "orrery.pool" }
 
 local DEFAULTS = { size = 5, overflow = 10, timeout = 30 }
 

@@ -17,7 +17,7 @@ local unpack = table.unpack or unpack
 ---@class orrery.Query
 local Query = {}
 local MARK = { __name = "orrery.Query" }
-local metatable = { __index = Query, __metatable = MARK, __name = "orrery.Query" }
+local metatable = { __index = errors.guard(Query, "a query"), __metatable = MARK, __name = "orrery.Query" }
 
 local function check(self, call)
   errors.check_self(self, getmetatable(self) == MARK, "query:" .. call)
@@ -201,7 +201,7 @@ local function changing(self, make, call, options)
   options = errors.check_options(options, CHANGE_OPTIONS, "query:" .. call .. "()")
   local mapper = class_of(self, call)
   for _, part in ipairs({ "joins", "limited", "skipped", "groups", "orders" }) do
-    if self.select[part] ~= nil then
+    if self.select[part] then
       errors.raise("InvalidRequestError", "query:%s(): the query must be of one class, with conditions only", call)
     end
   end

@@ -303,7 +303,7 @@ end
 
 local attribute_metatable = { __metatable = { __name = "orrery.relationship_attribute", __relationship = true } }
 local Attribute = {}
-attribute_metatable.__index = Attribute
+attribute_metatable.__index = errors.guard(Attribute, "a relationship")
 relationship.Attribute = Attribute
 
 --- The class-level attribute Portfolio.investments: for joins, loader options, and conditions with any() and has().

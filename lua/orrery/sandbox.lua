@@ -9,7 +9,7 @@ local sandbox = {}
 
 ---@class orrery.Sandbox
 local Sandbox = {}
-local metatable = { __index = Sandbox, __name = "orrery.Sandbox" }
+local metatable = { __index = errors.guard(Sandbox, "a sandbox"), __name = "orrery.Sandbox" }
 
 local MEGABYTE = 1048576
 

@@ -30,6 +30,7 @@ local MetaData = {}
 local METADATA_MARK = { __name = "orrery.MetaData" }
 local metadata_metatable = { __metatable = METADATA_MARK }
 local METADATA_OPTIONS = { schema = 1, info = 1, naming_convention = 1 }
+local METADATA_FIELDS = { schema = 1, metadata = 1 } -- the second asks whether it is a base
 
 --- Methods of MetaData, for files that add some.
 schema.metadata_methods = MetaData
@@ -49,6 +50,8 @@ function schema.MetaData(options)
   return setmetatable({ tables = {}, views = {}, schema = options.schema, info = options.info or {}, handle = core.schema(),
     naming_convention = naming.check(options.naming_convention), _by_id = {}, _foreign_keys = {} }, metadata_metatable)
 end
+
+errors.guard(MetaData, "a MetaData", METADATA_FIELDS, nil, 2)
 
 function metadata_metatable.__index(self, key)
   if key == "sorted_tables" then
@@ -157,6 +160,9 @@ end
 ---@field id integer its number in the core
 local Table = {}
 local TABLE_MARK = { __name = "orrery.Table" }
+-- What a table may lack, or has once it is asked for.
+local TABLE_FIELDS = { schema = 1, comment = 1, key_constraint = 1 }
+errors.guard(Table, "a Table", TABLE_FIELDS, "columns are under .c, as in table.c.%s")
 local table_metatable = { __index = Table, __metatable = TABLE_MARK }
 
 --- Methods of tables, for files that add some.

@@ -77,6 +77,8 @@ end
 
 local metatable = { __metatable = { __name = "orrery.selectable", __clause = function(self) return self end } }
 
+errors.guard(methods, "a table in FROM", { name = 1 }, "columns are under .c, as in alias.c.%s", 2)
+
 function metatable.__index(self, key)
   if key == "columns" then
     local columns = columns_of(self)

@@ -111,7 +111,7 @@ end
 ---@class orrery.SessionMaker
 ---@field options table
 local Maker = {}
-local maker_metatable = { __index = Maker, __metatable = { __name = "orrery.SessionMaker" } }
+local maker_metatable = { __index = errors.guard(Maker, "a sessionmaker"), __metatable = { __name = "orrery.SessionMaker" } }
 
 local function check_maker(self, call)
   errors.check_self(self, getmetatable(self) == maker_metatable.__metatable, "sessionmaker:" .. call)

@@ -296,7 +296,7 @@ end
 ---@class orrery.Nested
 ---@field is_active boolean
 local Nested = {}
-local nested_metatable = { __index = Nested, __name = "orrery.Nested" }
+local nested_metatable = { __index = errors.guard(Nested, "a savepoint"), __name = "orrery.Nested" }
 
 -- Ends this savepoint in the session's list, with those that were set inside it.
 local function leave_nested(self)

@@ -41,6 +41,8 @@ statement.copy_of = copy_of
 
 statement.metatables = {}
 
+local WHAT = { compound = "a union", insert = "an insert", update = "an update", delete = "a delete" }
+
 -- The metatable of a kind of statement with its methods. A statement counts as a value where one is expected.
 local function define(visit, methods)
   local mark = {
@@ -51,6 +53,7 @@ local function define(visit, methods)
   for name, method in pairs(common) do
     methods[name] = methods[name] or method
   end
+  errors.guard(methods, WHAT[visit] or "a select", nil, nil, visit == "insert" and 2 or 1)
   local metatable = { __index = methods, __metatable = mark }
   metatable.__tostring = expression.tostring
   statement.metatables[visit] = metatable
@@ -242,7 +245,8 @@ local function check_count(value, call)
   return node
 end
 
-local ordered = {}
+-- What most selects lack, and every run of one looks for.
+local ordered = { wheres = false, orders = false, loader_options = false }
 
 --- At most `count` rows.
 ---@param count integer

@@ -16,7 +16,8 @@ local url = {}
 ---@field query table<string, string>
 local URL = {}
 
-local metatable = { __index = URL, __name = "orrery.URL" }
+local PARTS = { drivername = true, username = true, password = true, host = true, port = true, database = true, query = true }
+local metatable = { __index = errors.guard(URL, "a URL", PARTS), __name = "orrery.URL" }
 
 local function decode(text)
   return (text:gsub("%%(%x%x)", function(digits)
@@ -115,8 +116,6 @@ function URL:render_as_string(options)
   return text .. (self.database and "/" .. self.database or "")
     .. (pairs_of_query[1] and "?" .. table.concat(pairs_of_query, "&") or "")
 end
-
-local PARTS = { drivername = true, username = true, password = true, host = true, port = true, database = true, query = true }
 
 --- A copy with some of its parts replaced.
 ---@param parts table the parts by name; `query` is a table of names and values

@@ -24,7 +24,7 @@ local check = session_class.check
 ---@field entries orrery.WatchedStatements[] by line and cause, in the order in which they came
 ---@field repeated orrery.WatchedStatements[] those that came more than once, the most frequent first
 local Report = {}
-local metatable = { __index = Report, __name = "orrery.WatchReport" }
+local metatable = { __index = errors.guard(Report, "a report"), __name = "orrery.WatchReport" }
 
 local SHOWN_SQL = 100
 

@@ -397,6 +397,12 @@ local function allowed_fields(visit)
   return set
 end
 
+-- As the library reads them: a script that asks for a field which is not there gets an error.
+local function field(node, name)
+  local ok, value = pcall(function() return node[name] end)
+  return ok and value or nil
+end
+
 local function strict()
   local known = {}
   local wrap
@@ -411,7 +417,7 @@ local function strict()
     local fields = allowed_fields(node.visit)
     local mark = getmetatable(node)
     return setmetatable({}, { __metatable = mark, __index = function(_, name)
-      local value = node[name]
+      local value = field(node, name)
       if name == "table" then
         return wrap(value)
       elseif value == nil or type(value) == "function" or ALWAYS[name] then
@@ -424,7 +430,7 @@ local function strict()
   function wrap(value)
     if type(value) ~= "table" or getmetatable(value) == nil and value.visit == nil and value[1] == nil then
       return value
-    elseif value.visit == nil then
+    elseif field(value, "visit") == nil then
       return getmetatable(value) == nil and wrap_list(value) or value
     elseif WHOLE[value.visit] or value.visit == "column" and (not value.table or WHOLE[value.table.visit]) then
       return value

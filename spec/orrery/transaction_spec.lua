@@ -289,7 +289,7 @@ describe("a statement that runs too long", function()
     local engine = memory()
     local conn = engine:connect()
     local err = raises("OperationalError", { "timeout", "0.02 s" }, conn.execute, conn, ENDLESS, nil, { timeout = 0.02 })
-    assert.equal(ENDLESS.sql or err.statement, err.statement)
+    assert.equal(ENDLESS.text, err.statement)
     assert.equal(9, err.code)
     conn:execution_options{ timeout = 0.03 }
     raises("OperationalError", "0.03 s", conn.execute, conn, ENDLESS)

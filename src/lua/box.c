@@ -209,9 +209,11 @@ void *orr_box_check(lua_State *L, int index, const orr_box_kind *kind) {
 
 static const char ERROR_METATABLE = 0; /* its address is the registry key */
 
-/* Chunks of the library are named "=orrery/<file>"; a Lua function of anyone else is a script's. */
+/* The names of the library's chunks begin so; a Lua function of anyone else is a script's. */
+static const char LIBRARY[] = "=orrery/";
+
 static bool is_script(const lua_Debug *frame) {
-  return frame->currentline > 0 && strncmp(frame->source, "=orrery/", 8) != 0;
+  return frame->currentline > 0 && strncmp(frame->source, LIBRARY, sizeof LIBRARY - 1) != 0;
 }
 
 void orr_where(lua_State *L) {
@@ -322,13 +324,24 @@ static int where(lua_State *L) {
   return 1;
 }
 
+/* Whether the line that reads a field is a script's; `depth` counts the functions from the one that asks to
+ * it. */
+static int asked_by_script(lua_State *L) {
+  lua_Debug frame;
+  bool asked = lua_getstack(L, 1 + (int)luaL_checkinteger(L, 1), &frame) && lua_getinfo(L, "S", &frame) &&
+               *frame.what != 'C' && strncmp(frame.source, LIBRARY, sizeof LIBRARY - 1) != 0;
+  lua_pushboolean(L, asked);
+  return 1;
+}
+
 static int traceback(lua_State *L) {
   orr_traceback(L, (int)luaL_optinteger(L, 1, 1));
   return 1;
 }
 
 void orr_box_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"where", where}, {"traceback", traceback}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"where", where}, {"asked_by_script", asked_by_script}, {"traceback", traceback}, {NULL, NULL}};
   orr_setfuncs(L, functions);
   lua_pushlightuserdata(L, NULL);
   lua_setfield(L, -2, "null");

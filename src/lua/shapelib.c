@@ -127,14 +127,16 @@ static int push_field(walk *w, int index, int name) {
   return lua_type(w->L, -1);
 }
 
-/* The same for a field that a kind of nodes has: a statement, which lacks most of them, keeps its own in
- * itself. */
-static int push_part(walk *w, int node, const orr_kind *kind, int name) {
-  if (kind->special != STATEMENT)
-    return push_field(w, node, name);
+/* The same for one that a node has in itself or not at all. */
+static int push_own(walk *w, int node, int name) {
   lua_rawgeti(w->L, w->names, name);
   lua_rawget(w->L, node);
   return lua_type(w->L, -1);
+}
+
+/* The same for a field that a kind of nodes has: a statement lacks most of them. */
+static int push_part(walk *w, int node, const orr_kind *kind, int name) {
+  return kind->special == STATEMENT ? push_own(w, node, name) : push_field(w, node, name);
 }
 
 /* The field `name` of the table in field `of` of the node at `index`: both are there. */
@@ -290,10 +292,10 @@ static void visit_bind(walk *w, int node) {
     return;
   }
   take_place(w, node);
-  push_field(w, node, VALUE);
+  push_own(w, node, VALUE);
   lua_rawseti(w->L, w->values, w->count);
   emit_inner(w, node, TYPE, BIND_KEY);
-  if (push_field(w, node, KEY) == LUA_TNIL)
+  if (push_own(w, node, KEY) == LUA_TNIL)
     lua_pop(w->L, 1);
   else
     emit_atom(w);
@@ -319,7 +321,7 @@ static void visit_binary(walk *w, int node) {
   if (name && strcmp(name, "op") == 0)
     emit_inner(w, node, TYPE, KEY);
   lua_pop(w->L, 2);
-  if (push_field(w, node, ESCAPE) == LUA_TNIL) {
+  if (push_own(w, node, ESCAPE) == LUA_TNIL) {
     lua_pop(w->L, 1);
   } else {
     emit(w, "\\", 1);
@@ -337,7 +339,7 @@ static void visit_binary(walk *w, int node) {
  */
 static void visit_atoms(walk *w, int node, const orr_kind *kind) {
   for (int i = 0; i < kind->atoms; i++) {
-    if (push_part(w, node, kind, kind->first + i) == LUA_TNIL) {
+    if (push_own(w, node, kind->first + i) == LUA_TNIL) {
       lua_pop(w->L, 1);
       continue;
     }
