@@ -2,6 +2,7 @@
 local orm = require "orrery"
 local raises = require "spec.support.raises"
 local database = require "spec.support.database"
+local unpack = table.unpack or unpack
 
 local MODEL = [[
   local orm = require "orrery"
@@ -76,12 +77,53 @@ describe("a sandbox", function()
       assert.equal("second", scalar("SELECT text FROM note WHERE id = 2"))
     end)
 
+    it("its errors' texts, whatever they are", function()
+      assert.same({ "(the error is a table)", "(the error is a boolean)", "no text" }, { run([[
+        local function text_of(fn) return (select(2, pcall(fn))) end
+        return text_of(none), text_of(truth), text_of(plain)
+      ]], { functions = { none = function() error({}) end, truth = function() error(true) end,
+        plain = function() error({ message = "no text" }) end } }) })
+      fails("error", "(the error is a nil)", "error()")
+      fails("error", "words", "error({ message = 'words', kind = {} })")
+    end)
+
+    it("an engine that gives the same connection until it is closed", function()
+      assert.same({ true, true }, { run([[
+        local one, two = engine:connect(), engine:connect()
+        local same = one.dbc == two.dbc
+        one.dbc:close()
+        engine:dispose()
+        return same, engine:connect().dbc:is_open()
+      ]]) })
+    end)
+
     it("plain values, and takes plain values from it", function()
       local inner = { 1, 2.5, "a\0b", true, { deep = { false } }, orm.null }
       local back, none, last = run("return ...", nil, inner, nil, "end")
       assert.same(inner, back)
       assert.is_nil(none)
       assert.equal("end", last)
+    end)
+
+    it("Lua's own tables, numbers and garbage, counted", function()
+      assert.same({ "b,c", "", "a,b,c,d" }, { run([[
+        local t = { "a", "b", "c" }
+        table.insert(t, "d")
+        local move = table.move or function(from, first, last, to)
+          for i = last, first, -1 do from[to + i - first] = from[i] end
+          return from
+        end
+        move(t, 1, 4, 2)
+        table.remove(t, 1)
+        return table.concat(t, ",", 2, 3), table.concat(t, ",", 3, 2), table.concat(t, ",")
+      ]]) })
+      local count, done, step, wrong, locked = run([[
+        setmetatable({}, nil)
+        local count = collectgarbage("count")
+        return count, collectgarbage(), collectgarbage("step"), pcall(collectgarbage, "stop"), pcall(setmetatable, {}, 1)
+      ]])
+      assert.is_true(count > 100 and count < 65536)
+      assert.same({ 0, 0, false, false }, { done, step, wrong, locked })
     end)
 
     it("what the runs before have left in its globals", function()
@@ -205,6 +247,17 @@ describe("a sandbox", function()
       assert.equal(4, run("local parts = { 'return', ' 4' } return load(function() return table.remove(parts, 1) end)()"))
     end)
 
+    it("chunks that are no text, or pieces that are none", function()
+      local why = select(2, run("return pcall(load, function() return {} end)"))
+      assert.truthy(why:find("must return a string", 1, true))
+      assert.equal(5, run("local parts = { 'return', ' 5', '' } return load(function() return table.remove(parts, 1) end)()"))
+      assert.is_true(run("return (load(function() end)) ~= nil"))
+      assert.truthy(select(2, run("return load('return +')")):find("near", 1, true))
+      assert.is_false(run("return (pcall(load))"))
+      assert.is_false(run("return (pcall(load, {}))"))
+      assert.is_true(run("local ok, f = pcall(load, 'return print == nil', 'c', 't', {}) return f()"))
+    end)
+
     it("functions, coroutines, objects or metatables that could cross", function()
       for _, value in ipairs { "function() end", "coroutine.create(function() end)", "engine", "setmetatable({}, {})" } do
         fails("error", "cannot leave the sandbox", "return " .. value)
@@ -318,6 +371,68 @@ describe("a sandbox", function()
       assert.equal(20000, box:run("return #(('word '):rep(4000)):gsub('%s+$', ' ')"))
     end)
 
+    -- Each item stands before a search that takes long: it is stopped exactly where Lua would come to that.
+    it("patterns by what Lua would do with them, item by item", function()
+      local ITEMS = {
+        { "x", "%a", "%A", "%c", "%d", "%l", "%L", "%p", "%s", "%S", "%u", "%w", "%W", "%x", "%X", "%.", ".", "x", "y" },
+        { "1", "%a", "%A", "%d", "%D", "%l", "%p", "%P", "%w", "%W", "%x", "%s" },
+        { "X", "%a", "%l", "%u", "%U", "%x", "%c" }, { "F", "%x", "%u" }, { "\1", "%c", "%C", "%g", "%s" }, { "!", "%p", "%g",
+          "%w" },
+        { " ", "%s", "%S", "%c", "%p" }, { ".", "%.", "%,", "%p" }, { "%", "%%", "%p" }, { "\195", ".", "[\192-\200]", "\195",
+          "%a" },
+        { "x", "[xyz]", "[^xyz]", "[abc]", "[^abc]", "[w-y]", "[x-x]", "[^w-y]", "[a-c]", "[%a]", "[^%a]", "[%d%l]", "[%]x]",
+          "[w-]" },
+        { "]", "[]]", "[^]]", "[%]]", "[a]" }, { "-", "[a-]", "[-a]", "[a%-z]", "[+--]" }, { "^", "[x^]", "[^^]", "^", "[%^]" },
+        { "%", "[%%]", "[%]]" }, { "z", "[a%]", "[z%" },
+        { "xxx", "x*", "x+", "x-x", "x?xx", "xxx", "xxxx?", "x+x", "x*x", "y*xxx", "y+", "y-xxx", "y?x+", "x*y", "x-y", ".-x" },
+        { "", "y*", "y+", "y?", "y-", "()", "(y*)", "$", "%f[a]", "%f[x]", "%f[^a]" },
+        { "(x(y)z)", "%b()", "%b((", "%bx)", "%b)(", "%b" }, { "((x", "%b()", "%bxy" }, { "x()", "%b()", "x%b()" }, { "[x]x",
+          "%b[]x" },
+        { "xyxy", "(xy)%1", "(x)(y)%1%2", "(x)(y)%2%1", "(x)%1", "(xy)%2", "(xy%1)", "()xyxy", "(x(y))xy", "(xy)%0" },
+        { "xy", "%f[x]xy", "%f[y]xy", "x%f[y]y", "x%f[%w]y", "%f[%w]xy%f[%w]", "%fxy", "x%f[^x]y", "(x)y", "(x", "x)y",
+          "(xy)%1" },
+        { "$x", "$x", "%$x", "$" }, { "\0x", "%zx", "\0x", "[%z]x", ".x", "%Zx" }, { "g", "%g", "%G", "[%g]" }, { "G", "%g",
+          "%G", "[%G]" }, { "a^", "a^", "%a%^" },
+      }
+      local tail, search, fewer = ("a"):rep(40), ("a*"):rep(6) .. "b", { instructions = 100000 }
+      local box = open(fewer)
+      for _, case in ipairs(ITEMS) do
+        for position = 2, #case do
+          local subject, item = case[1] .. tail, "^" .. case[position]
+          local fine, reaches = pcall(string.find, subject, item .. tail .. "$")
+          local shown = ("%q in %q"):format(item, subject)
+          if fine and reaches then
+            local ok, err = pcall(box.run, box, "return (...):find(select(2, ...))", subject, item .. search)
+            assert.is_true(not ok and err.reason == "instructions", shown)
+            box = open(fewer)
+          else
+            local script = "return pcall(string.find, ...)"
+            assert.same({ pcall(string.find, subject, item .. search) }, { box:run(script, subject, item .. search) }, shown)
+          end
+        end
+      end
+    end)
+
+    it("no patterns that take a step for each character", function()
+      local box = open(few)
+      local long = ("word, "):rep(2000)
+      for _, arguments in ipairs {
+        { "find", long, "%d" }, { "find", long, "word, $" }, { "find", long, ", %f[%z]" }, { "match", long, "^.*$" }, { "gsub",
+          long, "%w+", "x" },
+        { "gsub", long, "", "-" }, { "gsub", long, "^word", "" }, { "find", "(" .. long .. ")", "%b()" }, { "find", long, "x",
+          1, true },
+        { "find", 12345, 3 }, { "find", 12345, 3, 1, true }, { "find", "x", ("a?"):rep(250) }, { "find", "x", ("()"):rep(33) },
+        { "match", "", "" }, { "match", "", "^" }, { "find", "x" }, { "find", "x", nil, 1, true }, { "find", nil, nil, 1, true },
+        { "find", {}, "x" }, { "rep", "ab", 3 }, { "rep", 12, 2 }, { "rep", "x", -1 }, { "rep", {}, 2 }, { "rep" }, { "gmatch" },
+      } do
+        local script = "local name = ... return pcall(string[name], select(2, ...))"
+        local wanted = { pcall(string[arguments[1]], unpack(arguments, 2, 5)) }
+        local got = { box:run(script, unpack(arguments, 1, 5)) }
+        assert.equal(wanted[1], got[1])
+        assert.same(wanted[1] and wanted or {}, wanted[1] and got or {})
+      end
+    end)
+
     it("metatables with finalizers or made-up lengths, which nothing could stop", function()
       fails("error", "finalizer", "setmetatable({}, { __gc = function() while true do end end })")
       fails("error", "finalizer", "setmetatable({}, { __gc = true })")
@@ -363,10 +478,34 @@ describe("a sandbox", function()
       assert.is_true(box:memory() < 8388608)
     end)
 
+    it("values that would not fit into it, on their way in and out", function()
+      local many, flags, deep = {}, {}, { { { {} } } }
+      for i = 1, 500000 do
+        many[i] = i
+      end
+      for i = 1, 1000 do
+        flags[i] = true
+      end
+      local options = { memory = 8388608, functions = { many = function() return many end,
+        long = function() return ("x"):rep(9e6) end } }
+      local box = open(options)
+      raises("ArgumentError", "too large", box.run, box, "", many)
+      raises("ArgumentError", "too large", box.run, box, "", ("x"):rep(9e6))
+      raises("ArgumentError", "too large", box.run, box, "", ("x"):rep(8388608 - 9), true, 1)
+      raises("ArgumentError", "too large", box.run, box, "", ("x"):rep(8388608 - 11), {}, {})
+      raises("SandboxError", "too large", box.run, box, "many()")
+      raises("SandboxError", "too large", box.run, box, "long()")
+      assert.same({ flags, deep }, { box:run("return ...", flags, deep) })
+    end)
+
     it("for good: what a limit has ended cannot go on", function()
       local box = open(few)
       raises("SandboxError", "stopped", box.run, box, "while true do end")
       raises("ResourceClosedError", "make another", box.run, box, "return 1")
+      box = open { memory = 8388608 }
+      raises("SandboxError", "memory", box.run, box, "return #('x'):rep(3e7)")
+      raises("ResourceClosedError", "make another", box.run, box, "return 1")
+      assert.equal(6, open { instructions = 1e15 }:run("return (('a'):rep(5) .. 'b'):find('a-b') + 5"))
       box = open()
       raises("SandboxError", "oops", box.run, box, "error('oops')")
       assert.equal(1, box:run("return 1"))
@@ -428,6 +567,35 @@ describe("a sandbox", function()
       end
     end)
 
+    it("is refused that reads what the script may, or changes what lasts as long as its transaction", function()
+      local own = { tables = { fresh = { "create", "insert", "select" }, note = { "select" }, notes = { "update" } } }
+      local function allows(sql)
+        run(("engine:connect().dbc:prepare(%q):fetch()"):format(sql), own)
+      end
+      allows("SELECT value FROM json_each('[1]')")
+      allows("PRAGMA defer_foreign_keys = ON")
+      allows("PRAGMA data_version")
+      allows("PRAGMA table_info(note)")
+      allows("PRAGMA foreign_key_list(NOTE)")
+      allows("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT i FROM n")
+      allows("SAVEPOINT s")
+      run([[
+        local dbc = engine:connect().dbc
+        dbc:exec("CREATE TABLE fresh (id INTEGER)")
+        dbc:exec("CREATE INDEX fresh_id ON fresh (id)")
+        dbc:exec("REINDEX fresh_id")
+      ]], own)
+      refuses("may not create an index on 'note'", "CREATE INDEX i ON note (text)", own)
+      refuses("may not use PRAGMA 'table_info'", "PRAGMA table_info", own)
+      refuses("may not use PRAGMA 'table_info'", "PRAGMA table_info(secret)", own)
+      refuses("may not use PRAGMA 'table_info'", "PRAGMA table_info(notes)", own)
+      refuses("may not use PRAGMA 'encoding'", "PRAGMA encoding = 'UTF-16'", own)
+      refuses("may not attach ''", "ATTACH 'a' || 'b' AS c", own)
+      for _, name in ipairs { "not", "note_", "nota", "otes" } do
+        refuses("may not select from 'note'", "SELECT * FROM note", { tables = { [name] = { "select" } } })
+      end
+    end)
+
     it("reaches a file", function()
       local path = os.tmpname()
       os.remove(path)
@@ -449,6 +617,18 @@ describe("a sandbox", function()
       run(MODEL .. "kept = engine:connect() kept:execute(orm.text('INSERT INTO note VALUES (9, 9)'))")
       database.run(engine, "INSERT INTO secret VALUES (2, 'mine')", "DELETE FROM secret WHERE id = 2", "CREATE TABLE more (id)")
       assert.equal(1, scalar("SELECT count(*) FROM note"))
+    end)
+
+    it("after the shorter of two timeouts", function()
+      local endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+      local function stopped(options, words, seconds)
+        fails("error", words, ("local dbc = engine:connect().dbc dbc:set_timeout(%g) dbc:prepare(%q):step()"):format(seconds,
+          endless),
+          options)
+      end
+      stopped({ statement_timeout = 0.1 }, "timeout of 0.05 s", 0.05)
+      stopped({ statement_timeout = 0.05 }, "timeout of 0.05 s", 100)
+      stopped({ statement_timeout = 0.05 }, "timeout of 0.05 s", 0)
     end)
 
     it("with the host's own timeout", function()
@@ -480,11 +660,13 @@ describe("a sandbox", function()
         dispose = function() pcall(engine.dispose, engine) end,
         close = function() box:close() end,
         again = function() box:run("return 1") end,
+        finalize = function() debug.getmetatable(box.core).__gc(box.core) end,
       } }
       local closed, again = box:run([[
         local _, closed = pcall(close)
         local _, again = pcall(again)
         pcall(dispose)
+        finalize()
         return closed, again
       ]])
       assert.truthy(closed:find("while its script runs", 1, true))

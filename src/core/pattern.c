@@ -7,6 +7,7 @@ enum { DEEPEST = 200, CAPTURES = 32 }; /* as in Lua, which raises an error beyon
 
 typedef struct matching {
   const char *subject, *end, *stop; /* stop: of the pattern */
+  bool graph;
   double left;
   int depth, level;
   struct {
@@ -18,7 +19,7 @@ typedef struct matching {
 
 /* ---- one character ---- */
 
-static bool is_class(unsigned char c, int letter) {
+static bool is_class(const matching *m, unsigned char c, int letter) {
   bool found;
   switch (tolower(letter)) {
   case 'a':
@@ -31,6 +32,8 @@ static bool is_class(unsigned char c, int letter) {
     found = isdigit(c);
     break;
   case 'g':
+    if (!m->graph)
+      return letter == c;
     found = isgraph(c);
     break;
   case 'l':
@@ -50,6 +53,9 @@ static bool is_class(unsigned char c, int letter) {
     break;
   case 'x':
     found = isxdigit(c);
+    break;
+  case 'z': /* no manual has it any more, but every Lua */
+    found = c == 0;
     break;
   default:
     return letter == c;
@@ -74,11 +80,11 @@ static const char *item_end(const matching *m, const char *p) {
 }
 
 /* Whether `c` is in the set at `p`, whose "]" is at `last`. */
-static bool is_in_set(unsigned char c, const char *p, const char *last) {
+static bool is_in_set(const matching *m, unsigned char c, const char *p, const char *last) {
   bool found = false, negated = p[1] == '^';
   for (p += negated ? 2 : 1; p < last; p++) {
     if (*p == '%' && p + 1 < last)
-      found |= is_class(c, (unsigned char)*++p);
+      found |= is_class(m, c, (unsigned char)*++p);
     else if (p + 2 < last && p[1] == '-') {
       found |= (unsigned char)p[0] <= c && c <= (unsigned char)p[2];
       p += 2;
@@ -96,9 +102,9 @@ static bool is_single(const matching *m, const char *s, const char *p, const cha
   case '.':
     return true;
   case '%':
-    return is_class(c, (unsigned char)p[1]);
+    return is_class(m, c, (unsigned char)p[1]);
   case '[':
-    return is_in_set(c, p, end - 1);
+    return is_in_set(m, c, p, end - 1);
   default:
     return (unsigned char)*p == c;
   }
@@ -149,7 +155,7 @@ static const char *match_balanced(matching *m, const char *s, const char *p) {
 static bool is_frontier(const matching *m, const char *s, const char *set, const char *end) {
   unsigned char before = s == m->subject ? 0 : (unsigned char)s[-1],
                 here = s < m->end ? (unsigned char)*s : 0;
-  return !is_in_set(before, set, end - 1) && is_in_set(here, set, end - 1);
+  return !is_in_set(m, before, set, end - 1) && is_in_set(m, here, set, end - 1);
 }
 
 /* The text of an earlier capture again. */
@@ -271,8 +277,8 @@ static const char *match(matching *m, const char *s, const char *p) {
 }
 
 double orr_pattern_cost(const char *subject, size_t len, const char *pattern, size_t pattern_len, bool all,
-                        double most) {
-  matching m = {subject, subject + len, pattern + pattern_len, most, 0, 0, {{NULL, 0, false}}};
+                        bool graph, double most) {
+  matching m = {subject, subject + len, pattern + pattern_len, graph, most, 0, 0, {{NULL, 0, false}}};
   bool anchored = pattern_len > 0 && *pattern == '^';
   for (const char *s = subject; s <= m.end && m.left >= 0;) {
     m.level = 0;

@@ -8,8 +8,8 @@
 #include <stddef.h>
 
 /* The steps of finding `pattern` in `subject` once, or (`all`) as often as it occurs; more than `most` where
-   it takes more. */
+   it takes more. `graph`: "%g" is a class, as it is not in Lua 5.1. */
 double orr_pattern_cost(const char *subject, size_t len, const char *pattern, size_t pattern_len, bool all,
-                        double most);
+                        bool graph, double most);
 
 #endif

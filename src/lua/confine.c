@@ -80,6 +80,12 @@ static int repeat(lua_State *L) {
   return forward(L);
 }
 
+#if LUA_VERSION_NUM < 502 && !defined(LUA_JITLIBNAME)
+enum { KNOWS_GRAPH = false };
+#else
+enum { KNOWS_GRAPH = true };
+#endif
+
 /* Matching is tried with a bound first; what Lua then does takes as long. */
 static void charge_pattern(lua_State *L, bool all) {
   size_t len, pattern_len;
@@ -87,7 +93,7 @@ static void charge_pattern(lua_State *L, bool all) {
     return;
   const char *subject = lua_tolstring(L, 1, &len), *pattern = lua_tolstring(L, 2, &pattern_len);
   double most = orr_sandbox_left(L);
-  double cost = orr_pattern_cost(subject, len, pattern, pattern_len, all, most);
+  double cost = orr_pattern_cost(subject, len, pattern, pattern_len, all, KNOWS_GRAPH, most);
   orr_sandbox_charge(L, cost > most ? 1e300 : cost / 4); /* beyond the bound nobody knows how much it is */
 }
 
@@ -163,8 +169,7 @@ static int load_chunk(lua_State *L, const char *name) {
 static void set_globals(lua_State *L, int index) {
   lua_pushvalue(L, index);
 #if LUA_VERSION_NUM >= 502
-  if (!lua_setupvalue(L, -2, 1))
-    lua_pop(L, 1);
+  lua_setupvalue(L, -2, 1); /* a chunk has this one */
 #else
   luaL_checktype(L, -1, LUA_TTABLE);
   lua_setfenv(L, -2);
@@ -283,12 +288,10 @@ static void wrap(lua_State *L, const wrapped *one) {
 /* The one metatable that all strings share. */
 static void lock_strings(lua_State *L) {
   lua_pushliteral(L, "");
-  if (lua_getmetatable(L, -1)) {
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
+  lua_getmetatable(L, -1);
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  lua_pop(L, 2);
 }
 
 void orr_confine_libraries(lua_State *L) {
