@@ -113,8 +113,8 @@ static void drop_empty(orr_cohorts *cohorts, orr_cohort_gone gone, void *ud) {
 }
 
 void orr_cohorts_sweep(orr_cohorts *cohorts, orr_cohort_of of, orr_cohort_gone gone, void *ud) {
-  size_t count = cohorts->count;
-  orr_cohort *former = orr_alloc_array(&cohorts->alloc, count ? count : 1, sizeof *former);
+  size_t count = cohorts->count; /* some: the log is full of what they hold */
+  orr_cohort *former = orr_alloc_array(&cohorts->alloc, count, sizeof *former);
   if (!former) { /* the log may grow on for now */
     cohorts->limit *= 2;
     return;
@@ -124,7 +124,7 @@ void orr_cohorts_sweep(orr_cohorts *cohorts, orr_cohort_of of, orr_cohort_gone g
     cohorts->list[i].first = cohorts->list[i].end = 0;
   keep_entries(cohorts, former, of, ud);
   drop_empty(cohorts, gone, ud);
-  orr_alloc_free(&cohorts->alloc, former, count ? count : 1, sizeof *former);
+  orr_alloc_free(&cohorts->alloc, former, count, sizeof *former);
   size_t live = cohorts->length + cohorts->count;
   cohorts->limit = live * 2 > FIRST_LIMIT ? live * 2 : FIRST_LIMIT;
 }

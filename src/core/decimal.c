@@ -101,8 +101,6 @@ enum { POWERS = sizeof POWER / sizeof *POWER };
 /* Both an integer below 2^53 and a power of ten up to 10^22 are exact, so that their quotient is the double
    nearest to the decimal: the one that reading its text would give. */
 bool orr_decimal_holds(double number, orr_decimal_shape shape) {
-  if (!isfinite(number))
-    return false;
   if (any(shape))
     return true;
   if (shape.scale >= POWERS)

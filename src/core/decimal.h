@@ -21,8 +21,8 @@ typedef enum orr_decimal_result {
 orr_decimal_result orr_decimal_rewrite(const char *text, size_t len, orr_decimal_shape shape, char *out,
                                        size_t room, size_t *written);
 
-/* Whether a double is, to its last bit, a decimal of this shape: what printing it with `scale` decimals and
-   reading that back gives again. */
+/* Whether a finite double is, to its last bit, a decimal of this shape: what printing it with `scale`
+   decimals and reading that back gives again. */
 bool orr_decimal_holds(double number, orr_decimal_shape shape);
 
 /* Whether an integer of `magnitude` has room before the point. */

@@ -27,7 +27,7 @@ static int fan_init(fan *f, const orr_graph *graph, const orr_alloc *alloc) {
   f->nodes = graph->nodes;
   f->edges = graph->edge_count;
   f->start = f->after = NULL;
-  if (graph->nodes > ORR_GRAPH_MAX || graph->edge_count > ORR_GRAPH_MAX)
+  if (graph->nodes > ORR_GRAPH_MAX || graph->edge_count > ORR_GRAPH_MAX) /* out of reach: 2^31 of them */
     return -1;
   f->start = orr_alloc_array(alloc, f->nodes + 2, sizeof *f->start);
   f->after = orr_alloc_array(alloc, f->edges + 1, sizeof *f->after);
@@ -309,8 +309,6 @@ static size_t spread_levels(const fan *f, uint32_t *waiting, uint32_t *queue, ui
 
 int orr_graph_levels(const orr_graph *graph, const orr_alloc *alloc, uint32_t *level, size_t *resolved) {
   *resolved = 0;
-  if (graph->nodes == 0)
-    return 0;
   fan f;
   if (fan_init(&f, graph, alloc) != 0)
     return -1;

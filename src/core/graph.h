@@ -33,8 +33,8 @@ int orr_graph_sort(const orr_graph *graph, const orr_alloc *alloc, uint32_t *ord
                    bool *cyclic);
 
 /* level[node] is the length of the longest chain of edges that leads to it, ORR_GRAPH_NONE for a node in a
-   circle or behind one. `*resolved` counts the nodes that have a level. Returns -1 when memory is out.
-   O(nodes + edges). */
+   circle or behind one; there is at least one node. `*resolved` counts the nodes that have a level. Returns
+   -1 when memory is out. O(nodes + edges). */
 int orr_graph_levels(const orr_graph *graph, const orr_alloc *alloc, uint32_t *level, size_t *resolved);
 
 #endif

@@ -18,7 +18,7 @@ static uint32_t take(orr_history *history) {
     history->free = history->entries[number - 1].next;
     return number;
   }
-  if (history->used == UINT32_MAX)
+  if (history->used == UINT32_MAX) /* out of reach: 64 GB of them */
     return 0;
   orr_past *entries = orr_alloc_grow(&history->alloc, history->entries, &history->room,
                                      (size_t)history->used + 1, sizeof *entries);
@@ -38,10 +38,10 @@ uint32_t orr_history_add(orr_history *history, uint32_t first, int column, uint8
 }
 
 const orr_past *orr_history_find(const orr_history *history, uint32_t first, int column) {
-  const orr_past *entry = NULL;
-  for (uint32_t n = first; n && (!entry || entry->column != column); n = entry->next)
-    entry = &history->entries[n - 1];
-  return entry && entry->column == column ? entry : NULL;
+  for (uint32_t n = first; n; n = history->entries[n - 1].next)
+    if (history->entries[n - 1].column == column)
+      return &history->entries[n - 1];
+  return NULL;
 }
 
 static void give_back(orr_history *history, uint32_t number) {

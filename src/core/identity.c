@@ -182,7 +182,7 @@ static bool has_dead(const orr_identity *map, orr_slot_alive alive, void *ud) {
 static uint32_t size_for(const orr_identity *map, uint32_t count) {
   uint32_t size = map->index_size ? map->index_size : FIRST_INDEX;
   while ((uint64_t)map->live + count > size / 4 * 3) {
-    if (size > UINT32_MAX / 2)
+    if (size > UINT32_MAX / 2) /* out of reach: 16 GB for an index */
       return 0;
     size *= 2;
   }
@@ -190,7 +190,7 @@ static uint32_t size_for(const orr_identity *map, uint32_t count) {
 }
 
 static bool set_index(orr_identity *map, uint32_t size) {
-  uint32_t *index = size ? orr_alloc_array(&map->alloc, size, sizeof *index) : NULL;
+  uint32_t *index = orr_alloc_array(&map->alloc, size, sizeof *index); /* none of size 0 */
   if (!index)
     return false;
   orr_alloc_free(&map->alloc, map->index, map->index_size, sizeof *map->index);
@@ -218,7 +218,7 @@ static bool make_room(orr_identity *map, uint32_t count, orr_slot_alive alive, v
 }
 
 static bool grow_slots(orr_identity *map, uint32_t count) {
-  if (map->used >= UINT32_MAX - 1 - count)
+  if (map->used >= UINT32_MAX - 1 - count) /* out of reach: as above */
     return false;
   if ((size_t)map->used + 1 + count <= map->capacity)
     return true;

@@ -23,7 +23,7 @@ int orr_unit_add(orr_unit *unit, uint32_t group, orr_unit_kind kind, orr_error *
   size_t count = unit->action_count;
   orr_unit_action *actions =
       orr_alloc_grow(&unit->alloc, unit->actions, &unit->action_capacity, count + 1, sizeof *actions);
-  if (!actions || count >= ORR_GRAPH_MAX)
+  if (!actions || count >= ORR_GRAPH_MAX) /* out of reach: the second */
     return no_memory(error);
   unit->actions = actions;
   actions[count].group = group;

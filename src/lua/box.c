@@ -137,9 +137,9 @@ void orr_setfuncs(lua_State *L, const luaL_Reg *functions) {
 /* ---- handles ---- */
 
 static int collect(lua_State *L) {
-  void *block = lua_touserdata(L, 1);
   const orr_box_kind *kind = lua_touserdata(L, lua_upvalueindex(1));
-  if (block && kind->close && orr_box_test(L, 1, kind))
+  void *block = orr_box_test(L, 1, kind);
+  if (block)
     kind->close(block);
   return 0;
 }
@@ -283,7 +283,7 @@ static void push_object(lua_State *L, const char *kind) {
 void orr_error_push(lua_State *L, const orr_error *error) {
   luaL_checkstack(L, 8, "error object");
   lua_pushstring(L, error->message);
-  push_object(L, error->kind ? error->kind : "InternalError");
+  push_object(L, error->kind);
   if (error->code) {
     lua_pushinteger(L, error->code);
     lua_setfield(L, -2, "code");

@@ -64,7 +64,7 @@ static void touch(orr_connection *connection, statement *s) {
 /* In a forked child the driver is not called any more: what it undid there would be undone in the parent's
  * file. */
 static bool is_usable(const orr_connection *connection) {
-  return connection && !orr_origin_is_elsewhere(&connection->origin);
+  return !orr_origin_is_elsewhere(&connection->origin);
 }
 
 static void reset(statement *s) {
@@ -231,11 +231,11 @@ static void watch(orr_connection *connection) {
 /* What an error says, where the reason lies here. */
 static orr_error explained(const orr_connection *connection, const orr_error *error) {
   orr_error told = *error;
-  if (connection && connection->expired)
+  if (connection->expired)
     orr_error_set(&told, "OperationalError",
                   "the statement was stopped: it ran longer than its timeout of %g s",
                   timeout_of(connection));
-  else if (connection && connection->loan && connection->loan->guard.denied[0]) {
+  else if (connection->loan && connection->loan->guard.denied[0]) {
     orr_error_set(&told, "ProgrammingError", "%s: the host has not allowed it",
                   connection->loan->guard.denied);
     connection->loan->guard.denied[0] = '\0';
@@ -482,10 +482,10 @@ static bool is_single(const statement *s, size_t used) {
     if (connection->driver->prepare(connection->db, s->sql + used, s->len - used, &next, &more, &ignored) !=
         0)
       return false;
-    if (next)
+    if (next) {
       connection->driver->finalize(next);
-    if (next || more == 0)
-      return next == NULL;
+      return false;
+    }
     used += more;
   }
   return true;

@@ -207,14 +207,6 @@ static orr_end end_of_argument(lua_State *L) {
   return end_at(L, 1, relation);
 }
 
-/* core.from_map(object, attribute number) -> whether a many-to-one needs no statement; its value is loaded
- * then */
-static int take_from_map(lua_State *L) {
-  orr_end end = end_of_argument(L);
-  lua_pushboolean(L, !is_list(&end) && has_row(end.object) && from_map(L, &end));
-  return 1;
-}
-
 /* core.related(object, attribute number) -> the value of a relation, loaded where it must be: for the library
    itself, whatever loading strategy a script has chosen, and without a flush before */
 static int related(lua_State *L) {
@@ -626,10 +618,7 @@ static int drop_written(lua_State *L) {
 }
 
 void orr_link_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"from_map", take_from_map},
-                                       {"related", related},
-                                       {"lacking", lacking},
-                                       {"drop", drop_written},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"related", related}, {"lacking", lacking}, {"drop", drop_written}, {NULL, NULL}};
   orr_setfuncs(L, functions);
 }

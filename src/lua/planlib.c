@@ -55,7 +55,7 @@ static void read_identity(lua_State *L, orr_variant *kind) {
   char scratch[ORR_TYPE_SCRATCH];
   orr_error error;
   lua_getfield(L, -1, "identity");
-  if (lua_isnil(L, -1) || orr_type_take(L, -1, &any, &kind->identity, scratch, &error) != 0)
+  if (orr_type_take(L, -1, &any, &kind->identity, scratch, &error) != 0)
     kind->identity.tag = ORR_NULL;
   lua_pop(L, 1);
 }

@@ -58,7 +58,7 @@ static size_t check_list(lua_State *L, int index) {
 
 /* Pushes a userdata for `count` elements, so that Lua frees them; all zero. */
 static void *push_room(lua_State *L, size_t count, size_t size) {
-  if (count > ORR_GRAPH_MAX)
+  if (count > ORR_GRAPH_MAX) /* out of reach: no table is that long, but a script may name a number */
     orr_raisef(L, "ArgumentError", "a list is too long");
   void *room = lua_newuserdata(L, count * size + 1);
   memset(room, 0, count * size + 1);
