@@ -173,6 +173,39 @@ describe("a violated constraint", function()
     violated('INSERT INTO "odd.name" VALUES (1)', "unique", "odd.name", { "x.y" })
   end)
 
+  it("names what it can where names are long, or hold commas", function()
+    local long = ("t"):rep(200)
+    run(conn, ("CREATE TABLE %s (id INTEGER PRIMARY KEY, c UNIQUE)"):format(long))
+    run(conn, ("INSERT INTO %s VALUES (1, 1)"):format(long))
+    violated(("INSERT INTO %s VALUES (2, 1)"):format(long), "unique")
+    local names = {}
+    for i = 1, 9 do
+      names[i] = ("c"):rep(60) .. i
+    end
+    run(conn, ("CREATE TABLE wide (%s, UNIQUE (%s))"):format(table.concat(names, ", "), table.concat(names, ", ")))
+    run(conn, "INSERT INTO wide VALUES (1, 1, 1, 1, 1, 1, 1, 1, 1)")
+    local err = failure(run, conn, "INSERT INTO wide VALUES (1, 1, 1, 1, 1, 1, 1, 1, 1)")
+    assert.equal("wide", err.table)
+    assert.equal(names[1], err.columns[1])
+    assert.is_true(#err.columns < 9)
+    run(conn, 'CREATE TABLE co ("a, co" UNIQUE, "b, x" UNIQUE)')
+    run(conn, "INSERT INTO co VALUES (1, 1)")
+    assert.equal("unique", failure(run, conn, "INSERT INTO co VALUES (1, 2)").constraint)
+    assert.equal("unique", failure(run, conn, "INSERT INTO co VALUES (2, 1)").constraint)
+  end)
+
+  it("that a trigger or a strict type makes up has no columns", function()
+    run(conn, [[CREATE TRIGGER told BEFORE DELETE ON child BEGIN
+      SELECT RAISE(ABORT, 'UNIQUE constraint failed: child.a'); END]])
+    local err = failure(run, conn, "DELETE FROM child")
+    assert.same({ "IntegrityError" }, { err.kind, err.constraint, err.table })
+    err = failure(run, conn, "INSERT INTO child (id) VALUES ('x')")
+    assert.equal("IntegrityError", err.kind)
+    run(conn, "CREATE TABLE without (a PRIMARY KEY) WITHOUT ROWID")
+    run(conn, "INSERT INTO without VALUES (1)")
+    violated("INSERT INTO without VALUES (1)", "primary key", "without", { "a" })
+  end)
+
   it("of an expression has no columns", function()
     violated("INSERT INTO parent VALUES (1.0)", "primary key", "parent", { "id" })
     local err = failure(run, conn, "INSERT INTO parent SELECT 1")
@@ -200,6 +233,24 @@ describe("other errors", function()
     assert.truthy(err.message:find("/nonexistent/place/x.db", 1, true))
   end)
 
+  it("of a place with a very long name are cut", function()
+    local engine = orm.create_engine("sqlite:////" .. ("x"):rep(5000))
+    assert.equal("OperationalError", failure(engine.connect, engine).kind)
+  end)
+
+  it("of SQL are told apart", function()
+    local conn = memory()
+    local cases = { { "SELECT zeroblob(2000000000)", "DataError" }, { "SELECT 1 FROM", "OperationalError" },
+      { "INSERT INTO sqlite_schema VALUES (1)", "OperationalError" } }
+    for _, case in ipairs(cases) do
+      assert.equal(case[2], failure(run, conn, case[1]).kind, case[1])
+    end
+    run(conn, "CREATE TABLE t (a)")
+    run(conn, "INSERT INTO t VALUES (1), (2)")
+    conn.dbc:prepare("SELECT a FROM t"):step()
+    assert.is_true(failure(run, conn, "DROP TABLE t").retryable)
+  end)
+
   it("of a file that is no database say so", function()
     local path = os.tmpname()
     local file = assert(io.open(path, "w"))
@@ -225,8 +276,159 @@ describe("other errors", function()
   end)
 end)
 
+-- What engines are made of; a script in a sandbox can call it as it likes.
+describe("a connection at its lowest", function()
+  local dbc
+
+  before_each(function() dbc = memory().dbc end)
+
+  it("prepares, binds and fetches", function()
+    local stmt = dbc:prepare("SELECT ?, ? AS b")
+    assert.equal("SELECT ?, ? AS b", stmt:sql())
+    assert.is_true(stmt:readonly())
+    assert.same({ "?", "b" }, stmt:columns())
+    local known = stmt:columns()
+    assert.equal(known, stmt:columns(known))
+    for _, other in ipairs { { "?" }, { "?", "c" }, { "?", false }, {}, "?" } do
+      assert.same({ "?", "b" }, stmt:columns(other))
+      assert.not_equal(other, stmt:columns(other))
+    end
+    local rows, done = stmt:bind({ 1, "x" }, 2):fetch()
+    assert.same({ { { 1, "x" } }, true }, { rows, done })
+    assert.equal(dbc:prepare("SELECT ?, ? AS b"), stmt)
+  end)
+
+  it("says which value cannot be bound, by its name or number", function()
+    local core = require "orrery".Integer.handle
+    local stmt = dbc:prepare("SELECT ?, ?")
+    local err = failure(stmt.bind, stmt, { 1, {} }, 2)
+    assert.truthy(err.message:find("parameter 2: a number, string", 1, true))
+    err = failure(stmt.bind, stmt, { 1, "x" }, 2, { false, core }, { "one", "two" })
+    assert.truthy(err.message:find("parameter 'two': an integer expected", 1, true))
+    err = failure(stmt.bind, stmt, { 1, "x" }, 2, { false, core }, {})
+    assert.truthy(err.message:find("parameter 2: an integer expected", 1, true))
+    assert.equal("SELECT ?, ?", err.statement)
+    assert.truthy(failure(stmt.bind, stmt, {}, 0).message:find("2 parameters, but 0 were given", 1, true))
+    stmt = dbc:prepare("SELECT ?")
+    assert.truthy(failure(stmt.bind, stmt, { 1, 2 }, 2).message:find("1 parameter, but 2 were given", 1, true))
+  end)
+
+  it("reads as many rows as are wanted, from the one that it stands on", function()
+    local stmt = dbc:prepare("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT NULL UNION ALL SELECT 4")
+    assert.same({ {}, true }, { stmt:fetch(nil, nil, 0) })
+    assert.is_true(stmt:step())
+    assert.same({ { { 1 } }, false }, { stmt:fetch(nil, nil, 1) })
+    assert.same({ { 2, orm.null }, false }, { stmt:fetch_column(1, nil, 2) })
+    assert.same({ { 4 }, true }, { stmt:fetch_column(1, false) })
+    assert.same({ {}, true }, { stmt:fetch_column(1, nil, 0) })
+    assert.same({ { 1 }, false }, { stmt:fetch_column(1, nil, 1) })
+    stmt:reset()
+    for _, column in ipairs { 0, 2, -1 } do
+      assert.equal("ArgumentError", failure(stmt.fetch_column, stmt, column).kind)
+    end
+    local metatable = { __index = { name = "row" } }
+    assert.equal("row", stmt:fetch(nil, metatable)[1].name)
+  end)
+
+  it("runs what has no rows", function()
+    dbc:exec("CREATE TABLE t (id INTEGER PRIMARY KEY, a)")
+    local stmt = dbc:prepare("INSERT INTO t (a) VALUES (?)")
+    assert.is_false(stmt:readonly())
+    assert.same({ {}, true }, { stmt:bind({ 5 }, 1):fetch() })
+    assert.equal(1, dbc:changes())
+    assert.equal(1, dbc:last_insert_id())
+    assert.is_false(stmt:bind({ 6 }, 1):step())
+    assert.is_false(dbc:in_transaction())
+    dbc:exec("BEGIN")
+    assert.is_true(dbc:in_transaction())
+    assert.equal("OperationalError", failure(dbc.exec, dbc, "BEGIN").kind)
+    assert.equal("BEGIN", failure(dbc.exec, dbc, "BEGIN").statement)
+  end)
+
+  it("ends every cursor at once", function()
+    local one, two = dbc:prepare("SELECT 1 UNION ALL SELECT 2"), dbc:prepare("SELECT 3")
+    one:step()
+    dbc:reset_all()
+    assert.same({ { 1 }, { 2 } }, (one:fetch()))
+    assert.same({ { 3 } }, (two:fetch()))
+  end)
+
+  it("runs one text twice at once, and keeps statements that are in use", function()
+    local sql = "SELECT 1 UNION ALL SELECT 2"
+    local one = dbc:prepare(sql)
+    one:step()
+    local two = dbc:prepare(sql)
+    assert.not_equal(one, two)
+    two:step()
+    for i = 1, 300 do
+      dbc:prepare("SELECT " .. i):fetch()
+    end
+    assert.same({ 1, 2 }, (one:fetch_column(1)))
+    assert.same({ 1, 2 }, (two:fetch_column(1)))
+  end)
+
+  it("has a timeout that is no less than nothing", function()
+    assert.is_false(pcall(dbc.set_timeout, dbc, -1))
+    assert.is_false(pcall(dbc.set_timeout, dbc, "soon"))
+    dbc:set_timeout(0.05)
+    local endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+    local stmt = dbc:prepare(endless)
+    assert.truthy(failure(stmt.step, stmt).message:find("timeout of 0.05 s", 1, true))
+    assert.same({ { 1 } }, (dbc:prepare("SELECT 1"):fetch()))
+    dbc:set_timeout(0)
+    assert.same({ { 1 } }, (dbc:prepare("SELECT 1"):fetch()))
+  end)
+
+  it("is closed once, with its statements", function()
+    local stmt = dbc:prepare("SELECT 1")
+    assert.is_true(dbc:is_open())
+    dbc:close()
+    dbc:close()
+    assert.is_false(dbc:is_open())
+    stmt:reset()
+    assert.equal("SELECT 1", stmt:sql())
+    assert.equal("ResourceClosedError", failure(stmt.step, stmt).kind)
+    assert.equal("ResourceClosedError", failure(dbc.prepare, dbc, "SELECT 1").kind)
+    for _, name in ipairs { "exec", "in_transaction", "changes", "last_insert_id", "interrupt", "set_timeout", "reset_all" } do
+      assert.equal("ResourceClosedError", failure(dbc[name], dbc, 1).kind)
+    end
+  end)
+end)
+
+describe("an engine", function()
+  it("waits for locks as long as a number can say", function()
+    local engine = orm.create_engine("sqlite://", { timeout = 1e9 })
+    assert.equal(2147483647, run(engine:connect(), "PRAGMA busy_timeout"):scalar())
+    assert.equal(250, run(orm.create_engine("sqlite://", { timeout = 0.25 }):connect(), "PRAGMA busy_timeout"):scalar())
+    assert.equal("ArgumentError", failure(function()
+      return orm.create_engine("sqlite://", { timeout = -1 }):connect()
+    end).kind)
+  end)
+end)
+
 describe("text()", function()
   local conn = memory()
+
+  it("holds no NUL", function()
+    assert.truthy(failure(text, "SELECT ':a\0'").message:find("NUL byte", 1, true))
+  end)
+
+  it("knows letters, digits and brackets around markers", function()
+    local row = conn:execute(text([[SELECT :Az_9 AS v, 1 AS [a:b], ':c', 2 AS "x"]]), { Az_9 = 3 }):one()
+    assert.same({ 3, 1, ":c", 2 }, { row() })
+    for _, sql in ipairs { "SELECT ?", "SELECT $x", "SELECT @x", "SELECT a[?]", "SELECT f()[$x]", "SELECT a[1][@x]" } do
+      assert.truthy(failure(text, sql).message:find("is written :name here", 1, true), sql)
+    end
+    local NAMES = { ["SELECT 1 AS a$b"] = "", ["SELECT $"] = "", ["SELECT @"] = "", ["SELECT :"] = "", ["SELECT '"] = "",
+      ["SELECT /* "] = "", ["SELECT 1::int"] = "", ["SELECT {:x}"] = "x", ["SELECT a[:x]"] = "x", ["SELECT [:x"] = "",
+      ["SELECT \195\164:x"] = "", ["SELECT (:x)[:y]"] = "x", ["SELECT `:x"] = "", ["SELECT -:x"] = "x", ["SELECT @:x"] = "x",
+      ["SELECT a:x"] = "", ["SELECT a::x:y"] = "", ["SELECT \\:x"] = "", ["SELECT a[1][:x]"] = "x", ["[:x]"] = "", [":x"] = "x",
+      ["SELECT '':x''"] = "x", ["SELECT --\n:x"] = "x", ["SELECT /**/:x"] = "x", ["SELECT a$:x"] = "", ["SELECT Z[:x]"] = "x" }
+    for sql, names in pairs(NAMES) do
+      local err = failure(conn.execute, conn, text(sql), { z = 1 })
+      assert.equal(names ~= "", err.message:find("no parameter 'z'; there", 1, true) ~= nil, sql .. ": " .. err.message)
+    end
+  end)
 
   it("finds markers where values can stand, and nowhere else", function()
     local row = conn:execute(text([[SELECT :a AS v, ':b' AS lit, 'it''s :c' AS quoted, 1 AS ":d", 2 AS [:e], 3 AS `:f`,

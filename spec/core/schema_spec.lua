@@ -83,6 +83,65 @@ describe("schema", function()
       "t", {})
   end)
 
+  it("refuses what is no number and no list, and columns that the table has not", function()
+    local schema, n = declare { "t: id pk" }
+    for _, wrong in ipairs { "x", 1.5, -1, 2 ^ 40, {}, true } do
+      assert.equal("ArgumentError", select(2, pcall(schema.add_column, schema, wrong, "x", true)).kind)
+      assert.is_false((pcall(schema.add_unique, schema, n.t, { wrong })))
+      assert.is_false((pcall(schema.set_primary_key, schema, n.t, { wrong })))
+      assert.is_false((pcall(schema.add_foreign_key, schema, n.t, { wrong }, "t", { "id" })))
+    end
+    assert.is_false((pcall(schema.add_unique, schema, n.t, 1)))
+    assert.is_false((pcall(schema.add_unique, schema, n.t, { 2 })))
+    assert.is_false((pcall(schema.set_primary_key, schema, n.t, { 2 })))
+    assert.is_false((pcall(schema.add_foreign_key, schema, n.t, { 2 }, "t", { "id" })))
+    fails("ArgumentError", "name of a column expected, got boolean", schema.add_foreign_key, schema, n.t, { 1 }, "t", { true })
+    fails("ArgumentError", "number of a table expected, from 1 to 1, got table", schema.freeze, schema, {})
+    assert.is_nil(schema:find_table "u")
+    assert.same({ { n.t }, {} }, { schema:sorted() })
+  end)
+
+  it("says the same of an empty unique constraint as of none", function()
+    local schema, n = declare { "t: a, b" }
+    schema:add_unique(n.t, {})
+    assert.is_false(schema:is_unique(n.t, { 1 }))
+    schema:add_unique(n.t, { 1, 2 })
+    assert.is_true(schema:is_unique(n.t, { 2, 1 }))
+  end)
+
+  it("forgets a table that is removed, once, whatever stands beside it", function()
+    local schema, numbers = core.schema(), {}
+    for i = 1, 40 do
+      numbers[i] = schema:add_table("t" .. i)
+      if i % 3 == 0 then
+        schema:remove_table(numbers[i - 1])
+        schema:remove_table(numbers[i - 1])
+      end
+    end
+    for i = 1, 40 do
+      assert.equal(i % 3 ~= 2 and numbers[i] or i == 40 and numbers[i] or nil, schema:find_table("t" .. i), i)
+    end
+    assert.equal(41, schema:add_table "t2")
+    assert.equal(41, schema:find_table "t2")
+  end)
+
+  it("shows long names as far as there is room", function()
+    local schema = core.schema()
+    local t, columns, names = schema:add_table(("t"):rep(100)), {}, {}
+    for i = 1, 12 do
+      columns[i], names[i] = schema:add_column(t, ("c"):rep(50) .. i, true), "x"
+    end
+    schema:add_foreign_key(t, columns, "nowhere", names)
+    local ok, err = pcall(schema.resolve, schema)
+    assert.is_false(ok)
+    assert.equal("NoReferencedTableError", err.kind)
+    assert.truthy(err.message:find(("t"):rep(100) .. "(", 1, true))
+    local other = declare { "t: a, b, (a b) -> " .. ("n"):rep(70) .. "(x y)", ("n"):rep(70) .. "x: a" }
+    assert.is_nil(select(2, pcall(other.resolve, other)).message:find("did you mean", 1, true))
+    other = declare { "author1: id pk", "book: a -> Author2.id" }
+    assert.truthy(select(2, pcall(other.resolve, other)).message:find("did you mean 'author1'", 1, true))
+  end)
+
   it("changes no table that is in use", function()
     local schema, numbers = declare { "t: id pk" }
     schema:freeze(numbers.t)

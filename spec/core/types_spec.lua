@@ -34,6 +34,15 @@ describe("every type", function()
     refused(orm.Integer, print, "got a function")
   end)
 
+  it("shows bytes that are no text as numbers, and text as it is", function()
+    refused(orm.Integer, "\255\127\\", "got '\\255\\127\\\\'")
+    refused(orm.Integer, "\195\164", "got '\195\164'")
+    refused(orm.Integer, ("\128"):rep(70), "got '\\128")
+    refused(orm.Integer, ("x"):rep(60), ("x"):rep(60) .. "'")
+    refused(orm.Integer, ("x"):rep(61), ("x"):rep(60) .. "...'")
+    refused(orm.Boolean, 1e300, "got 1e+300")
+  end)
+
   it("cuts what it shows between characters", function()
     local _, err = pcall(orm.Integer.to_db, orm.Integer, ("x"):rep(59) .. "\195\164\195\164")
     assert.truthy(err.message:find(("x"):rep(59) .. "...'", 1, true))
@@ -47,6 +56,7 @@ describe("Integer", function()
     kept(orm.Integer, 127.0, 127, 127)
     kept(orm.Integer, 4294967296, 4294967296, 4294967296)
     kept(orm.Integer, 9007199254740991, 9007199254740991, 9007199254740991)
+    kept(orm.Integer, -9007199254740991, -9007199254740991, -9007199254740991)
   end)
 
   it("refuses fractions, infinities, NaN and what is out of range", function()
@@ -85,7 +95,14 @@ describe("Integer", function()
     assert.equal("9223372036854775807", big:from_db(big:to_db("9223372036854775807")))
     assert.equal("-9223372036854775808", big:from_db(big:to_db("-9223372036854775808")))
     assert.equal("7", big:from_db(big:to_db(7)))
-    for _, text in ipairs{ "9223372036854775808", "-9223372036854775809", "007", "+1", "-0", "1.0", "12x", "" } do
+    assert.equal("0", big:from_db(big:to_db("0")))
+    assert.equal("-1", big:from_db(big:to_db("-1")))
+    assert.equal("seven", big:from_db("seven"))
+    assert.is_nil(big:from_db(orm.null))
+    refused(big, 1.5, "an integer")
+    refused(big, true, "an integer")
+    for _, text in ipairs{ "9223372036854775808", "-9223372036854775809", "007", "+1", "-0", "1.0", "12x", "", "-", "1/",
+      "99999999999999999999" } do
       refused(big, text, "an integer in decimal digits")
     end
   end)
@@ -109,6 +126,20 @@ describe("Float", function()
   it("refuses an integer that a double does not hold", function()
     if not DOUBLES then
       refused(orm.Float, math.maxinteger, "that a double holds exactly")
+      refused(orm.Float, 9007199254740993, "that a double holds exactly")
+      kept(orm.Float, math.mininteger, -2 ^ 63)
+      kept(orm.Float, 2 ^ 53, 2 ^ 53)
+    end
+  end)
+
+  it("reads integers and whatever else is stored", function()
+    assert.equal(2 ^ 52, orm.Float:from_db(2 ^ 52))
+    assert.equal("x", orm.Float:from_db("x"))
+    assert.is_nil(orm.Float:from_db(orm.null))
+    if not DOUBLES then
+      assert.equal("float", math.type(orm.Float:from_db(-9007199254740991)))
+      assert.equal("integer", math.type(orm.Float:from_db(math.maxinteger)))
+      assert.equal("integer", math.type(orm.Float:from_db(math.mininteger)))
     end
   end)
 end)
@@ -147,6 +178,38 @@ describe("Numeric", function()
     refused(orm.Numeric(20, 10), 12345678901, "at most 20 digits")
   end)
 
+  it("may bound the decimals alone", function()
+    local cents = orm.Numeric{ scale = 2 }
+    kept(cents, 123456789.25, 123456789.25)
+    kept(cents, 1234567890, 1234567890)
+    kept(cents, 1e15, 1e15)
+    refused(cents, 0.125, "at most 2 decimals expected, got 0.125")
+    local fine = orm.Numeric{ scale = 25 }
+    kept(fine, 0.1, 0.1)
+    refused(fine, 1e-26, "at most 25 decimals")
+    local exact = orm.Numeric({ scale = 2, as = "string" })
+    kept(exact, "12345678901234567890.5", "12345678901234567890.50")
+    refused(exact, "0.125", "at most 2 decimals")
+  end)
+
+  it("bounds digits before the point, however many stand behind it", function()
+    local wide = orm.Numeric(16, 2)
+    kept(wide, 12345678901234.5, 12345678901234.5)
+    refused(wide, 123456789012345, "at most 16 digits")
+    refused(orm.Numeric(30, 25), 123456.5, "at most 30 digits")
+    kept(orm.Numeric(30, 25), 99999.5, 99999.5)
+    kept(orm.Numeric(30, 25), 0.5, 0.5)
+    refused(orm.Numeric(10, 2), 2 ^ 52 + 0.5, "at most 10 digits")
+    refused(orm.Numeric(10, 2), 2 ^ 70, "at most 10 digits")
+    refused(orm.Numeric(2000, 1500), 0.1, "at most 2000 digits")
+    kept(orm.Numeric, 5, 5)
+    kept(orm.Numeric(3), -999, -999)
+    refused(orm.Numeric(3), -1000, "at most 3 digits")
+    refused(orm.Numeric(3, 1, { as = "string" }), "123.4", "at most 3 digits")
+    refused(orm.Numeric{ as = "string" }, ("9"):rep(46), "a decimal of at most 45 digits")
+    kept(orm.Numeric{ as = "string" }, ("9"):rep(45), ("9"):rep(45))
+  end)
+
   it("as = \"string\" keeps every digit, in one form", function()
     local exact = orm.Numeric(30, 4, { as = "string" })
     kept(exact, "12345678901234567890.1234", "12345678901234567890.1234", "12345678901234567890.1234")
@@ -156,7 +219,7 @@ describe("Numeric", function()
     kept(exact, 7, "7.0000")
     refused(exact, 1.5, "a decimal as a string")
     refused(exact, "1.23456", "4 of them decimals")
-    for _, text in ipairs{ "1e5", "+1", ".5", "5.", "0x10", "1,5", "" } do
+    for _, text in ipairs{ "1e5", "+1", ".5", "5.", "0x10", "1,5", "", "-", "1/", "1:", "--1", "1.2.3", "1.2/" } do
       refused(exact, text, "a decimal like")
     end
   end)
@@ -167,6 +230,15 @@ describe("Numeric", function()
     assert.equal("3.00", exact:from_db(3))
     assert.equal(0.001, exact:from_db(0.001))
     assert.equal("x", exact:from_db("x"))
+    assert.equal(1e300, exact:from_db(1e300))
+    assert.equal(1 / 0, exact:from_db(1 / 0))
+    assert.equal("123456789", exact:from_db(123456789)) -- too long for its shape
+    local any = orm.Numeric{ as = "string" }
+    assert.equal("0.1", any:from_db(0.1))
+    assert.equal("3", any:from_db(3))
+    assert.equal(0.1 + 0.2, any:from_db(0.1 + 0.2))
+    assert.equal(1e20, any:from_db(1e20))
+    assert.equal("12.50", exact:from_db("12.50"))
   end)
 end)
 
@@ -215,6 +287,7 @@ describe("Boolean", function()
   it("reads other stored values as they are", function()
     assert.equal(2, orm.Boolean:from_db(2))
     assert.equal("yes", orm.Boolean:from_db("yes"))
+    assert.is_nil(orm.Boolean:from_db(orm.null))
   end)
 end)
 
@@ -244,14 +317,16 @@ describe("Date, Time and DateTime", function()
 
   it("refuse days that no calendar has", function()
     for _, text in ipairs{ "2023-02-29", "1900-02-29", "2024-04-31", "2024-13-01", "2024-00-01", "2024-01-00",
-      "0000-01-01", "10000-01-01", "2024-1-1", "24-01-01", "20240101" } do
+      "0000-01-01", "10000-01-01", "2024-1-1", "24-01-01", "20240101", "2024-", "2024-0", "2024-01", "2024-01-", "2024-01x01",
+      "202x-01-01", "2024-0x-01", "2024-01-0x", "2024-01-001", "2024-01-32", "2024-06-31", "2024-02-30", "" } do
       refused(orm.Date, text, "a date like '2024-02-29'")
     end
     kept(orm.Date, "2000-02-29", "2000-02-29")
   end)
 
   it("refuse times that no clock shows", function()
-    for _, text in ipairs{ "24:00", "12:60", "12:00:60", "1:00", "12", "12:00:00.", "12:00:00.1234567" } do
+    for _, text in ipairs{ "24:00", "12:60", "12:00:60", "1:00", "12", "12:00:00.", "12:00:00.1234567", "1x:00", "12x00", "12:",
+      "12:x0", "12:00:", "12:00:x0", "12:00:00.x", "12:00:00x", "12:00Z", "12:00+01", "2024-01-01", "2024-01-01 12:00" } do
       refused(orm.Time, text, "a time like '12:30:00'")
     end
   end)
@@ -266,8 +341,11 @@ describe("Date, Time and DateTime", function()
   end)
 
   it("refuse a zone, which the column would lose", function()
-    for _, zone in ipairs{ "Z", "+05:30", "-0800", "+01" } do
+    for _, zone in ipairs{ "Z", "z", "+05:30", "-0800", "+01", "+23:59", "-00:00" } do
       refused(orm.DateTime, "2024-06-01T12:00:00" .. zone, "without a zone")
+    end
+    for _, zone in ipairs{ "x", "+", "+1", "+x1", "+01:", "+01:x0", "+24:00", "+05:60", "+01:000", "Zx", "+010", "+-1" } do
+      refused(orm.DateTime, "2024-06-01T12:00:00" .. zone, "a date and time like")
     end
   end)
 
@@ -289,6 +367,20 @@ describe("Date, Time and DateTime", function()
     kept(orm.DateTime, os.date("!*t", 0), "1970-01-01 00:00:00")
     refused(orm.Date, { year = 2023, month = 2, day = 29 }, "a date like")
     refused(orm.Date, { year = 2024, month = 2 }, "a date like")
+    refused(orm.Date, { year = 2024, day = 2 }, "a date like")
+    refused(orm.Date, { month = 2, day = 2 }, "a date like")
+    for _, field in ipairs{ "hour", "min", "sec", "usec" } do
+      for _, value in ipairs{ -1, 1.5, 1e6, "x", true } do
+        refused(orm.Time, { hour = field == "hour" and value or 1, [field] = value }, "a time like")
+      end
+    end
+    refused(orm.Time, { hour = 1, min = 60 }, "a time like")
+    refused(orm.Time, { hour = 1, sec = 60 }, "a time like")
+    kept(orm.Time, { hour = 0, usec = 999999 }, "00:00:00.999999")
+    refused(orm.Date, { year = 10000, month = 1, day = 1 }, "a date like")
+    refused(orm.Date, { year = 0, month = 1, day = 1 }, "a date like")
+    refused(orm.Date, { year = 2024, month = 0, day = 1 }, "a date like")
+    refused(orm.Date, { year = 2024, month = 13, day = 1 }, "a date like")
     refused(orm.DateTime, { year = 2024, month = 2, day = 1.5 }, "a date and time like")
   end)
 
@@ -297,6 +389,10 @@ describe("Date, Time and DateTime", function()
     assert.equal("2024-01-01T10:00:00", orm.DateTime:from_db("2024-01-01T10:00"))
     assert.equal("2024-01-01 10:00:00+02:00", orm.DateTime:from_db("2024-01-01 10:00:00+02:00"))
     assert.equal("soon", orm.DateTime:from_db("soon"))
+    assert.equal("12:00:00", orm.DateTime:from_db("12:00:00"))
+    assert.equal("2024-01-01 12:00:00", orm.Time:from_db("2024-01-01 12:00:00"))
+    assert.equal("12:30:00", orm.Time:from_db("12:30"))
+    assert.is_nil(orm.Time:from_db(orm.null))
     assert.equal(1700000000, orm.DateTime:from_db(1700000000))
     assert.equal("2024-01-01 10:00:00", orm.Date:from_db("2024-01-01 10:00:00"))
   end)
@@ -315,6 +411,20 @@ describe("a value without a type", function()
     assert.same({ "text", "x" }, { stored("x") })
     assert.same({ "integer", 1 }, { stored(true) })
     assert.same({ "null" }, { stored(orm.null) })
+  end)
+
+  it("is exact, or refused where this Lua holds it only nearly", function()
+    assert.same({ "real", 1 / 0 }, { stored(1 / 0) })
+    assert.same({ "real", 1e300 }, { stored(1e300) })
+    if DOUBLES then
+      assert.is_false(pcall(stored, 2 ^ 53))
+      assert.is_false(pcall(stored, -2 ^ 53))
+      assert.is_false(pcall(stored, 2 ^ 63))
+      assert.same({ "real", 2 ^ 64 }, { stored(2 ^ 64) })
+    else
+      assert.same({ "real", 2.0 ^ 53 }, { stored(2.0 ^ 53) })
+      assert.same({ "integer", math.maxinteger }, { stored(math.maxinteger) })
+    end
   end)
 
   it("is not a table, NaN, or bytes that are no text", function()

@@ -139,4 +139,19 @@ describe("unit of work", function()
     local order, batches = core.unit_plan({ { 0, true } }, actions, links)
     assert.same({ 5000, 1, 1 }, { order[1], order[5000], #batches })
   end)
+
+  it("lets a row refer to another circle of tables by rank alone, and saves not wait for deletes", function()
+    local groups = { { "a", 0, "cyclic" }, { "b", 0, "cyclic" }, { "x", 1, "cyclic" }, { "plain", 2 } }
+    assert.same({ "a: insert a1", "b: insert b1", "a: insert a2", "x: insert x1", "plain: insert p", "b: delete gone" },
+      plan(groups, { "x insert x1", "a insert a2", "b insert b1", "a insert a1", "plain insert p", "b delete gone" },
+        { "a1 b1", "b1 a2", "a1 x1", "x1 p", "a1 gone", "gone a1" }))
+  end)
+
+  it("of nothing is nothing, and of wrong kinds an error", function()
+    assert.same({}, plan({ { "t", 0 } }, {}))
+    assert.is_false((pcall(core.unit_plan, { { 0 } }, { { 1, "insrt" } }, {})))
+    assert.is_false((pcall(core.unit_plan, { { 0 } }, { { 2, "insert" } }, {})))
+    assert.is_false((pcall(core.unit_plan, { { 0 } }, { { 1, "insert" } }, { { 1, 2 } })))
+    assert.is_false((pcall(core.unit_plan, { { "x" } }, { { 1, "insert" } }, {})))
+  end)
 end)

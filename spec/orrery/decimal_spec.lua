@@ -142,6 +142,59 @@ describe("exact decimals", function()
     end)
   end)
 
+  it("are null where one part is, and a window's sum where it holds no value", function()
+    assert.is_nil(compute(exact("1") + orm.literal(orm.null, orm.Numeric{ as = "string" })))
+    assert.is_nil(compute(orm.literal(orm.null, orm.Numeric{ as = "string" }) * exact("2")))
+    local engine = engine_with("1.01", orm.null, "3.03")
+    database.run(engine, "UPDATE account SET rate = money")
+    local sums = engine:begin(function(conn)
+      return conn:execute(select(func.sum(a.rate):over{ order_by = a.id, rows = { 0, 0 } }):order_by(a.id)):all()
+    end)
+    assert.same({ "1.01", "3.03" }, { sums[1][1], sums[3][1] })
+    assert.is_nil(sums[2][1])
+  end)
+
+  it("stand before what is none when they are sorted, which is sorted by its bytes", function()
+    local engine = engine_with("10", "9", "2", "1", "0")
+    for id, value in ipairs{ "b", "10.5", "a", "", "-3" } do
+      database.run(engine, ("UPDATE account SET rate = '%s' WHERE id = %d"):format(value, id))
+    end
+    local sorted = {}
+    for position, value in ipairs(column(engine, select(a.id):order_by(a.rate))) do
+      sorted[position] = ({ "b", "10.5", "a", "", "-3" })[value]
+    end
+    assert.same({ "-3", "10.5", "", "a", "b" }, sorted)
+    for id, value in ipairs{ "-1.5", "-1.25", "1.25", "1.5", "-2" } do
+      database.run(engine, ("UPDATE account SET rate = '%s' WHERE id = %d"):format(value, id))
+    end
+    assert.same({ 5, 1, 2, 3, 4 }, column(engine, select(a.id):order_by(a.rate)))
+  end)
+
+  it("refuse what is none on either side, and in sums", function()
+    local engine = engine_with("1")
+    database.run(engine, "UPDATE account SET rate = 'much'")
+    for _, expression in ipairs{ a.rate * "2", exact("2") - a.rate, exact("1") + a.rate, func.sum(a.rate) } do
+      raises("OperationalError", "no exact decimal", column, engine, select(expression))
+    end
+  end)
+
+  it("have room for 250 digits while they are computed", function()
+    local function stored(text)
+      return orm.literal_column("'" .. text .. "'", orm.Numeric{ as = "string" })
+    end
+    local full, tiny = ("9"):rep(250), "0." .. ("0"):rep(249) .. "1"
+    for _, expression in ipairs{ stored(full) + "1", stored(full .. "9") + "0", stored("0") - stored(full .. "9"),
+      stored("0." .. full .. "9") + "1", stored(tiny) + "1", stored("1") + stored(tiny), stored(full) * "2", stored(tiny) * "0.1",
+      stored(tiny .. "1") * "1", stored("1") * stored(tiny .. "1"), stored("1") - stored(tiny) } do
+      raises("OperationalError", "too many digits", compute, expression)
+    end
+    assert.equal(full, compute(stored(full) + "0"))
+    assert.equal("1" .. ("0"):rep(249), compute(stored(("9"):rep(249)) + "1"))
+    assert.equal(tiny, compute(stored(tiny) + "0"))
+    assert.equal("-" .. full, compute(stored("0") - stored(full)))
+    assert.equal(("9"):rep(124) .. "8" .. ("0"):rep(124) .. "1", compute(stored(("9"):rep(125)) * stored(("9"):rep(125))))
+  end)
+
   it("say when there are too many digits", function()
     local engine = orm.create_engine("sqlite://")
     local product = exact(("9"):rep(40))

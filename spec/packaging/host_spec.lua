@@ -1,5 +1,5 @@
 -- @lua 5.4 @bare  What orrery.h offers a C program beside opening the library: engines over its own database handles,
--- reading objects, and stopping a statement from another thread.
+-- reading objects, and stopping a statement from another thread. ORRERY_LIBRARY: another build, with what it is linked with.
 
 local function output(command)
   local pipe = assert(io.popen("{ " .. command .. "; } 2>&1"))
@@ -11,7 +11,7 @@ describe("a C program", function()
   it("lends or gives its SQLite handle, reads objects, and interrupts statements from another thread", function()
     local program = os.tmpname()
     local built, fine = output("cc -Isrc -I/usr/include/lua5.4 -o " .. program .. " spec/packaging/host.c "
-      .. "build/5.4/liborrery.a -llua5.4 -lsqlite3 -lm -lpthread")
+      .. (os.getenv("ORRERY_LIBRARY") or "build/5.4/liborrery.a") .. " -llua5.4 -lsqlite3 -lm -lpthread")
     assert.is_true(fine, built)
     local text, ran = output(program)
     os.remove(program)

@@ -1,0 +1,147 @@
+-- What the library's own Lua files never ask of the C side: refused all the same, since somebody with the debug library can.
+local orm = require "orrery"
+local core = require "spec.support.core"
+local database = require "spec.support.database"
+local Integer, String, Mapped, relationship = orm.Integer, orm.String, orm.Mapped, orm.relationship
+local unpack = table.unpack or unpack
+
+local base = orm.declarative_base()
+local Parent = base:model("Parent", {
+  __tablename__ = "parent",
+  id = Mapped(Integer, { primary_key = true }),
+  name = Mapped(String),
+  children = relationship("Child", { back_populates = "parent", foreign_keys = "Child.parent_id" }),
+  written = relationship("Child", { lazy = "write_only", foreign_keys = "Child.writer_id" }),
+})
+local Child = base:model("Child", {
+  __tablename__ = "child",
+  id = Mapped(Integer, { primary_key = true }),
+  parent_id = Mapped(orm.Optional(Integer), orm.ForeignKey("parent.id")),
+  writer_id = Mapped(orm.Optional(Integer), orm.ForeignKey("parent.id")),
+  parent = relationship("Parent", { back_populates = "children", foreign_keys = "parent_id" }),
+})
+
+describe("the C side refuses", function()
+  local session, parent, child
+
+  before_each(function()
+    local engine = database.create(base)
+    session = orm.Session(engine)
+    parent, child = Parent { name = "x" }, Child {}
+    parent.children:append(child)
+    session:add(parent)
+    session:commit()
+  end)
+
+  local function refuses(name, ...)
+    local ok, err = pcall(core[name], ...)
+    assert.is_false(ok, name)
+    assert.truthy(tostring(type(err) == "table" and err.message or err):find("expected", 1, true), tostring(err))
+  end
+
+  local FAR = { 0, -1, 99, -2 ^ 31 }
+
+  it("numbers that no attribute has", function()
+    for _, number in ipairs(FAR) do
+      for _, name in ipairs { "stored", "related", "set_raw" } do
+        refuses(name, parent, number, 1)
+      end
+      refuses("siblings", parent, number, 10)
+      refuses("siblings", parent, 1, 10)
+      refuses("drop", parent, number, child)
+      refuses("lacking", { parent }, number)
+      refuses("gather", { parent }, number, { 1 })
+      refuses("set_stored", parent, parent, number)
+      refuses("listen", core.class_of(parent), number, true)
+    end
+    refuses("drop", parent, 3, child)
+  end)
+
+  it("objects of other classes, and none", function()
+    refuses("set_stored", parent, child, 1)
+    for _, value in ipairs { false, 1, "x", {}, print, coroutine.create(function() end), io.stdout, core.class_of(parent) } do
+      for _, name in ipairs { "stored", "related", "siblings", "old", "forget", "unload", "touch", "state", "extra", "backlog",
+        "deferred",
+        "was_deleted", "make_transient", "make_detached", "is_given", "session_of", "left" } do
+        assert.is_false((pcall(core[name], value, 1, 1)) and name ~= "session_of" and name ~= "state", name)
+      end
+      for _, name in ipairs { "list", "classes", "objects", "add", "expunge", "close", "committed", "rolled_back", "deeds",
+        "expire_all",
+        "find", "is_clean" } do
+        assert.is_false((pcall(core[name], value, "new")), name)
+      end
+    end
+  end)
+
+  it("keys of no or too many columns, or that were not loaded", function()
+    refuses("keyless", { parent }, {})
+    local many = {}
+    for i = 1, 33 do
+      many[i] = 1
+    end
+    refuses("keyless", { parent }, many)
+    refuses("gather", { parent }, 3, {})
+    assert.is_false((pcall(core.gather, { parent }, 3)))
+    session:expire(parent)
+    refuses("gather", { parent }, 3, { 2 })
+  end)
+
+  it("lists that no session has", function()
+    refuses("list", session[1], "old")
+    refuses("classes", session[1], "")
+  end)
+
+  it("classes that are configured, or not yet", function()
+    refuses("configure", core.class_of(parent), {})
+    refuses("configure", false, {})
+    refuses("set_uniques", core.class_of(parent), {}, {})
+  end)
+
+  it("columns that no result has", function()
+    refuses("plan", { { first = 1 } }, 1, { 0 })
+    refuses("plan", { { first = 1 } }, 1, { "x" })
+    assert.is_false((pcall(core.plan, {}, "x")))
+    assert.is_false((pcall(core.plan, 1, 1)))
+  end)
+
+  it("types that there are not", function()
+    local kinds = core.kinds
+    for _, arguments in ipairs { { -1 }, { 99 }, { 1.5 }, { "x" }, { kinds.TEXT, -1 }, { kinds.TEXT, "x" }, { kinds.TEXT,
+      2 ^ 31 },
+      { kinds.NUMERIC, nil, 2, 3 }, { kinds.TEXT, nil, nil, nil, "string" }, { kinds.NUMERIC, nil, nil, nil, "text" },
+      { kinds.INTEGER, nil, nil, nil, {} } } do
+      local ok, err = pcall(core.type, unpack(arguments, 1, 5))
+      assert.is_false(ok)
+      assert.equal("ArgumentError", err.kind)
+    end
+    local big = core.type(kinds.INTEGER, nil, nil, nil, "string")
+    assert.equal(7, core.take(big, "7"))
+    assert.equal(orm.null, core.take(big, nil))
+    assert.equal("7", core.show(big, 7))
+    assert.equal(1.5, core.show(core.type(kinds.FLOAT), 1.5))
+    assert.is_nil(core.show(big, {}))
+  end)
+
+  it("drivers, times and databases that nobody can open", function()
+    for _, arguments in ipairs { { "nosql", "x", {} }, { "sqlite", "a\0b", {} }, { "sqlite", "x" },
+      { "sqlite", ":memory:", { busy_timeout = -1 } }, { "sqlite", ":memory:", { busy_timeout = 0 / 0 } } } do
+      assert.is_false((pcall(core.connect, unpack(arguments, 1, 3))))
+    end
+  end)
+
+  it("to finalize what is not of that kind, and finalizes twice in peace", function()
+    local getmetatable = debug.getmetatable
+    local handle, dbc = session[1], session:connection().dbc
+    for _, value in ipairs { false, 1, {}, io.stdout, dbc, orm.null } do
+      getmetatable(handle).__gc(value)
+    end
+    assert.is_true(dbc:is_open())
+    session:close()
+    getmetatable(dbc).__gc(dbc)
+    getmetatable(dbc).__gc(dbc)
+    assert.is_false(dbc:is_open())
+    for _, value in ipairs { orm.null, newproxy and newproxy() or io.stdout } do -- luacheck: ignore
+      assert.is_false((pcall(dbc.is_open, value)))
+    end
+  end)
+end)

@@ -1,0 +1,151 @@
+-- Objects that came with one result and are asked for a relationship one by one: batchload reads it for all of them at once,
+-- whatever has become of some of them meanwhile.
+local orm = require "orrery"
+local database = require "spec.support.database"
+local library = require "spec.support.library"
+local staff = require "spec.support.staff"
+local statements = require "spec.support.statements"
+local select = orm.select
+
+-- A library of `count` authors with a book each, and nothing in its session.
+local function authors(count)
+  local lib = library.empty()
+  for id = 1, count do
+    database.run(lib.engine, ("INSERT INTO author (id, name) VALUES (%d, 'a%d')"):format(id, id),
+      ("INSERT INTO book (id, author_id, title) VALUES (%d, %d, 'b%d')"):format(id, id, id))
+  end
+  lib.record:take()
+  return lib
+end
+
+local function load(lib, ...)
+  local list = lib.session:scalars(select(lib.Author):order_by(lib.Author.id):options(orm.batchload(lib.Author.books), ...)):all()
+  lib.record:take()
+  return list
+end
+
+-- `statement_count`: at most.
+local function check(lib, list, statement_count)
+  for _, author in ipairs(list) do
+    assert.equal("b" .. author.id, author.books[1].title)
+    assert.equal(1, #author.books)
+  end
+  assert.is_true(#lib.record:take() <= statement_count)
+end
+
+describe("what came together", function()
+  it("is asked for together, wherever it is begun", function()
+    local lib = authors(6)
+    local list = load(lib)
+    assert.equal("b4", list[4].books[1].title)
+    check(lib, list, 1)
+  end)
+
+  it("leaves out what is no longer there, was changed, deleted or loaded already", function()
+    local lib = authors(8)
+    local list = load(lib)
+    lib.session:no_autoflush(function()
+      lib.session:expunge(list[2])
+      lib.session:delete(list[3])
+      list[4].name = "changed"
+      lib.session:expire(list[5])
+      list[6] = false
+      collectgarbage()
+      collectgarbage()
+      assert.equal("b1", list[1].books[1].title)
+      assert.equal("b7", list[7].books[1].title)
+      assert.equal(1, #lib.record:take())
+      assert.equal("b4", list[4].books[1].title)
+      assert.equal("b5", list[5].books[1].title)
+    end)
+  end)
+
+  it("still loads where the object has left its session and come again", function()
+    local lib = authors(4)
+    local list = load(lib)
+    lib.session:expunge(list[2])
+    lib.session:add(list[2])
+    assert.equal("b2", list[2].books[1].title)
+    check(lib, list, 2)
+    list = load(lib)
+    lib.session:close()
+    lib.session:add_all(list)
+    for _, author in ipairs(list) do
+      lib.session:expire(author, { "books" })
+    end
+    check(lib, list, 4 + 4)
+  end)
+
+  it("still loads after so many other results that it is forgotten who came together", function()
+    local lib = authors(5)
+    local list = load(lib)
+    for _ = 1, 600 do
+      lib.session:scalars(select(lib.Author):where(lib.Author.id:eq(5)):options(orm.batchload(lib.Author.books))):first()
+    end
+    lib.record:take()
+    check(lib, list, 2)
+    for round = 1, 3 do
+      local kept = {}
+      for id = 1, 300 do
+        kept[id] = lib.session:scalars(select(lib.Author):where(lib.Author.id:eq(id % 5 + 1))
+          :options(orm.batchload(lib.Author.books))):first()
+      end
+      assert.equal(5, kept[4].id, round)
+      lib.session:expunge_all()
+    end
+  end)
+
+  it("is what one result holds, also while others are read in between", function()
+    local lib = authors(40)
+    local seen = 0
+    for author in lib.session:scalars(select(lib.Author):order_by(lib.Author.id):options(orm.batchload(lib.Author.books))
+      :execution_options { yield_per = 5 }) do
+      seen = seen + 1
+      for _ = 1, 20 do
+        lib.session:scalars(select(lib.Book):where(lib.Book.id:eq(seen)):options(orm.batchload(lib.Book.author))):first()
+      end
+      if seen % 4 == 0 then
+        collectgarbage()
+      end
+      assert.equal("b" .. seen, author.books[1].title)
+    end
+    assert.equal(40, seen)
+  end)
+
+  it("goes by the last result that said how to load", function()
+    local lib = authors(4)
+    local list = load(lib)
+    lib.session:scalars(select(lib.Author):where(lib.Author.id:le(2))):all()
+    lib.record:take()
+    check(lib, list, 1)
+    lib.session:expire_all()
+    list = load(lib)
+    local some = lib.session:scalars(select(lib.Author):where(lib.Author.id:le(2)):options(orm.batchload(lib.Author.books))):all()
+    lib.record:take()
+    check(lib, some, 1)
+    check(lib, list, 1)
+  end)
+
+  it("may be of several classes of one hierarchy", function()
+    for _, joined in ipairs { false, true } do
+      local lib = staff.declare { joined = joined }
+      lib.engine = database.create(lib.base)
+      lib.session = orm.Session(lib.engine)
+      lib.session:add(lib.Company { name = "c", employees = { lib.Manager { name = "m", budget = 1 }, lib.Engineer { name = "e" },
+        lib.Employee { name = "x" } } })
+      lib.session:add(lib.Company { name = "d", employees = { lib.Manager { name = "n", budget = 2 } } })
+      lib.session:commit()
+      lib.session:expunge_all()
+      local record = statements.record(lib.engine)
+      local list = lib.session:scalars(select(lib.Employee):order_by(lib.Employee.id)
+        :options(orm.batchload(lib.Employee.company))):all()
+      record:take()
+      local names = {}
+      for position, employee in ipairs(list) do
+        names[position] = employee.company.name
+      end
+      assert.same({ "c", "c", "c", "d" }, names)
+      assert.equal(1, #record:take())
+    end
+  end)
+end)
