@@ -130,11 +130,11 @@ concurrency: ## processes, sessions and threads on one database at once (UNITS=5
 	@$(MAKE) all
 	@scripts/concurrency
 
-coverage: ## which C branches and Lua lines the specs reach, file by file
+coverage: ## which C branches and Lua lines the specs reach, file by file, and which spec reaches which line
 	@$(BOOTSTRAP) --check
 	@scripts/coverage
 
-mutation: ## small changes to the C code: do the specs notice? (COUNT=40, 0: every one)
+mutation: ## small changes to the C code: do the specs notice? (after coverage; COUNT=240, 0: every one)
 	@$(BOOTSTRAP) --check
 	@scripts/mutation $(COUNT)
 
