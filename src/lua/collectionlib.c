@@ -301,7 +301,6 @@ void orr_collection_admit(lua_State *L, orr_collection *list, orr_instance *owne
 }
 
 static void append_value(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item) {
-  item = orr_absindex(L, item);
   orr_collection_accept(L, list, owner, owner_index, item);
   orr_collection_admit(L, list, owner, owner_index, item);
 }

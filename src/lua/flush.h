@@ -112,10 +112,25 @@ typedef struct orr_flush_past {
   bool stray; /* it may hold objects that are not in the session */
 } orr_flush_past;
 
-/* Pushes object number `n`. */
+/* A macro: GCC leaves out calls of functions that do nothing else. */
+#if defined(__GNUC__)
+#define ORR_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define ORR_PREFETCH(address) ((void)(address))
+#endif
+
+/* Pushes object number `n`. Objects are mostly met in the order of their numbers and seldom are in a cache:
+   one that comes soon is fetched, with what Lua keeps before it. */
 static inline orr_instance *orr_flush_object(lua_State *L, orr_flush *f, uint32_t n) {
+  enum { AHEAD = 4, LINE = 64 };
+  if (n + AHEAD <= f->count) {
+    const char *object = (const char *)f->entries[n + AHEAD - 1].object;
+    ORR_PREFETCH(object - LINE);
+    ORR_PREFETCH(object);
+    ORR_PREFETCH(object + LINE);
+  }
   lua_rawgeti(L, f->objects, (int)n);
-  return lua_touserdata(L, -1);
+  return f->entries[n - 1].object;
 }
 
 static inline bool orr_flush_deleting(const orr_instance *object) { return object->flags & ORR_DELETING; }

@@ -435,8 +435,10 @@ static uint32_t reserve(lua_State *L, orr_flush *f, const ending *at) {
 /* All keys that end or change leave the identity map before any comes in. */
 static void leave_identity(lua_State *L, orr_flush *f, const ending *at) {
   for (uint32_t n = (uint32_t)f->count; n >= 1; n--) {
-    orr_instance *object = orr_flush_object(L, f, n);
     orr_unit_kind kind = f->entries[n - 1].kind;
+    if (kind == ORR_UNIT_INSERT)
+      continue;
+    orr_instance *object = orr_flush_object(L, f, n);
     if (kind == ORR_UNIT_DELETE)
       end_delete(L, f, object, at->index, at->user, at->weak);
     else if (kind == ORR_UNIT_UPDATE && key_changed(object))

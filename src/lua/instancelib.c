@@ -412,7 +412,7 @@ static void settle_collection(lua_State *L, const orr_instance *object, int inde
 void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
   const orr_class *class = object->class;
   unsigned char *tags = orr_tags(object);
-  bool has_user = object->flags & ORR_HAS_USER;
+  bool has_user = object->flags & ORR_HAS_USER, moved = object->flags & ORR_MOVED;
   index = orr_absindex(L, index);
   if (object->old)
     release_olds(object);
@@ -431,7 +431,8 @@ void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
   for (int r = 0; orr_instance_is_linked(object) && r < class->relation_count; r++) {
     if (has_user)
       settle_notes(L, object, user, r);
-    settle_collection(L, object, index, r);
+    if (moved || class->relations[r].flags & ORR_RELATION_WRITE_ONLY)
+      settle_collection(L, object, index, r);
   }
   if (has_user)
     lua_pop(L, 1);

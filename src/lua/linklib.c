@@ -165,6 +165,8 @@ static bool get(lua_State *L, orr_instance *object, int index, int relation, boo
   push_kept(L, &end);
   if (lua_isnil(L, -1) && !(with_load && script && asks(&end)))
     find_known(L, &end);
+  if (lua_isuserdata(L, -1))
+    return true;
   if (lua_isnil(L, -1) && with_load) {
     lua_pop(L, 1);
     load(L, &end, script);
@@ -480,17 +482,15 @@ void orr_relationship_claim(lua_State *L, const orr_instance *owner, int owner_i
 }
 
 void orr_relationship_added(lua_State *L, orr_instance *owner, int owner_index, int relation, int item) {
-  orr_end near = {owner, orr_absindex(L, owner_index), relation};
-  item = orr_absindex(L, item);
+  orr_end near = {owner, owner_index, relation};
   mark(L, &near);
   link_far(L, &near, item);
   cascade(L, &near, item);
 }
 
 void orr_relationship_removed(lua_State *L, orr_instance *owner, int owner_index, int relation, int item) {
-  orr_end near = {owner, orr_absindex(L, owner_index), relation};
+  orr_end near = {owner, owner_index, relation};
   luaL_checkstack(L, 30, "relationship");
-  item = orr_absindex(L, item);
   mark(L, &near);
   unlink_far(L, &near, item);
   let_go(L, &near, item);

@@ -350,7 +350,8 @@ static inline int orr_user_backlog(const orr_class *class, int relation) {
 bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int relation, bool load);
 /* A script's assignment of the value at `value`. */
 void orr_relationship_set(lua_State *L, orr_instance *object, int index, int relation, int value);
-/* Events of a collection: the item at `item` came in (left) relation `relation` of the object at `owner`. */
+/* Events of a collection: the item at `item` came in (left) relation `relation` of the object at `owner`;
+   both are absolute indexes. */
 void orr_relationship_added(lua_State *L, orr_instance *owner, int owner_index, int relation, int item);
 void orr_relationship_removed(lua_State *L, orr_instance *owner, int owner_index, int relation, int item);
 /* Whether the item at `item` was given another object, or none, in place of the one at `owner` since it was

@@ -589,9 +589,13 @@ typedef struct worklist {
   int count;
 } worklist;
 
+/* What was in a session that is gone has another number. */
+static bool is_in(const orr_session *session, const orr_instance *object) {
+  return object->session == session->number;
+}
+
 static void enlist(lua_State *L, worklist *work, int item) {
-  const orr_instance *object = lua_touserdata(L, item);
-  if (object->session == work->session->number)
+  if (is_in(work->session, lua_touserdata(L, item)))
     return;
   if (work->count == 0) {
     lua_newtable(L);
@@ -643,8 +647,7 @@ void orr_session_add(lua_State *L, orr_session *session, int index) {
   enlist_related(L, &work, index);
   for (int i = 1; i <= work.count; i++) {
     lua_rawgeti(L, work.table, i);
-    const orr_instance *object = lua_touserdata(L, user + 2);
-    if (object->session != session->number) {
+    if (!is_in(session, lua_touserdata(L, user + 2))) {
       attach(L, session, user, user + 2);
       enlist_related(L, &work, user + 2);
     }
