@@ -89,7 +89,7 @@ local function load_node(work, node, objects, came)
   objects = unvisited(work, node, having(node, objects))
   local missing = #objects > 0 and not joined_now
     and core.lacking(objects, mapper_module.relation_number(objects[1], property), is_narrowed(node)) or {}
-  local loaded = #missing > 0 and node.strategy.behind(work, node, missing) or {}
+  local loaded = #missing > 0 and node.strategy.behind(work, node, missing, is_busy(below, false)) or {}
   local all_new = #missing > 0 and #missing == #objects
   if is_busy(below, all_new or joined_now) then
     load_tree(work, below, all_new and loaded or present(objects, property), all_new or joined_now)
@@ -173,7 +173,7 @@ function eager.ensure(session, objects, property)
   local missing = core.lacking(objects, mapper_module.relation_number(objects[1], property))
   if #missing > 1 then
     local tree = loader_option.default_tree(mapper_module.of_object(objects[1]))
-    related.load_many(new_work(session), tree:node(property), missing)
+    related.load_many(new_work(session), tree:node(property), missing, false)
   end
 end
 
@@ -188,7 +188,7 @@ local function leads_on(node)
 end
 
 local function load_one(session, object, number, node)
-  local items = related.load_one(session, object, number, node)
+  local items = related.load_one(session, object, number, node, leads_on(node))
   if leads_on(node) then
     load_tree(new_work(session), loader_option.below(node), items, true)
   end
@@ -201,7 +201,7 @@ local function load_siblings(session, object, number, node)
     return load_one(session, object, number, node)
   end
   local work = new_work(session)
-  local loaded = related.load_many(work, node, objects)
+  local loaded = related.load_many(work, node, objects, leads_on(node))
   if leads_on(node) then
     load_tree(work, loader_option.below(node), loaded, true)
   end
@@ -221,7 +221,8 @@ end
 
 --- Every strategy: `word` of lazy = "...", `option`, what arguments that takes, and one or more of
 ---   joins    it comes along in the rows of the query, where these can be joined
----   behind   function(work, node, objects) -> objects that came: loads it for the objects of a query
+---   behind   function(work, node, objects, wanted) -> objects that came, where they are wanted: loads it for the objects of
+---            a query
 ---   read     function(session, object, number, node): loads it when it is read; those that have none read as "select"
 ---   asks     a read may not be answered from the identity map
 ---   siblings reads want to know what came with the object

@@ -167,7 +167,7 @@ end
 ---@field populated? table the set of objects that the load has overwritten already: others are
 ---@field cohorts? integer[] numbers by item, of orrery.LoadTree:cohort()
 ---@field links? table[] { item, attribute number }: where the objects of each of the last items belong
----@field gather? userdata of core.gather: the collections that the objects come into
+---@field gather? userdata of core.gather, or core.unfilled: the collections that the objects come into
 ---@field key_columns? integer[] result columns that hold the keys of these collections
 
 local NOTHING = {}
@@ -198,15 +198,18 @@ end
 ---@param compiled table
 ---@param values table bind values in marker order
 ---@param order? orrery.LoadOrder
----@param out? table the array to append to
----@return table array
+---@param out? table|false the array to append to; false: nobody wants them
+---@return table|false array
 ---@return integer count
 function loading.run(session, compiled, values, order, out)
-  order, out = order or NOTHING, out or {}
+  order = order or NOTHING
+  if out == nil then
+    out = {}
+  end
   local connection = session:connection(compiled)
   local stmt, bound = connection:start(compiled, values)
   local plan = order.plan_for and order.plan_for(stmt) or loading.plan_of(compiled, order.links and #order.links)
-  local ok, count = pcall(core.load, session[1], stmt, plan.core, out, order.rows and plan.row_metatable or nil,
+  local ok, count = pcall(core.load, session[1], stmt, plan.core, out or nil, order.rows and plan.row_metatable or nil,
     order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns)
   if not ok then
     connection:failed(count, compiled, bound)

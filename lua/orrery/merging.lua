@@ -135,11 +135,22 @@ local function is_way_back(work, property, given)
   return ways and ways[property.reverse] or false
 end
 
+local NOT_READ = { write_only = true, noload = true, raise = true, raise_on_sql = true }
+
+-- What the session's object has is asked for at once, before its items are looked up one by one.
+local function load_before(work, property, own, number)
+  if work.load and property.uselist and not NOT_READ[property.lazy] and core.state(own) == "persistent"
+    and not core.is_given(own, number) then
+    local _ = #own[property.key]
+  end
+end
+
 local function merge_relationships(work, given)
   local mapper, own = mapper_module.of_object(given), work.own[given]
   for position, property in ipairs(mapper.relationships) do
     local number = #mapper.column_keys + position
     if property.cascade.merge and core.is_given(given, number) and not is_way_back(work, property, given) then
+      load_before(work, property, own, number)
       local items = merged_items(work, property, core.peek(given, number))
       if property.lazy == "write_only" then
         own[property.key]:add_all(items)

@@ -168,24 +168,31 @@ local function heard_statement(session, made)
   return select == made.statement.select and made.statement or loading.prepared(select, made.statement.numbers)
 end
 
---- Loads a relationship of one object; the objects that it has now.
+-- What a load for one object is told beside its statement.
+local function order_for_one(session, made)
+  if made.plain and not session.lazy then
+    return {}
+  end
+  return { links = made.links, cohorts = related.cohorts(session, made.trees) }
+end
+
+--- Loads a relationship of one object; the objects that it has now, where they are wanted.
 ---@param session table
 ---@param object userdata
 ---@param number integer of the attribute
 ---@param node table
----@return userdata[]
-function related.load_one(session, object, number, node)
+---@param wanted boolean
+---@return userdata[]|false
+function related.load_one(session, object, number, node, wanted)
   local property, made = node.property, select_of(node)
   local compiled = loading.compiled_for(heard_statement(session, made), session.engine.dialect)
   local values = loading.values_of(compiled, object, made.with_null)
-  local items
-  if not values then
-    items = {}
-  elseif made.plain and not session.lazy then
-    items = loading.run(session, compiled, values)
-  else
-    items = loading.run(session, compiled, values, { links = made.links, cohorts = related.cohorts(session, made.trees) })
+  local order = order_for_one(session, made)
+  if values and property.uselist and not core.backlog(object, number) then
+    order.gather = core.unfilled(object, number)
+    return (loading.run(session, compiled, values, order, wanted and {}))
   end
+  local items = values and loading.run(session, compiled, values, order) or {}
   related.set_loaded(property, object, number, still_there(session, property, object, items))
   return items
 end
@@ -356,8 +363,8 @@ local function chunks(list, fn)
 end
 
 -- Every object gets a collection, which its rows fill. `select` gives their keys, where it is known.
-local function load_collections(work, node, objects, expanded, select)
-  local out = {}
+local function load_collections(work, node, objects, expanded, wanted, select)
+  local out = wanted and {}
   ensure_keys(work, objects, expanded.numbers)
   if select then
     local number = mapper_module.relation_number(objects[1], node.property)
@@ -446,7 +453,7 @@ local function sort_found(property, expanded, out)
 end
 
 -- Where each object has one related object at most: by the key that both hold, or that stands beside the related one.
-local function load_single(work, node, objects, expanded, keys_select)
+local function load_single(work, node, objects, expanded, _, keys_select)
   local property, out = node.property, {}
   local keys, sharing = sorted_by_key(work, objects, expanded.numbers)
   if keys_select then
@@ -468,7 +475,8 @@ end
 local function load_each(work, node, objects)
   local out = {}
   for _, object in ipairs(objects) do
-    for _, one in ipairs(related.load_one(work.session, object, mapper_module.relation_number(object, node.property), node)) do
+    local number = mapper_module.relation_number(object, node.property)
+    for _, one in ipairs(related.load_one(work.session, object, number, node, true)) do
       out[#out + 1] = one
     end
   end
@@ -477,19 +485,20 @@ end
 related.load_each = load_each
 
 -- Loads a relationship of many objects: by a select of their keys, where there is one, else by the keys themselves.
-local function load_many(work, node, objects, select)
+local function load_many(work, node, objects, wanted, select)
   local expanded = select_for_many(node)
   expanded.cohorts = related.cohorts(work.session, expanded.trees)
-  return (node.property.uselist and load_collections or load_single)(work, node, objects, expanded, select)
+  return (node.property.uselist and load_collections or load_single)(work, node, objects, expanded, wanted, select)
 end
 
---- Loads a relationship of many objects, by their keys: the objects that came.
+--- Loads a relationship of many objects, by their keys: the objects that came, where they are wanted.
 ---@param work orrery.LoadWork
 ---@param node table
 ---@param objects userdata[] which all lack it
----@return userdata[]
-function related.load_many(work, node, objects)
-  return load_many(work, node, objects)
+---@param wanted boolean
+---@return userdata[]|false
+function related.load_many(work, node, objects, wanted)
+  return load_many(work, node, objects, wanted)
 end
 
 -- ---- by the query that gave the objects ----
@@ -550,10 +559,11 @@ end
 ---@param work orrery.LoadWork
 ---@param node table
 ---@param objects userdata[] which all lack it
----@return userdata[]
-function related.load_by_subquery(work, node, objects)
+---@param wanted boolean
+---@return userdata[]|false
+function related.load_by_subquery(work, node, objects, wanted)
   work.keys = key_select(work, node.tree, select_for_many(node).numbers)
-  return load_many(work, node, objects, work.keys)
+  return load_many(work, node, objects, wanted, work.keys)
 end
 
 return related

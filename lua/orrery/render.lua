@@ -17,7 +17,8 @@ local kinds = core.kinds
 -- What is known while one statement is compiled:
 --   dialect; markers: what the markers stand for, in the order of the text; numbered: how many there are so far
 --   names: of aliases and subqueries without one, by object; stems: how many names were made
---   enclosing: tables of the statements around the one in progress; labels: those that the select in progress shows
+--   enclosing: tables of the statements around the one in progress
+--   labels: those that the select in progress shows, each { position, named }
 --   own: whether what is rendered belongs to a table (a column's default), not to the statement
 --   ctes: by their first version; heads: the parts of WITH that are done; writes: whether one of them changes rows
 --   literal: whether values are written out; beside: the column that a value is compared with, for the marker's name
@@ -523,15 +524,17 @@ end
 
 local order_term
 
+-- Labels have no names in a window.
 function VISIT.over(node, state)
-  local element, parts = render(node.element, state), {}
+  local element, parts, labels = render(node.element, state), {}, state.labels
+  state.labels = {}
   if #node.partitions > 0 then
     parts[#parts + 1] = "PARTITION BY " .. render_list(node.partitions, state)
   end
   if #node.orders > 0 then
     parts[#parts + 1] = "ORDER BY " .. render_list(node.orders, state, ", ", order_term)
   end
-  parts[#parts + 1] = node.frame
+  parts[#parts + 1], state.labels = node.frame, labels
   return element .. " OVER (" .. concat(parts, " ") .. ")"
 end
 
@@ -569,7 +572,8 @@ end
 
 -- A label is named where the select shows it, and written out elsewhere.
 function order_term(node, state)
-  if node.visit == "label" and state.labels[node] then
+  local shown = node.visit == "label" and state.labels[node]
+  if shown and shown.named then
     return collated(quote(state, node.name), node.type, state)
   elseif node.visit ~= "ordering" then
     return collated(render(node, state), node.type, state)

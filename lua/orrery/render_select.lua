@@ -281,10 +281,15 @@ local function order_list(nodes, state)
   return render_list(nodes, state, ", ", order_term)
 end
 
+-- A label's name could be that of a column, which GROUP BY would take before it; written out, the values in it could be
+-- others.
+local function group_term(node, state)
+  local shown = node.visit == "label" and node.element.visit ~= "column" and state.labels[node]
+  return shown and tostring(shown.position) or render(node, state)
+end
+
 local function group_list(nodes, state)
-  return render_list(nodes, state, ", ", function(node)
-    return node.visit == "label" and state.labels[node] and quote(state, node.name) or render(node, state)
-  end)
+  return render_list(nodes, state, ", ", group_term)
 end
 
 local function add_limits(parts, node, state)
@@ -304,11 +309,16 @@ function selects.from_list(chains, state)
   return render_list(chains, state, ", ", chain_text)
 end
 
+-- What GROUP BY and ORDER BY may say for a label: its position, and its name where nothing else has that.
 local function labels_of(entries)
-  local labels = {}
+  local labels, count = {}, {}
   for _, entry in ipairs(entries) do
+    local name = entry.name:lower()
+    count[name] = (count[name] or 0) + 1
+  end
+  for position, entry in ipairs(entries) do
     if entry.node.visit == "label" then
-      labels[entry.node] = true
+      labels[entry.node] = { position = position, named = count[entry.name:lower()] == 1 }
     end
   end
   return labels

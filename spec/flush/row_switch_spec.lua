@@ -148,3 +148,51 @@ it("a row that is taken over keeps what the new object was not given, defaults a
   session:commit()
   assert.same({ "1|NULL|1|8", "2|ann|2|9" }, rows(engine, "SELECT id, guest, class, row FROM seat ORDER BY id"))
 end)
+
+describe("a new association object whose key follows from its parents", function()
+  local function shop()
+    local base = orm.declarative_base()
+    local place = {}
+    place.Order = base:model("Order", { __tablename__ = "orders", id = orm.Column(orm.Integer, { primary_key = true }),
+      lines = orm.relationship("Line", { back_populates = "order", cascade = "all, delete-orphan" }) })
+    place.Line = base:model("Line", { __tablename__ = "line",
+      order_id = orm.Column(orm.ForeignKey("orders.id"), { primary_key = true }),
+      item_id = orm.Column(orm.ForeignKey("item.id"), { primary_key = true }),
+      count = orm.Column(orm.Integer, { default = 1 }), note = orm.Column(orm.Text),
+      order = orm.relationship("Order", { back_populates = "lines" }), item = orm.relationship("Item") })
+    place.Item = base:model("Item", { __tablename__ = "item", id = orm.Column(orm.Integer, { primary_key = true }) })
+    place.engine = database.create(base)
+    place.session, place.record = orm.Session(place.engine), statements.record(place.engine)
+    place.item, place.order = place.Item { id = 1 }, place.Order { id = 1 }
+    place.order.lines = { place.Line { item = place.item, count = 5, note = "old" } }
+    place.session:add(place.order)
+    place.session:commit()
+    place.record:take()
+    return place
+  end
+
+  it("takes over the row of one that is left out of the list", function()
+    local place = shop()
+    place.order.lines = { place.Line { item = place.item, count = 9 } }
+    place.session:commit()
+    assert.same({ "SELECT line", "UPDATE line SET count" }, place.record:headlines())
+    assert.same({ "1|1|9|old" }, rows(place.engine, "SELECT order_id, item_id, count, note FROM line"))
+  end)
+
+  it("takes it over where a parent takes over the row of a deleted one as well", function()
+    local place = shop()
+    place.session:delete(place.order)
+    place.session:add(place.Order { id = 1, lines = { place.Line { item = place.item, note = "new" } } })
+    place.session:commit()
+    assert.same({ "SELECT line", "UPDATE line SET note" }, place.record:headlines())
+    assert.same({ "1|1|5|new" }, rows(place.engine, "SELECT order_id, item_id, count, note FROM line"))
+  end)
+
+  it("is inserted beside it under another key", function()
+    local place = shop()
+    place.order.lines = { place.Line { item = place.Item { id = 2 } } }
+    place.session:commit()
+    assert.same({ "SELECT line", "INSERT item", "INSERT line", "DELETE line" }, place.record:headlines())
+    assert.same({ "1|2|1|NULL" }, rows(place.engine, "SELECT order_id, item_id, count, note FROM line"))
+  end)
+end)

@@ -75,6 +75,12 @@ describe("merge", function()
     assert.equal(1, #lib.session.new)
   end)
 
+  it("asks for a collection at once, not for its items one by one", function()
+    local lib = library.open()
+    lib.session:merge(lib.Author { id = 1, books = { lib.Book { id = 1, title = "x" }, lib.Book { id = 2, title = "y" } } })
+    assert.same({ "SELECT author", "SELECT book" }, lib.record:headlines())
+  end)
+
   it("takes loader options for what it looks up", function()
     local lib = library.open()
     lib.session:merge(lib.Author { id = 1, name = "I" }, { options = { orm.selectinload(lib.Author.books) } })

@@ -121,6 +121,28 @@ describe("a name in order_by and group_by", function()
       tostring(select(u.id):join(posts):order_by("title")))
   end)
 
+  it("is that of the label, whatever columns are called", function()
+    local engine = orm.create_engine("sqlite://")
+    metadata:create_all(engine, { tables = { users } })
+    engine:begin(function(conn)
+      conn:execute(orm.insert(users), { { id = 1, name = "x", age = 3 }, { id = 2, name = "x", age = 1 },
+        { id = 3, name = "y", age = 2 } })
+      local function read(statement)
+        local lines = {}
+        for row in conn:execute(statement) do
+          lines[#lines + 1] = row[1] .. ":" .. row[2]
+        end
+        return table.concat(lines, " ")
+      end
+      local odd, last = (u.age % 2):label("name"), (-u.age):label("Name")
+      assert.equal("0:1 1:2", read(select(odd, func.count():label("n")):group_by(odd):order_by(odd)))
+      assert.equal("0:1 1:2", read(select(odd, func.count():label("n")):group_by("name"):order_by("name")))
+      assert.equal("-3:x -2:y -1:x", read(select(last, u.name):order_by(last)))
+      assert.equal("-3:1 -2:2 -1:3", read(select(last, func.row_number():over{ order_by = last }):order_by("Name")))
+    end)
+    engine:dispose()
+  end)
+
   it("is never SQL", function()
     local base = select(users)
     raises("ArgumentError", "'id desc' is no column or label of this statement", base.order_by, base, "id desc")

@@ -3,7 +3,7 @@ local SCRIPT = [[
 orm = require "orrery"
 local base = orm.declarative_base()
 local print, assert = print, assert
-select, type, pairs, ipairs, next, setmetatable, tostring, error = orm.select, nil, nil, nil, nil, nil, nil, nil
+select, type, pairs, ipairs, next, setmetatable, error = orm.select, nil, nil, nil, nil, nil, nil
 Thing = base:model("Thing", { __tablename__ = "thing", id = orm.Mapped(orm.Integer, { primary_key = true }) })
 engine = orm.create_engine("sqlite://")
 base.metadata:create_all(engine)

@@ -92,6 +92,10 @@ local CASES = {
     "SELECT users.id FROM users ORDER BY users.age + ? DESC", { 1 } },
   { "groups", select(u.name, func.count():label("n")):group_by("name"):having(func.count():gt(1)):order_by("n"),
     "SELECT users.name, count(*) AS n FROM users GROUP BY users.name HAVING count(*) > ? ORDER BY n", { 1 } },
+  { "groups by labels", select((u.age % 2):label("name"), u.id:label("age")):group_by("name", "age"),
+    "SELECT users.age % ? AS name, users.id AS age FROM users GROUP BY 1, users.id", { 2 } },
+  { "order by a label whose name something else has", select((u.age + 1):label("Name"), u.name):order_by("Name"),
+    "SELECT users.age + ? AS \"Name\", users.name FROM users ORDER BY users.age + ?", { 1, 1 } },
   { "distinct", select(u.name):distinct(), "SELECT DISTINCT users.name FROM users", {} },
   { "names of expressions", select(func.max(u.id), func.max(u.age), u.age + 1, u.id:cast(orm.Text)),
     "SELECT max(users.id) AS max_1, max(users.age) AS max_2, users.age + ? AS anon_1, CAST(users.id AS TEXT) AS id "

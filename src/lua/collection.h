@@ -12,6 +12,10 @@
 uint32_t orr_collection_position(lua_State *L, orr_collection *list, int index, int item);
 /* Adds at the end, whatever the form. */
 void orr_collection_put_last(lua_State *L, orr_collection *list, int index, int item);
+/* For loaders, which put item after item into fresh collections: `table` is a stack place for the table of
+   the collection at `index`. orr_collection_turn() comes first, and again after others had that place. */
+void orr_collection_turn(lua_State *L, const orr_collection *list, int index, int table);
+void orr_collection_load(lua_State *L, orr_collection *list, int index, int table, int item);
 /* Called by a script: pushes the owner, and raises where the collection is no longer what the owner shows. */
 orr_instance *orr_collection_begin(lua_State *L, orr_collection *list);
 /* The same: raises unless the value at `item` may come in; validators may replace it. */

@@ -7,7 +7,14 @@ const orr_box_kind orr_collection_kind = {"collection", NULL};
 
 /* Where Lua allows it, owner and first items are user values of the collection, so that a short one has no
    table. Elsewhere they stand in its table, the owner first, as all items do once there are more. */
-enum { OWNER = 1, NEAR_ITEMS = ORR_SLOTS ? 3 : 0, BEFORE_ITEMS = ORR_SLOTS ? 0 : OWNER, FIRST_ROOM = 8 };
+enum {
+  OWNER = 1,
+  NEAR_ITEMS = ORR_SLOTS ? 3 : 0,
+  BEFORE_ITEMS = ORR_SLOTS ? 0 : OWNER,
+  NEAR_ROOM = 3,
+  FIRST_ROOM = 8,
+  MOST_ROOM = 100
+};
 
 static uint8_t form_of(const orr_relationship *relation) {
   return relation->flags & ORR_RELATION_SET     ? ORR_FORM_SET
@@ -15,31 +22,46 @@ static uint8_t form_of(const orr_relationship *relation) {
                                                 : ORR_FORM_LIST;
 }
 
-static void set_owner(lua_State *L, orr_collection *list, int owner) {
-  if (!ORR_SLOTS) {
-    lua_createtable(L, OWNER + 3,
-                    0); /* a table that grows from nothing is made anew for each of the first items */
-    lua_pushvalue(L, owner);
-    lua_rawseti(L, -2, OWNER);
-    orr_setuservalue(L, -2);
-    list->spread = true;
-  } else {
-    lua_pushvalue(L, owner);
+static void set_owner(lua_State *L, int owner) {
+  lua_pushvalue(L, owner);
+  if (ORR_SLOTS)
     orr_setslot(L, -2, OWNER);
-  }
+  else
+    orr_collection_setfield(L, -2, OWNER);
 }
 
-orr_collection *orr_collection_new(lua_State *L, int owner, int relation) {
+/* `room`: for so many items, so that the table is not made anew for each of the first ones. */
+static orr_collection *new_collection(lua_State *L, int owner, int relation, int room) {
   owner = orr_absindex(L, owner);
   const orr_instance *object = lua_touserdata(L, owner);
-  orr_collection *list = orr_box_new_slots(L, &orr_collection_kind, sizeof *list, OWNER + NEAR_ITEMS);
+  bool spread = room > NEAR_ITEMS;
+  orr_collection *list =
+      orr_box_new_slots(L, &orr_collection_kind, sizeof *list, spread ? OWNER : OWNER + NEAR_ITEMS);
   list->relation = relation;
   list->form = form_of(&object->class->relations[relation]);
   list->passing = object->class->relations[relation].flags & ORR_RELATION_WRITE_ONLY;
-  set_owner(L, list, owner);
+  list->spread = spread;
+  if (list->spread) {
+    lua_createtable(L, BEFORE_ITEMS + room, 0);
+    orr_setuservalue(L, -2);
+  }
+  set_owner(L, owner);
   if (list->form != ORR_FORM_LIST)
     orr_unique_open(L, list, -1);
   return list;
+}
+
+orr_collection *orr_collection_new(lua_State *L, int owner, int relation) {
+  return new_collection(L, owner, relation, NEAR_ROOM);
+}
+
+orr_collection *orr_collection_new_usual(lua_State *L, int owner, int relation) {
+  const orr_instance *object = lua_touserdata(L, owner);
+  uint32_t usual = object->class->relations[relation].usual;
+  return new_collection(L, owner, relation,
+                        usual > MOST_ROOM   ? MOST_ROOM
+                        : usual < NEAR_ROOM ? NEAR_ROOM
+                                            : (int)usual);
 }
 
 orr_instance *orr_collection_owner(lua_State *L, int index) {
@@ -135,6 +157,26 @@ void orr_collection_put_last(lua_State *L, orr_collection *list, int index, int 
   set_item(L, list, index, list->count + 1);
   list->count++;
   forget_counts(L, list, index);
+}
+
+void orr_collection_turn(lua_State *L, const orr_collection *list, int index, int table) {
+  if (list->form == ORR_FORM_LIST && list->spread) {
+    orr_getuservalue(L, index);
+    lua_replace(L, table);
+  }
+}
+
+void orr_collection_load(lua_State *L, orr_collection *list, int index, int table, int item) {
+  if (list->form != ORR_FORM_LIST) {
+    orr_unique_push(L, list, index, item);
+  } else if (list->spread) {
+    lua_pushvalue(L, item);
+    lua_rawseti(L, table, (int)list->count + 1 + BEFORE_ITEMS);
+    list->count++;
+  } else {
+    orr_collection_put_last(L, list, index, item);
+    orr_collection_turn(L, list, index, table);
+  }
 }
 
 void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int item) {

@@ -570,9 +570,30 @@ static void take_over(orr_flush *f, uint32_t n, const orr_instance *former) {
   entry->former = former->action;
 }
 
+static bool has_key(orr_instance *parent, const orr_flush_sync *sync) {
+  for (int p = 0; p < sync->relation->pair_count; p++) {
+    const orr_pair *pair = &sync->relation->pairs[p];
+    if ((orr_tags(parent)[sync->from_far ? pair->far : pair->near] & ORR_TAG) == ORR_NULL)
+      return false;
+  }
+  return true;
+}
+
+/* Foreign keys of new parents that were given their keys: they may be part of the key of the object at
+   `index`. */
+static void take_given_keys(lua_State *L, orr_flush *f, uint32_t n, int index) {
+  for (uint32_t s = f->entries[n - 1].first_sync; s; s = f->syncs[s - 1].next) {
+    orr_instance *parent = orr_flush_object(L, f, f->syncs[s - 1].from);
+    if (has_key(parent, &f->syncs[s - 1]))
+      orr_flush_copy_key(L, f, lua_gettop(L), index, f->syncs[s - 1].relation, f->syncs[s - 1].from_far);
+    lua_pop(L, 1);
+  }
+}
+
 static void switch_row(lua_State *L, orr_flush *f, uint32_t n, int weak) {
   int top = lua_gettop(L);
   orr_instance *object = orr_flush_object(L, f, n);
+  take_given_keys(L, f, n, top + 1);
   orr_value values[ORR_MAX_KEY];
   orr_key key;
   if (orr_instance_key(L, object, top + 1, false, values)) {
@@ -586,16 +607,29 @@ static void switch_row(lua_State *L, orr_flush *f, uint32_t n, int weak) {
   lua_settop(L, top);
 }
 
+static uint32_t count_switched(const orr_flush *f) {
+  uint32_t count = 0;
+  for (uint32_t n = 1; n <= f->count; n++)
+    count += f->entries[n - 1].switched;
+  return count;
+}
+
+/* Until no more is found: the key of one new object may be part of the next one's. */
 static void switch_rows(lua_State *L, orr_flush *f) {
+  uint32_t before;
   orr_getuservalue(L, 2);
   lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
-  for (uint32_t n = 1; n <= f->count; n++)
-    if (f->entries[n - 1].kind == ORR_UNIT_INSERT)
-      switch_row(L, f, n, lua_gettop(L));
+  do {
+    before = count_switched(f);
+    for (uint32_t n = 1; n <= f->count; n++)
+      if (f->entries[n - 1].kind == ORR_UNIT_INSERT && !f->entries[n - 1].switched)
+        switch_row(L, f, n, lua_gettop(L));
+  } while (count_switched(f) > before);
   lua_pop(L, 2);
 }
 
-/* A row that is taken over has its defaults from before. Whether one is, the key says. */
+/* A row that is taken over has its defaults from before. Whether one is, the key says, which the parents are
+   part of. */
 static void prepare_inserts(lua_State *L, orr_flush *f) {
   for (uint32_t n = 1; n <= f->count && f->session->deleted_count; n++)
     if (has_defaults(f, n))
@@ -861,9 +895,9 @@ int orr_flush_collect(lua_State *L) {
   enter_list(L, f, ORR_SESSION_DELETED, session->deleted_count, ORR_UNIT_DELETE);
   enter_list(L, f, ORR_SESSION_NEW, session->new_count, ORR_UNIT_INSERT);
   enter_list(L, f, ORR_SESSION_DIRTY, session->dirty_count, ORR_UNIT_UPDATE);
-  prepare_inserts(L, f);
   run_pass(L, f, loosen);
   run_pass(L, f, fasten);
+  prepare_inserts(L, f);
   orr_flush_find_handovers(L, f);
   add_update_records(L, f);
   add_records(L, f, ORR_UNIT_INSERT);

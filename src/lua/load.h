@@ -62,17 +62,17 @@ typedef struct orr_join_link {
 typedef struct orr_joins {
   orr_join_link *links; /* of the items behind the visible ones */
   int count;
-  int fills; /* index of the first table: parent to collection, true, or false for "leave alone" */
-  int held;  /* index of the first collection at hand */
+  int fills;  /* index of the first table: parent to collection, true, or false for "leave alone" */
+  int held;   /* index of the first collection at hand */
+  int tables; /* of the first place for its table */
   int lists;
   int seen; /* index of the set of objects that were met, where lists multiply the rows of one class; else 0
              */
   const void *last; /* first object of the row before */
 } orr_joins;
 
-/* The parents whose collection is being filled, by the key that their rows are found by. Its user value holds
-   the collections by slot, and the session's weak table keeps nothing alive here: callers hold the parents.
- */
+/* Collections that wait to be filled, by the key that their rows are found by; one alone may do without. Its
+   user value holds them by slot. Their owners get them when all rows have come. */
 typedef struct orr_gather {
   orr_identity slots;
   bool open;
@@ -84,6 +84,9 @@ typedef struct orr_filling {
   const orr_gather *gather;
   int collections; /* index of the gather's user value */
   int keys[ORR_MAX_KEY];
+  orr_collection *list; /* of the row before: at hand still, */
+  uint32_t slot;        /* which one it is, */
+  int held, table;      /* where it stands on the stack, and the place for its table */
 } orr_filling;
 
 /* ---- one load ---- */
@@ -118,9 +121,11 @@ typedef struct orr_load {
   char *key;     /* room for the bytes of a key */
   size_t key_room;
   int key_box;
-  bool as_rows; /* the caller gets rows, with the metatable ORR_LOAD_ROW_META */
-  int items;    /* index of the row's first item */
-  int visible;  /* items that the caller gets; those behind them belong to relations of others */
+  bool wanted;               /* the caller gets what the rows become: it has given ORR_LOAD_OUT */
+  bool as_rows;              /* that is rows, with the metatable ORR_LOAD_ROW_META */
+  int items;                 /* index of the row's first item, */
+  const orr_instance *first; /* and that, where it is an object */
+  int visible;               /* items that the caller gets; those behind them belong to relations of others */
   lua_Integer rows, count;
   struct orr_joins *joins; /* NULL where no item belongs to another's relation */
   struct orr_filling *filling;
@@ -132,9 +137,12 @@ void orr_joins_read(lua_State *L, const orr_load *to, orr_joins *joins);
 void orr_joins_take(lua_State *L, const orr_load *to);
 /* Whether the row's first object is met for the first time. */
 bool orr_joins_first_meeting(lua_State *L, const orr_load *to);
+/* All rows have come: the parents get their collections. */
+void orr_joins_end(lua_State *L, const orr_load *to);
 void orr_filling_read(lua_State *L, const orr_load *to, orr_filling *filling);
 /* Puts the row's first object into the collection that its key names. */
 void orr_filling_take(lua_State *L, const orr_load *to);
+void orr_filling_end(lua_State *L, const orr_load *to);
 
 void orr_plan_open(lua_State *L);
 void orr_related_open(lua_State *L);

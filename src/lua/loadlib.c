@@ -218,17 +218,18 @@ static orr_instance *push_concrete(lua_State *L, orr_load *to, orr_item *item) {
   return push_object(L, to, &own, 0);
 }
 
-/* Pushes what item number i of the plan makes of the row. */
-static void push_item(lua_State *L, orr_load *to, int i) {
+/* Pushes what item number i of the plan makes of the row, and returns it where that is an object. */
+static const orr_instance *push_item(lua_State *L, orr_load *to, int i) {
   orr_item *item = &to->plan->items[i];
   if (!item->class) {
     orr_type_push(L, &item->type, &to->row[item->first]);
-    return;
+    return NULL;
   }
   orr_instance *object =
       item->concrete ? push_concrete(L, to, item) : push_object(L, to, item, to->metas + i);
-  if (object && to->cohorts[i])
+  if (object && to->cohorts && to->cohorts[i])
     orr_cohort_enter(L, to->session, object, to->cohorts[i]);
+  return object;
 }
 
 /* ---- the loop ---- */
@@ -300,11 +301,12 @@ static void run_held(lua_State *L, lua_CFunction loop, orr_statement *statement)
   lua_error(L);
 }
 
-/* Reads the cohort numbers of the items; all 0 where none are given. */
+/* Reads the cohort numbers of the items; NULL where none are given. */
 static orr_cohort_number *read_cohorts(lua_State *L, const orr_plan *plan) {
+  if (!lua_istable(L, ORR_LOAD_COHORTS))
+    return NULL;
   orr_cohort_number *cohorts = lua_newuserdata(L, plan->item_count * sizeof *cohorts);
-  memset(cohorts, 0, plan->item_count * sizeof *cohorts);
-  for (size_t i = 0; lua_istable(L, ORR_LOAD_COHORTS) && i < plan->item_count; i++) {
+  for (size_t i = 0; i < plan->item_count; i++) {
     lua_rawgeti(L, ORR_LOAD_COHORTS, (int)i + 1);
     cohorts[i] = (orr_cohort_number)lua_tointeger(L, -1);
     lua_pop(L, 1);
@@ -329,7 +331,8 @@ static void begin_load(lua_State *L, orr_load *to) {
   push_metas(L, to);
   to->visible = (int)to->plan->item_count;
   to->as_rows = !lua_isnil(L, ORR_LOAD_ROW_META);
-  to->count = (lua_Integer)orr_rawlen(L, ORR_LOAD_OUT);
+  to->wanted = lua_istable(L, ORR_LOAD_OUT);
+  to->count = to->wanted ? (lua_Integer)orr_rawlen(L, ORR_LOAD_OUT) : 0;
 }
 
 /* Pushes what the caller gets for the row: a table with the row metatable, or the one visible item. */
@@ -351,23 +354,28 @@ static void push_row(lua_State *L, const orr_load *to) {
 static void hand_out(lua_State *L, orr_load *to) {
   if (to->joins && to->joins->seen && !orr_joins_first_meeting(L, to))
     return;
+  to->count++;
+  if (!to->wanted)
+    return;
   push_row(L, to);
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
     lua_pushlightuserdata(L, NULL);
   }
-  lua_rawseti(L, ORR_LOAD_OUT, (int)++to->count);
+  lua_rawseti(L, ORR_LOAD_OUT, (int)to->count);
 }
 
 /* Reads rows until there is none, or `most` were read; whether there may be more. */
 static bool read_rows(lua_State *L, orr_load *to, lua_Integer most) {
   int items = (int)to->plan->item_count;
-  bool leaves_nothing = items == 1 && !to->as_rows; /* on the stack, so that there is nothing to take down */
+  bool leaves_nothing =
+      items == 1 && !to->as_rows && to->wanted; /* on the stack, so that there is nothing to take down */
   to->items = lua_gettop(L) + 1;
   while (to->rows != most) {
     if (!next_row(L, to))
       return false;
-    for (int i = 0; i < items; i++)
+    to->first = push_item(L, to, 0);
+    for (int i = 1; i < items; i++)
       push_item(L, to, i);
     if (to->joins)
       orr_joins_take(L, to);
@@ -398,26 +406,29 @@ static int run(lua_State *L) {
   }
   lua_Integer before = to.count;
   bool more = read_rows(L, &to, luaL_optinteger(L, ORR_LOAD_MOST, -1));
+  if (to.joins)
+    orr_joins_end(L, &to);
+  if (to.filling)
+    orr_filling_end(L, &to);
   lua_pushinteger(L, to.count - before);
   lua_pushboolean(L, !more);
   return 2;
 }
 
-/* core.load(session, statement, plan, out [, row metatable, populated, most, cohorts, links, gather, key
-   columns])
+/* core.load(session, statement, plan, out or nil [, row metatable, populated, most, cohorts, links, gather,
+   key columns])
    -> count, done: appends to `out`. Without a row metatable each row becomes its one visible item; NULL
    becomes core.null. `populated`: a set of objects; those outside it are overwritten and come in. At most
    `most` rows are read; a statement that is done, or failed, is reset. cohorts[i] is that of item i's
    objects. links[i] = { item, attribute number }: the last items of the plan, from the i-th of them on,
    belong to that relation of that item's objects; where collections are among them, one visible object comes
    into `out` once. With a gather, the first item's objects join the collection that the row's key columns
-   name. */
+   name; with a collection, that. */
 static int load_rows(lua_State *L) {
   lua_settop(L, ORR_LOAD_ARGUMENTS);
   orr_session_check(L, ORR_LOAD_SESSION);
   orr_statement *statement = orr_statement_check(L, ORR_LOAD_STATEMENT);
   orr_plan *plan = orr_box_check(L, ORR_LOAD_PLAN, &orr_plan_kind);
-  luaL_checktype(L, ORR_LOAD_OUT, LUA_TTABLE);
   luaL_argcheck(L, plan->items && (plan->order ? plan->source : plan->columns) <= statement->columns,
                 ORR_LOAD_PLAN, "plan of this statement expected");
   luaL_argcheck(L, !lua_istable(L, ORR_LOAD_LINKS) || orr_rawlen(L, ORR_LOAD_LINKS) < plan->item_count,

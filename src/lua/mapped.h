@@ -113,6 +113,7 @@ typedef struct orr_relationship {
   int target_count; /* many-to-many: as many more pairs behind them, the target's columns to the link row's */
   uint32_t group;   /* many-to-many: of the link table, see orr_world */
   uint32_t near_group, far_group; /* of the tables that the two columns of each pair stand in */
+  uint32_t usual; /* how many items a list had in the last load of some, so that the next one makes room */
 } orr_relationship;
 
 /* Columns whose values no two rows of the class's own table share. */
@@ -391,6 +392,8 @@ extern const orr_box_kind orr_collection_kind;
 
 /* Pushes a new empty collection for a relation of the object at `owner`. */
 orr_collection *orr_collection_new(lua_State *L, int owner, int relation);
+/* The same with room for as many items as are usual: for loaders. */
+orr_collection *orr_collection_new_usual(lua_State *L, int owner, int relation);
 /* Pushes the object whose relation the collection at `index` is. */
 orr_instance *orr_collection_owner(lua_State *L, int index);
 /* Pushes the item at a position from 1, nil beyond the last. */

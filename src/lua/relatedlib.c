@@ -1,5 +1,6 @@
 /* relatedlib: where the objects of a load go when they belong to relations of others: objects that a row
    brings along by joins, and the collections of many parents that one statement fills by their keys. */
+#include "collection.h"
 #include "load.h"
 
 /* ---- rows that bring related objects along ---- */
@@ -18,21 +19,24 @@ static void read_link(lua_State *L, const orr_plan *plan, orr_join_link *link) {
   lua_pop(L, 2);
 }
 
-/* Pushes what a parent that is met for the first time holds from now on: a fresh collection, true for a
-   single object, or false where the relation is loaded already. */
-static void push_fill(lua_State *L, const orr_join_link *link, int parent) {
-  orr_instance *object = lua_touserdata(L, parent);
-  orr_instance_held(L, object, parent, link->relation);
-  orr_instance_getuser(L, object, parent, orr_user_backlog(object->class, link->relation));
-  bool leave = !lua_isnil(L, -1) ||
-               !lua_isnil(L, -2); /* loaded, or changed from the other side: lazy loading merges */
+/* Whether nothing is known of a relation of the object at `index`: it is not loaded, nor changed from its
+   other side, which lazy loading merges. */
+static bool is_unknown(lua_State *L, const orr_instance *object, int index, int relation) {
+  orr_instance_held(L, object, index, relation);
+  orr_instance_getuser(L, object, index, orr_user_backlog(object->class, relation));
+  bool unknown = lua_isnil(L, -1) && lua_isnil(L, -2);
   lua_pop(L, 2);
-  if (leave) {
+  return unknown;
+}
+
+/* Pushes what a parent that is met for the first time is to hold: a fresh collection, true for a single
+   object, or false where the relation is to be left alone. */
+static void push_fill(lua_State *L, const orr_join_link *link, int parent) {
+  const orr_instance *object = lua_touserdata(L, parent);
+  if (!is_unknown(L, object, parent, link->relation)) {
     lua_pushboolean(L, 0);
   } else if (link->list) {
-    orr_collection_new(L, parent, link->relation);
-    lua_pushvalue(L, -1);
-    orr_instance_hold(L, object, parent, link->relation);
+    orr_collection_new_usual(L, parent, link->relation);
   } else {
     lua_pushboolean(L, 1);
   }
@@ -50,7 +54,10 @@ static void hold_fill(lua_State *L, orr_joins *joins, int number, int parent) {
     lua_pushvalue(L, -2);
     lua_rawset(L, joins->fills + number);
   }
+  const orr_collection *list = lua_touserdata(L, -1);
   lua_replace(L, joins->held + number);
+  if (list)
+    orr_collection_turn(L, list, joins->held + number, joins->tables + number);
   link->last = lua_touserdata(L, parent);
 }
 
@@ -70,7 +77,7 @@ static void join_object(lua_State *L, const orr_load *to, int number, int child)
   if (link->list) {
     orr_collection *list = lua_touserdata(L, held);
     if (list && !lua_isnil(L, child) && (!rows_repeat(to) || !orr_collection_has(L, list, held, child)))
-      orr_collection_push_item(L, list, held, child);
+      orr_collection_load(L, list, held, joins->tables + number, child);
   } else if (lua_toboolean(L, held)) {
     orr_instance *object = lua_touserdata(L, parent);
     if (lua_isnil(L, child))
@@ -86,15 +93,79 @@ void orr_joins_take(lua_State *L, const orr_load *to) {
     join_object(L, to, i, to->items + to->visible + i);
 }
 
+/* ---- the end of a load ---- */
+
+/* What lists had in a load. */
+typedef struct tally {
+  orr_relationship *relation;
+  uint64_t items;
+  uint32_t lists;
+} tally;
+
+/* Gives the collection on top to its owner, unless a collector's finalizer has loaded it meanwhile. Until
+   then a load that fails leaves the relation as it was. */
+static void hand_over(lua_State *L, tally *sum) {
+  int index = lua_gettop(L);
+  const orr_collection *list = lua_touserdata(L, index);
+  orr_instance *owner = orr_collection_owner(L, index);
+  if (is_unknown(L, owner, index + 1, list->relation)) {
+    lua_pushvalue(L, index);
+    orr_instance_hold(L, owner, index + 1, list->relation);
+  }
+  lua_pop(L, 1);
+  sum->relation = &owner->class->relations[list->relation];
+  sum->items += list->count;
+  sum->lists++;
+}
+
+static void note_usual(const tally *sum) {
+  if (sum->lists)
+    sum->relation->usual = (uint32_t)((sum->items + sum->lists - 1) / sum->lists);
+}
+
+static void end_link(lua_State *L, int fills) {
+  tally sum = {NULL, 0, 0};
+  for (lua_pushnil(L); lua_next(L, fills); lua_pop(L, 1))
+    if (lua_isuserdata(L, -1))
+      hand_over(L, &sum);
+  note_usual(&sum);
+}
+
+void orr_joins_end(lua_State *L, const orr_load *to) {
+  for (int i = 0; i < to->joins->count; i++)
+    if (to->joins->links[i].list)
+      end_link(L, to->joins->fills + i);
+}
+
+void orr_filling_end(lua_State *L, const orr_load *to) {
+  const orr_filling *filling = to->filling;
+  tally sum = {NULL, 0, 0};
+  uint32_t count = filling->gather ? filling->gather->slots.used : 0;
+  if (!filling->gather) {
+    lua_pushvalue(L, filling->held);
+    hand_over(L, &sum);
+    lua_pop(L, 1);
+  }
+  for (uint32_t slot = 1; slot <= count; slot++) {
+    lua_rawgeti(L, filling->collections, (int)slot);
+    hand_over(L, &sum);
+    lua_pop(L, 1);
+  }
+  note_usual(&sum);
+}
+
+/* ---- reading what a load was told ---- */
+
 void orr_joins_read(lua_State *L, const orr_load *to, orr_joins *joins) {
   int count = joins->count;
-  luaL_checkstack(L, 3 * count + 30, "joined load");
+  luaL_checkstack(L, 4 * count + 30, "joined load");
   joins->links = lua_newuserdata(L, (size_t)count * sizeof *joins->links);
   joins->fills = lua_gettop(L) + 1;
   for (int i = 0; i < count; i++)
     lua_newtable(L);
   joins->held = lua_gettop(L) + 1;
-  for (int i = 0; i < count; i++)
+  joins->tables = joins->held + count;
+  for (int i = 0; i < 2 * count; i++)
     lua_pushnil(L);
   for (int i = 0; i < count; i++) {
     lua_rawgeti(L, ORR_LOAD_LINKS, i + 1);
@@ -110,10 +181,9 @@ void orr_joins_read(lua_State *L, const orr_load *to, orr_joins *joins) {
 
 bool orr_joins_first_meeting(lua_State *L, const orr_load *to) {
   orr_joins *joins = to->joins;
-  const void *root = lua_touserdata(L, to->items);
-  if (!root || root == joins->last)
+  if (!to->first || to->first == joins->last)
     return false;
-  joins->last = root;
+  joins->last = to->first;
   lua_pushvalue(L, to->items);
   lua_rawget(L, joins->seen);
   bool met = lua_toboolean(L, -1);
@@ -196,9 +266,9 @@ static bool is_taken(lua_State *L, const orr_gather *gather, const orr_value *va
   return orr_identity_find(&gather->slots, &key) != 0;
 }
 
-/* Gives each parent of the array at 1 a fresh collection for the relation at 2, an attribute number of the
-   first one's class: those of subclasses have the same relation behind more columns. `columns` are its key;
-   the array at `keys` gets the keys. */
+/* Makes for each parent of the array at 1 a fresh collection for the relation at 2, an attribute number of
+   the first one's class: those of subclasses have the same relation behind more columns. `columns` are its
+   key; the array at `keys` gets the keys. */
 static void open_collections(lua_State *L, orr_gather *gather, int user, int keys, const int *columns) {
   int count = (int)orr_rawlen(L, 1), number = (int)luaL_checkinteger(L, 2) - 1, top = lua_gettop(L), used = 0;
   for (int i = 1; i <= count; i++) {
@@ -214,12 +284,12 @@ static void open_collections(lua_State *L, orr_gather *gather, int user, int key
       lua_settop(L, top);
       continue;
     }
-    orr_collection_new(L, top + 1, number);
-    lua_pushvalue(L, -1);
-    orr_instance_hold(L, object, top + 1, number);
+    orr_collection_new_usual(L, top + 1, number);
     if (keyed) {
       used = add_key(L, keys, used, values, gather->key_count);
       enter_parent(L, gather, user, values);
+    } else {
+      orr_instance_hold(L, object, top + 1, number);
     }
     lua_settop(L, top);
   }
@@ -255,9 +325,9 @@ static int keyless(lua_State *L) {
   return 1;
 }
 
-/* core.gather(parents, attribute number, key columns) -> handle, keys: every parent of the array gets an
-   empty collection, which core.load then fills. The keys, part by part, are those by which the rows are
-   found. */
+/* core.gather(parents, attribute number, key columns) -> handle, keys: a collection for every parent of the
+   array, which core.load fills and then gives to it. The keys, part by part, are those by which the rows are
+   found; without one a parent has an empty collection at once. */
 static int new_gather(lua_State *L) {
   int columns[ORR_MAX_KEY];
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -276,13 +346,22 @@ static int new_gather(lua_State *L) {
   return 2;
 }
 
-void orr_filling_read(lua_State *L, const orr_load *to, orr_filling *filling) {
+/* core.unfilled(object, attribute number) -> collection: one alone, that core.load takes in place of a gather
+ */
+static int unfilled(lua_State *L) {
+  const orr_instance *object = orr_instance_check(L, 1);
+  int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
+  luaL_argcheck(L, relation >= 0 && relation < object->class->relation_count, 2, "relationship expected");
+  orr_collection_new_usual(L, 1, relation);
+  return 1;
+}
+
+static void read_gather(lua_State *L, const orr_load *to, orr_filling *filling) {
   filling->gather = orr_box_check(L, ORR_LOAD_GATHER, &gather_kind);
   luaL_checktype(L, ORR_LOAD_KEYS, LUA_TTABLE);
   luaL_argcheck(L, filling->gather->open, ORR_LOAD_GATHER, "open gather expected");
-  luaL_argcheck(
-      L, filling->gather->key_count == 0 || (int)orr_rawlen(L, ORR_LOAD_KEYS) == filling->gather->key_count,
-      ORR_LOAD_KEYS, "as many key columns as the key has expected");
+  luaL_argcheck(L, (int)orr_rawlen(L, ORR_LOAD_KEYS) == filling->gather->key_count, ORR_LOAD_KEYS,
+                "as many key columns as the key has expected");
   for (int k = 0; k < filling->gather->key_count; k++) {
     lua_rawgeti(L, ORR_LOAD_KEYS, k + 1);
     lua_Integer column = lua_tointeger(L, -1);
@@ -294,8 +373,22 @@ void orr_filling_read(lua_State *L, const orr_load *to, orr_filling *filling) {
   filling->collections = lua_gettop(L);
 }
 
-/* Pushes the collection that the row belongs to, or returns NULL. */
-static orr_collection *collection_of_row(lua_State *L, const orr_load *to) {
+void orr_filling_read(lua_State *L, const orr_load *to, orr_filling *filling) {
+  filling->gather = NULL;
+  filling->slot = 0;
+  filling->list = orr_box_test(L, ORR_LOAD_GATHER, &orr_collection_kind);
+  if (!filling->list)
+    read_gather(L, to, filling);
+  lua_pushvalue(L, ORR_LOAD_GATHER);
+  filling->held = lua_gettop(L);
+  lua_pushnil(L);
+  filling->table = filling->held + 1;
+  if (filling->list)
+    orr_collection_turn(L, filling->list, filling->held, filling->table);
+}
+
+/* Which of the collections the row belongs to; 0: none. */
+static uint32_t slot_of_row(lua_State *L, const orr_load *to) {
   const orr_filling *filling = to->filling;
   orr_value values[ORR_MAX_KEY];
   orr_key key;
@@ -306,41 +399,51 @@ static orr_collection *collection_of_row(lua_State *L, const orr_load *to) {
   uint32_t slot = orr_identity_find(&filling->gather->slots, &key);
   if (size)
     lua_pop(L, 1);
-  if (!slot)
-    return NULL;
+  return slot;
+}
+
+/* Takes the collection of the row in hand; false where there is none. */
+static bool turn_to_row(lua_State *L, const orr_load *to) {
+  orr_filling *filling = to->filling;
+  uint32_t slot = filling->gather ? slot_of_row(L, to) : filling->slot;
+  if (slot == filling->slot)
+    return filling->list != NULL;
+  filling->slot = slot;
   lua_rawgeti(L, filling->collections, (int)slot);
-  return lua_touserdata(L, -1);
+  filling->list = lua_touserdata(L, -1);
+  lua_replace(L, filling->held);
+  if (filling->list)
+    orr_collection_turn(L, filling->list, filling->held, filling->table);
+  return filling->list != NULL;
 }
 
-/* Whether rows may repeat their objects, by the lists joined to them, and the collection on top has this one.
- */
-static bool is_repeated(lua_State *L, const orr_load *to, orr_collection *list, int item) {
-  return to->joins && to->joins->lists && orr_collection_has(L, list, lua_gettop(L), item);
+/* Whether rows may repeat their objects, by the lists joined to them, and the collection has this one. */
+static bool is_repeated(lua_State *L, const orr_load *to) {
+  const orr_filling *filling = to->filling;
+  return to->joins && to->joins->lists && orr_collection_has(L, filling->list, filling->held, to->items);
 }
 
-/* Whether the item at `item` no longer belongs to the owner of the collection on top, though its row says so.
- */
-static bool has_left(lua_State *L, int item) {
-  int top = lua_gettop(L);
-  const orr_collection *list = lua_touserdata(L, top);
-  if (!(((orr_instance *)lua_touserdata(L, item))->flags & ORR_HAS_OLD))
+/* Whether the row's object no longer belongs to the owner of the collection, though its row says so. */
+static bool has_left(lua_State *L, const orr_load *to) {
+  if (!(to->first->flags & ORR_HAS_OLD))
     return false;
-  const orr_instance *owner = orr_collection_owner(L, top);
-  bool left = orr_relationship_has_left(L, &owner->class->relations[list->relation], top + 1, item);
-  lua_settop(L, top);
+  const orr_filling *filling = to->filling;
+  const orr_instance *owner = orr_collection_owner(L, filling->held);
+  const orr_relationship *relation = &owner->class->relations[filling->list->relation];
+  bool left = orr_relationship_has_left(L, relation, lua_gettop(L), to->items);
+  lua_pop(L, 1);
   return left;
 }
 
 void orr_filling_take(lua_State *L, const orr_load *to) {
-  int top = lua_gettop(L);
-  orr_collection *list = lua_isnil(L, to->items) ? NULL : collection_of_row(L, to);
-  if (list && !is_repeated(L, to, list, to->items) && !has_left(L, to->items))
-    orr_collection_push_item(L, list, lua_gettop(L), to->items);
-  lua_settop(L, top);
+  const orr_filling *filling = to->filling;
+  if (to->first && turn_to_row(L, to) && !is_repeated(L, to) && !has_left(L, to))
+    orr_collection_load(L, filling->list, filling->held, filling->table, to->items);
 }
 
 void orr_related_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"gather", new_gather}, {"keyless", keyless}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"gather", new_gather}, {"keyless", keyless}, {"unfilled", unfilled}, {NULL, NULL}};
   orr_box_define(L, &gather_kind, NULL, NULL);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);
