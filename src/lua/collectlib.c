@@ -433,7 +433,7 @@ static bool may_hold(const orr_instance *object, pass what) {
 static void run_pass(lua_State *L, orr_flush *f, pass what) {
   int top = lua_gettop(L);
   for (uint32_t n = 1; n <= f->count; n++) {
-    const orr_class *class = f->entries[n - 1].object->class;
+    const orr_class *class = f->entries[n - 1].class;
     if (!may_hold(f->entries[n - 1].object, what))
       continue;
     orr_instance *object = orr_flush_object(L, f, n);
@@ -554,7 +554,7 @@ static void start_version(lua_State *L, orr_flush *f, uint32_t n) {
 }
 
 static bool has_defaults(const orr_flush *f, uint32_t n) {
-  return f->entries[n - 1].kind == ORR_UNIT_INSERT && f->entries[n - 1].object->class->has_defaults;
+  return f->entries[n - 1].kind == ORR_UNIT_INSERT && f->entries[n - 1].class->has_defaults;
 }
 
 /* A new object whose key is that of a deleted one updates its row. Where the two are of different classes of
@@ -562,7 +562,7 @@ static bool has_defaults(const orr_flush *f, uint32_t n) {
    ones. */
 static void take_over(orr_flush *f, uint32_t n, const orr_instance *former) {
   orr_flush_entry *entry = &f->entries[n - 1], *deleted = &f->entries[former->action - 1];
-  if (former->class != entry->object->class) {
+  if (former->class != entry->class) {
     deleted->early = f->defers = true;
     return;
   }
@@ -715,8 +715,7 @@ static void add_rows(lua_State *L, orr_flush *f, orr_unit_kind kind, orr_class *
 static void add_records(lua_State *L, orr_flush *f, orr_unit_kind kind) {
   for (uint32_t n = 1; n <= f->count; n++)
     if (f->entries[n - 1].kind == kind && !orr_flush_switched(f, n)) {
-      add_rows(L, f, f->entries[n - 1].early ? ORR_UNIT_EARLY_DELETE : kind, f->entries[n - 1].object->class,
-               n);
+      add_rows(L, f, f->entries[n - 1].early ? ORR_UNIT_EARLY_DELETE : kind, f->entries[n - 1].class, n);
     }
 }
 
@@ -765,7 +764,7 @@ static bool is_cyclic(const orr_class *class) {
 
 /* The row of object n that is in the table `group`. */
 static orr_class *row_of(const orr_flush *f, uint32_t n, uint32_t group) {
-  orr_class *row = f->entries[n - 1].object->class;
+  orr_class *row = f->entries[n - 1].class;
   while (row->above && row->group != group)
     row = row->above;
   return row;

@@ -40,6 +40,7 @@ typedef struct orr_flush_undo {
 
 typedef struct orr_flush_entry {
   orr_instance *object; /* stays where it is: the flush's user value holds it */
+  orr_class *class;     /* the object's: here no memory is waited for */
   orr_unit_kind kind;
   bool writes;          /* an update that has something to write in one of its rows */
   bool written;         /* an insert that has its key */

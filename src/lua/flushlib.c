@@ -60,7 +60,7 @@ uint32_t orr_flush_enter(lua_State *L, orr_flush *f, int index, orr_unit_kind ki
   f->entries = orr_flush_grow(L, f, f->entries, &f->entry_room, f->count + 1, sizeof *f->entries);
   lua_pushvalue(L, index);
   lua_rawseti(L, f->objects, (int)f->count + 1);
-  orr_flush_entry fresh = {object, kind, false, false, false, false, false, 0, 0, 0};
+  orr_flush_entry fresh = {object, object->class, kind, false, false, false, false, false, 0, 0, 0};
   f->entries[f->count++] = fresh;
   if (object->class->level >= f->rows)
     f->rows = object->class->level + 1;

@@ -130,7 +130,7 @@ typedef void (*visit)(lua_State *L, orr_flush *f, uint32_t n, const orr_class *r
 /* Visits the unique sets of every object's rows of which the question is true. */
 static void each_set(lua_State *L, orr_flush *f, question asked, visit what, void *ud) {
   for (uint32_t n = 1; n <= f->count; n++)
-    for (const orr_class *row = f->entries[n - 1].object->class; row; row = row->above)
+    for (const orr_class *row = f->entries[n - 1].class; row; row = row->above)
       for (int u = 0; u < row->unique_count; u++)
         if (row->uniques[u].count <= MAX_COLUMNS && asked(&f->entries[n - 1], &row->uniques[u]))
           what(L, f, n, row, &row->uniques[u], ud);
@@ -256,7 +256,7 @@ static bool row_takes(const orr_flush_entry *entry, const orr_class *row) {
 static bool any_takes(lua_State *L, const orr_flush *f) {
   bool any = false;
   for (size_t i = 0; i < (size_t)f->count && !any; i++)
-    for (const orr_class *row = f->entries[i].object->class; row; row = row->above) {
+    for (const orr_class *row = f->entries[i].class; row; row = row->above) {
       if (row->unique_count < 0)
         learn_uniques(L, row);
       any = any || row_takes(&f->entries[i], row);
@@ -270,7 +270,7 @@ void orr_flush_find_handovers(lua_State *L, orr_flush *f) {
   if (!any_takes(L, f))
     return;
   for (uint32_t n = 0; n < f->count; n++)
-    for (const orr_class *row = f->entries[n].object->class; row && row->unique_count < 0; row = row->above)
+    for (const orr_class *row = f->entries[n].class; row && row->unique_count < 0; row = row->above)
       learn_uniques(L, row);
   size_t groups = f->session->world->group_count;
   s.wanted = lua_newuserdata(L, groups + 1);
