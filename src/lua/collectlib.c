@@ -94,38 +94,38 @@ static void add_link(lua_State *L, orr_flush *f, int near, int far, int number, 
 
 /* ---- what changed in a relation ---- */
 
-static void push_scalar_history(lua_State *L, orr_instance *object, int index, int number,
+static orr_flush_items one_item(lua_State *L, int index) {
+  return (orr_flush_items){index, lua_isuserdata(L, index), NULL};
+}
+
+static void push_scalar_history(lua_State *L, const orr_instance *object, int index, int number,
                                 orr_flush_past *h) {
   orr_instance_held(L, object, index, number);
-  h->now = lua_gettop(L);
-  h->now_count = lua_isuserdata(L, -1);
+  int now = lua_gettop(L);
   orr_instance_getuser(L, object, index, -orr_user_relation(object->class, number));
-  h->before = lua_gettop(L);
   bool has_old = !lua_isnil(L, -1);
-  h->scalar = true;
-  h->changed = has_old || (object->state == ORR_PENDING && h->now_count);
   if (!has_old && object->state == ORR_PERSISTENT) {
-    lua_pushvalue(L, h->now);
-    lua_replace(L, h->before);
+    lua_pushvalue(L, now);
+    lua_replace(L, now + 1);
   }
-  h->before_count = lua_isuserdata(L, h->before);
+  h->now = one_item(L, now);
+  h->before = one_item(L, now + 1);
+  h->scalar = true;
+  h->changed = has_old || (object->state == ORR_PENDING && h->now.count);
 }
 
 static void push_list_history(lua_State *L, const orr_instance *object, int list_index, orr_flush_past *h) {
   const orr_collection *list = lua_touserdata(L, list_index);
-  h->now = list_index;
-  h->now_count = list->count;
+  h->now = h->before = (orr_flush_items){list_index, list->count, list};
   h->stray = list->stray;
   if (list->kept) {
     orr_collection_field(L, list_index, ORR_COLLECTION_OLD);
-    h->before_count = (uint32_t)orr_rawlen(L, -1);
+    h->before = (orr_flush_items){list_index + 1, (uint32_t)orr_rawlen(L, -1), NULL};
     h->changed = true;
-  } else {
-    lua_pushvalue(L, h->now);
-    h->before_count = object->state == ORR_PENDING ? 0 : list->count;
-    h->changed = object->state == ORR_PENDING && list->count;
+  } else if (object->state == ORR_PENDING) {
+    h->before.count = 0;
+    h->changed = list->count;
   }
-  h->before = lua_gettop(L);
 }
 
 bool orr_flush_history(lua_State *L, orr_instance *object, int index, int number, orr_flush_past *h) {
@@ -135,7 +135,7 @@ bool orr_flush_history(lua_State *L, orr_instance *object, int index, int number
     return false;
   if (!(relation->flags & ORR_RELATION_LIST)) {
     push_scalar_history(L, object, index, number, h);
-    return h->changed || h->now_count;
+    return h->changed || h->now.count;
   }
   orr_instance_held(L, object, index, number);
   if (!lua_isuserdata(L, -1))
@@ -144,14 +144,13 @@ bool orr_flush_history(lua_State *L, orr_instance *object, int index, int number
   return true;
 }
 
-void orr_flush_item(lua_State *L, int items, uint32_t at) {
-  const orr_collection *list = orr_box_test(L, items, &orr_collection_kind);
-  if (list)
-    orr_collection_item(L, list, items, at);
-  else if (lua_istable(L, items))
-    lua_rawgeti(L, items, (int)at);
+void orr_flush_item(lua_State *L, const orr_flush_items *items, uint32_t at) {
+  if (items->list)
+    orr_collection_item(L, items->list, items->index, at);
+  else if (lua_istable(L, items->index))
+    lua_rawgeti(L, items->index, (int)at);
   else
-    lua_pushvalue(L, items);
+    lua_pushvalue(L, items->index);
 }
 
 typedef void (*visit)(lua_State *L, orr_flush *f, int object, int item, int number);
@@ -186,15 +185,15 @@ static bool meet(lua_State *L, item_set *set) {
   return true;
 }
 
-/* Visits each item of 1..count that is not in 1..without of the other table; once each. */
-static void visit_list(lua_State *L, orr_flush *f, int object, int number, int items, uint32_t count,
-                       int others, uint32_t without, visit what) {
+/* Visits each item that is not among the first `without` of the others; once each. */
+static void visit_list(lua_State *L, orr_flush *f, int object, int number, const orr_flush_items *items,
+                       const orr_flush_items *others, uint32_t without, visit what) {
   int top = lua_gettop(L);
   item_set met;
   met.count = 0;
   met.table = 0;
-  if (count > SHORT_LIST || without > SHORT_LIST - count) {
-    lua_createtable(L, 0, (int)count);
+  if (items->count > SHORT_LIST || without > SHORT_LIST - items->count) {
+    lua_createtable(L, 0, (int)items->count);
     met.table = lua_gettop(L);
   }
   int base = lua_gettop(L);
@@ -203,7 +202,7 @@ static void visit_list(lua_State *L, orr_flush *f, int object, int number, int i
     meet(L, &met);
     lua_settop(L, base);
   }
-  for (uint32_t i = 1; i <= count; i++) {
+  for (uint32_t i = 1; i <= items->count; i++) {
     orr_flush_item(L, items, i);
     if (meet(L, &met))
       what(L, f, object, base + 1, number);
@@ -216,12 +215,11 @@ static void visit_list(lua_State *L, orr_flush *f, int object, int number, int i
    `without` is how much of the other one counts. */
 static void visit_difference(lua_State *L, orr_flush *f, int object, int number, const orr_flush_past *h,
                              bool gone, uint32_t without, visit what) {
-  int items = gone ? h->before : h->now, others = gone ? h->now : h->before;
-  uint32_t count = gone ? h->before_count : h->now_count;
+  const orr_flush_items *items = gone ? &h->before : &h->now, *others = gone ? &h->now : &h->before;
   if (!h->scalar)
-    visit_list(L, f, object, number, items, count, others, without, what);
-  else if (count && !(without && lua_rawequal(L, items, others)))
-    what(L, f, object, items, number);
+    visit_list(L, f, object, number, items, others, without, what);
+  else if (items->count && !(without && lua_rawequal(L, items->index, others->index)))
+    what(L, f, object, items->index, number);
 }
 
 /* ---- collecting ---- */
@@ -345,9 +343,9 @@ static bool mirrored(const orr_relationship *relation) {
 static void loosen(lua_State *L, orr_flush *f, int object, int number, const orr_flush_past *h) {
   const orr_relationship *relation = relation_at(L, object, number);
   bool deleting = orr_flush_deleting(lua_touserdata(L, object));
-  uint32_t keep = deleting ? 0 : h->now_count;
+  uint32_t keep = deleting ? 0 : h->now.count;
   if (relation->direction == ORR_MANY_TO_ONE) {
-    if (!deleting && h->changed && h->now_count == 0)
+    if (!deleting && h->changed && h->now.count == 0)
       orr_flush_blank_key(L, f, object, relation, true);
   } else if (relation->direction == ORR_MANY_TO_MANY) {
     if (deleting && relation->flags & ORR_RELATION_WIPES)
@@ -375,16 +373,14 @@ bool orr_flush_key_moved(orr_instance *object, const orr_relationship *relation)
 /* Second pass: foreign keys from parents, new link rows. */
 static void fasten(lua_State *L, orr_flush *f, int object, int number, const orr_flush_past *h) {
   const orr_relationship *relation = relation_at(L, object, number);
-  uint32_t known = ((orr_instance *)lua_touserdata(L, object))->state == ORR_PENDING ? 0 : h->before_count;
-  if (orr_flush_deleting(lua_touserdata(L, object)))
-    return;
+  uint32_t known = ((orr_instance *)lua_touserdata(L, object))->state == ORR_PENDING ? 0 : h->before.count;
   if (relation->flags & ORR_RELATION_SYNC_KEYS && orr_flush_key_moved(lua_touserdata(L, object), relation))
     visit_difference(L, f, object, number, h, false, 0, adopt);
   if (!h->changed)
     return;
   if (relation->direction == ORR_MANY_TO_ONE) {
-    if (h->now_count)
-      refer_to(L, f, object, h->now, number);
+    if (h->now.count)
+      refer_to(L, f, object, h->now.index, number);
   } else if (relation->direction == ORR_MANY_TO_MANY) {
     visit_difference(L, f, object, number, h, false, known, add_link_row);
   } else if (!mirrored(relation)) {
@@ -424,9 +420,24 @@ static void warn_of_noted(lua_State *L, orr_flush *f, int object, int number) {
   }
 }
 
-/* Whether the object may hold anything that a pass looks for: what has no row holds on to nothing. */
-static bool may_hold(const orr_instance *object, pass what) {
-  return orr_instance_is_linked(object) && !(what == loosen && object->state == ORR_PENDING);
+/* Whether a pass has anything to do with an object: what has no row holds on to nothing, and what is deleted
+   takes nothing in. */
+static bool may_hold(const orr_flush_entry *entry, pass what) {
+  if (entry->kind == (what == loosen ? ORR_UNIT_INSERT : ORR_UNIT_DELETE))
+    return false;
+  return orr_instance_is_linked(entry->object);
+}
+
+/* Whether a pass must know what a relation of the object holds. */
+static bool concerns(const orr_flush_entry *entry, const orr_relationship *relation, pass what) {
+  if (relation->flags & ORR_RELATION_VIEWONLY)
+    return false;
+  if (entry->kind == ORR_UNIT_DELETE)
+    return relation->direction != ORR_MANY_TO_ONE;
+  if (entry->kind == ORR_UNIT_INSERT || entry->object->flags & ORR_MOVED)
+    return true;
+  return what == fasten && relation->flags & ORR_RELATION_SYNC_KEYS &&
+         orr_flush_key_moved(entry->object, relation);
 }
 
 /* Runs a pass over every relation of every object; objects that it brings in are passed as well. */
@@ -434,17 +445,16 @@ static void run_pass(lua_State *L, orr_flush *f, pass what) {
   int top = lua_gettop(L);
   for (uint32_t n = 1; n <= f->count; n++) {
     const orr_class *class = f->entries[n - 1].class;
-    if (!may_hold(f->entries[n - 1].object, what))
+    if (!may_hold(&f->entries[n - 1], what))
       continue;
     orr_instance *object = orr_flush_object(L, f, n);
     for (int r = 0; r < class->relation_count; r++) {
       orr_flush_past h;
-      if (class->relations[r].flags & ORR_RELATION_VIEWONLY)
-        continue;
-      if (orr_flush_history(L, object, top + 1, r, &h))
+      if (concerns(&f->entries[n - 1], &class->relations[r], what) &&
+          orr_flush_history(L, object, top + 1, r, &h))
         what(L, f, top + 1, r, &h);
-      else if (what == fasten && class->relations[r].flags & ORR_RELATION_LIST &&
-               object->flags & ORR_HAS_USER)
+      else if (what == fasten && object->flags & ORR_HAS_USER &&
+               (class->relations[r].flags & (ORR_RELATION_LIST | ORR_RELATION_VIEWONLY)) == ORR_RELATION_LIST)
         warn_of_noted(L, f, top + 1, r);
       lua_settop(L, top + 1);
     }
@@ -815,16 +825,17 @@ static void add_posts(lua_State *L, orr_flush *f) {
  */
 static void plan_delete_links(lua_State *L, orr_flush *f, uint32_t n, const uint32_t *actions) {
   int top = lua_gettop(L);
+  const orr_class *class = f->entries[n - 1].class;
+  if (!is_cyclic(class))
+    return;
   orr_instance *object = orr_flush_object(L, f, n);
-  const orr_class *class = object->class;
-  bool cyclic = is_cyclic(class);
-  for (int r = 0; cyclic && r < class->relation_count; r++) {
+  for (int r = 0; r < class->relation_count; r++) {
     orr_flush_past h;
     const orr_relationship *relation = &class->relations[r];
     bool ordered = relation->direction != ORR_MANY_TO_MANY && !(relation->flags & ORR_RELATION_POST_UPDATE);
     if (ordered && orr_flush_history(L, object, top + 1, r, &h))
-      for (uint32_t i = 1; i <= h.before_count; i++) {
-        orr_flush_item(L, h.before, i);
+      for (uint32_t i = 1; i <= h.before.count; i++) {
+        orr_flush_item(L, &h.before, i);
         const orr_instance *other = lua_touserdata(L, -1);
         uint32_t m = other->action;
         lua_pop(L, 1);
@@ -891,6 +902,8 @@ int orr_flush_collect(lua_State *L) {
   lua_insert(L, 2);
   f->me = f->objects = 3;
   orr_session *session = f->session;
+  size_t expected = (size_t)session->deleted_count + session->new_count + session->dirty_count;
+  f->entries = orr_flush_grow(L, f, f->entries, &f->entry_room, expected + 1, sizeof *f->entries);
   enter_list(L, f, ORR_SESSION_DELETED, session->deleted_count, ORR_UNIT_DELETE);
   enter_list(L, f, ORR_SESSION_NEW, session->new_count, ORR_UNIT_INSERT);
   enter_list(L, f, ORR_SESSION_DIRTY, session->dirty_count, ORR_UNIT_UPDATE);

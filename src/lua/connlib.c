@@ -459,6 +459,8 @@ void orr_statement_hold(orr_statement *base, bool held) {
   base->active = base->active || held;
 }
 
+void orr_statement_restart(orr_statement *base) { start_clock(base->connection); }
+
 void orr_statement_sql(lua_State *L, const orr_statement *base) {
   const statement *s = (const statement *)base;
   lua_pushlstring(L, s->sql, s->len);

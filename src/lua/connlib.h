@@ -35,6 +35,8 @@ orr_statement *orr_statement_check(lua_State *L, int index);
 /* While a statement is held, its connection cannot be closed and the statement is given to nobody else: for
    loops that step it themselves, under a protected call, so that each hold is followed by its release. */
 void orr_statement_hold(orr_statement *statement, bool held);
+/* It runs once more, with all the time that a statement has. */
+void orr_statement_restart(orr_statement *statement);
 /* Pushes its SQL text. */
 void orr_statement_sql(lua_State *L, const orr_statement *statement);
 /* Ends execution and forgets the bindings. */

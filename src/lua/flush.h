@@ -46,6 +46,7 @@ typedef struct orr_flush_entry {
   bool written;         /* an insert that has its key */
   bool switched;        /* a new object that takes over the row of a deleted one, and that deleted one */
   bool counted;         /* an update that has its new version */
+  bool moves;           /* an update of the primary key */
   bool early;           /* a delete before the saves of its table */
   uint32_t former;      /* of a new object that takes over a row: the deleted one */
   uint32_t first_aside; /* + 1: record of a value that is set aside */
@@ -65,13 +66,25 @@ typedef struct orr_flush_key {
   size_t size;
 } orr_flush_key;
 
+/* The statement that ran last, anchored at a stack index, and what it was asked for with. */
+typedef struct orr_flush_call {
+  int index;
+  orr_statement *statement; /* NULL: it may be gone */
+  const char *kind;
+  const orr_class *class;
+  int relation;
+  size_t rows;
+  unsigned char *shape;
+} orr_flush_call;
+
 typedef struct orr_flush {
   orr_alloc alloc;
   orr_session *session;
   orr_unit unit;
   orr_flush_entry *entries; /* of object number i at i - 1 */
   size_t count, entry_room;
-  int rows; /* the most that an object has */
+  int rows;    /* the most that an object has */
+  int columns; /* the most that a class has */
   orr_flush_record *records;
   size_t record_count, record_room;
   orr_flush_sync *syncs;
@@ -91,9 +104,10 @@ typedef struct orr_flush {
   int connection, provider, trace, objects, me; /* stack indexes while it runs */
   const orr_driver *driver;                     /* of the connection, which is open: see check_transaction */
   void *db;
-  int link_values; /* stack index of what link rows get by default, 0: nothing */
-  unsigned char *shape;
+  int link_values;                   /* stack index of what link rows get by default, 0: nothing */
+  unsigned char *shape, *next_shape; /* what is written of each column, and of the next row's */
   orr_value *values;
+  orr_flush_call last;
   uint32_t new_seen, dirty_seen,
       deleted_seen;    /* lengths of the session's lists once everything was collected */
   orr_flush_key *keys; /* by object number - 1; NULL: nobody needs any */
@@ -103,12 +117,17 @@ typedef struct orr_flush {
 
 /* User value of a flush: objects from 1; strings for undo in "texts"; "session" anchors the session. */
 
-/* Items of a relation now and before: on the stack, the one value of a scalar relation, or a table of the
- * items. */
+/* Items on the stack: a collection, a table of them, or the one object that a scalar relation holds. */
+typedef struct orr_flush_items {
+  int index;
+  uint32_t count;
+  const orr_collection *list; /* NULL: no collection */
+} orr_flush_items;
+
+/* What a relation holds now and held before. */
 typedef struct orr_flush_past {
-  int now, before; /* stack indexes */
+  orr_flush_items now, before;
   bool scalar;
-  uint32_t now_count, before_count;
   bool changed;
   bool stray; /* it may hold objects that are not in the session */
 } orr_flush_past;
@@ -120,16 +139,21 @@ typedef struct orr_flush_past {
 #define ORR_PREFETCH(address) ((void)(address))
 #endif
 
-/* Pushes object number `n`. Objects are mostly met in the order of their numbers and seldom are in a cache:
-   one that comes soon is fetched, with what Lua keeps before it. */
-static inline orr_instance *orr_flush_object(lua_State *L, orr_flush *f, uint32_t n) {
+/* Objects are mostly met in the order of their numbers and seldom are in a cache: where number `n` is looked
+   at, one that comes soon is fetched, with what Lua keeps before it. */
+static inline void orr_flush_fetch(const orr_flush *f, uint32_t n) {
   enum { AHEAD = 4, LINE = 64 };
-  if (n + AHEAD <= f->count) {
-    const char *object = (const char *)f->entries[n + AHEAD - 1].object;
-    ORR_PREFETCH(object - LINE);
-    ORR_PREFETCH(object);
-    ORR_PREFETCH(object + LINE);
-  }
+  if (n + AHEAD > f->count)
+    return;
+  const char *object = (const char *)f->entries[n + AHEAD - 1].object;
+  ORR_PREFETCH(object - LINE);
+  ORR_PREFETCH(object);
+  ORR_PREFETCH(object + LINE);
+}
+
+/* Pushes object number `n`. */
+static inline orr_instance *orr_flush_object(lua_State *L, const orr_flush *f, uint32_t n) {
+  orr_flush_fetch(f, n);
   lua_rawgeti(L, f->objects, (int)n);
   return f->entries[n - 1].object;
 }
@@ -170,8 +194,8 @@ void orr_flush_add_post(lua_State *L, orr_flush *f, uint32_t from, uint32_t to,
 orr_flush *orr_flush_begin(lua_State *L, int arguments);
 /* What a relation holds and held: pushes at most three values; false where the relation is not loaded. */
 bool orr_flush_history(lua_State *L, orr_instance *object, int index, int number, orr_flush_past *h);
-/* Pushes the item at a position of what it holds (`items` is h.now) or held (h.before). */
-void orr_flush_item(lua_State *L, int items, uint32_t at);
+/* Pushes the item at a position. */
+void orr_flush_item(lua_State *L, const orr_flush_items *items, uint32_t at);
 /* Whether a stored object's columns that its children refer to are to change. */
 bool orr_flush_key_moved(orr_instance *object, const orr_relationship *relation);
 /* The version that the row of the object at `index` has. */

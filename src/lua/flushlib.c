@@ -41,7 +41,7 @@ void *orr_flush_grow(lua_State *L, orr_flush *f, void *block, size_t *room, size
 static int new_flush(lua_State *L) {
   orr_session *session = orr_box_check(L, 1, &orr_session_kind);
   orr_flush *f = orr_box_new(L, &flush_kind, sizeof *f);
-  lua_newtable(L);
+  lua_createtable(L, (int)(session->new_count + session->dirty_count + session->deleted_count), 2);
   lua_newtable(L);
   lua_setfield(L, -2, "texts");
   lua_pushvalue(L, 1);
@@ -60,10 +60,12 @@ uint32_t orr_flush_enter(lua_State *L, orr_flush *f, int index, orr_unit_kind ki
   f->entries = orr_flush_grow(L, f, f->entries, &f->entry_room, f->count + 1, sizeof *f->entries);
   lua_pushvalue(L, index);
   lua_rawseti(L, f->objects, (int)f->count + 1);
-  orr_flush_entry fresh = {object, object->class, kind, false, false, false, false, false, 0, 0, 0};
+  orr_flush_entry fresh = {object, object->class, kind, false, false, false, false, false, false, 0, 0, 0};
   f->entries[f->count++] = fresh;
   if (object->class->level >= f->rows)
     f->rows = object->class->level + 1;
+  if (object->class->column_count > f->columns)
+    f->columns = object->class->column_count;
   object->action = (uint32_t)f->count;
   return object->action;
 }
@@ -190,6 +192,12 @@ void orr_flush_refer(lua_State *L, orr_flush *f, int parent, int child, const or
    nothing takes memory: it is reserved before. (But for keys that loaded children follow, where they are long
    texts.) */
 
+/* Where things are on the stack while a flush ends: the session's lists, its objects, three tables for what
+   stays of lists, two lists of what is done, and the object in hand. */
+typedef struct ending {
+  int user, weak, rests, inserted, removed, index;
+} ending;
+
 /* The values of the key that the row has now; returns how many bytes its canonical form takes. */
 static size_t read_key(lua_State *L, orr_instance *object, int index, orr_value *values) {
   if (!orr_instance_key(L, object, index, false, values))
@@ -202,6 +210,12 @@ static size_t read_key(lua_State *L, orr_instance *object, int index, orr_value 
 static orr_flush_key *reserved_key(const orr_flush *f, const orr_instance *object, size_t size) {
   orr_flush_key *key = object->action && f->keys ? &f->keys[object->action - 1] : NULL;
   return key && key->bytes && key->size == size ? key : NULL;
+}
+
+/* Whether the key is one integer, which takes no bytes. */
+static bool is_plain_key(orr_instance *object) {
+  const orr_class *class = object->class;
+  return class->simple_key && (orr_tags(object)[class->keys[0]] & ORR_TAG) == ORR_INT;
 }
 
 static void reserve_key(lua_State *L, orr_flush *f, orr_instance *object, int index) {
@@ -218,23 +232,32 @@ static void reserve_key(lua_State *L, orr_flush *f, orr_instance *object, int in
     f->keys[object->action - 1] = (orr_flush_key){bytes, size};
 }
 
-/* Another object under this key can only be one whose row is gone: it leaves the session. */
-static void enter_identity(lua_State *L, orr_flush *f, orr_instance *object, int index, int weak) {
-  orr_value values[ORR_MAX_KEY];
-  orr_key key;
-  size_t size = read_key(L, object, index, values);
-  orr_flush_key *reserved = size ? reserved_key(f, object, size) : NULL;
-  char *bytes = reserved ? reserved->bytes : size ? lua_newuserdata(L, size) : NULL;
-  orr_key_make(&key, object->class->id, values, object->class->key_count, bytes);
-  key.given = reserved && !orr_identity_find(&f->session->map, &key);
-  orr_instance *former = orr_session_find(L, f->session, &key, weak);
+/* Another object under the key of `object` can only be one whose row is gone: it leaves the session. */
+static void oust_former(lua_State *L, const orr_instance *object, uint32_t slot, int weak) {
+  lua_rawgeti(L, weak, (int)slot);
+  orr_instance *former = lua_touserdata(L, -1);
   if (former && former != object) {
     orr_instance_take_olds(L, former, lua_gettop(L));
     former->session = 0;
   }
-  orr_session_enter(L, f->session, object, index, &key, weak);
-  if (key.given)
+  lua_pop(L, 1);
+}
+
+static void enter_identity(lua_State *L, orr_flush *f, orr_instance *object, int index, int weak) {
+  orr_value values[ORR_MAX_KEY];
+  orr_key key;
+  bool found;
+  size_t size = read_key(L, object, index, values);
+  orr_flush_key *reserved = size ? reserved_key(f, object, size) : NULL;
+  char *bytes = reserved ? reserved->bytes : size ? lua_newuserdata(L, size) : NULL;
+  orr_key_make(&key, object->class->id, values, object->class->key_count, bytes);
+  key.given = reserved != NULL;
+  uint32_t slot = orr_session_claim(L, f->session, &key, weak, &found);
+  if (found)
+    oust_former(L, object, slot, weak);
+  else if (reserved)
     reserved->bytes = NULL;
+  orr_session_seat(L, f->session, object, index, slot, weak);
   lua_settop(L, index);
 }
 
@@ -253,17 +276,14 @@ static void complete(orr_instance *object) {
 }
 
 /* A row that was taken over keeps what the object was not given: that is there to be loaded. */
-static void end_insert(lua_State *L, orr_flush *f, orr_instance *object, int index, int user, int weak,
-                       bool switched) {
+static void end_insert(lua_State *L, orr_flush *f, orr_instance *object, const ending *at, bool switched) {
   if (!switched)
     complete(object);
-  enter_identity(L, f, object, index, weak);
+  enter_identity(L, f, object, at->index, at->weak);
   object->epoch = f->session->epoch;
-  orr_instance_settle(L, object, index);
-  lua_rawgeti(L, user, ORR_SESSION_INSERTED);
-  lua_pushvalue(L, index);
-  lua_rawseti(L, -2, (int)++f->session->inserted_count);
-  lua_pop(L, 1);
+  orr_instance_settle(L, object, at->index);
+  lua_pushvalue(L, at->index);
+  lua_rawseti(L, at->inserted, (int)++f->session->inserted_count);
 }
 
 static bool key_changed(const orr_instance *object) {
@@ -324,9 +344,9 @@ static void carry_keys(lua_State *L, orr_flush *f, orr_instance *object, int ind
     orr_flush_past h;
     const orr_relationship *relation = &object->class->relations[r];
     if (orr_flush_key_moved(object, relation) && orr_flush_history(L, object, index, r, &h))
-      for (uint32_t i = 1; i <= h.now_count; i++) {
+      for (uint32_t i = 1; i <= h.now.count; i++) {
         int top = lua_gettop(L);
-        orr_flush_item(L, h.now, i);
+        orr_flush_item(L, &h.now, i);
         carry_key(L, f, index, top + 1, relation, user, weak);
         lua_settop(L, top);
       }
@@ -341,23 +361,22 @@ static void forget_computed(orr_instance *object) {
       orr_tags(object)[c] = ORR_NULL | ORR_UNLOADED;
 }
 
-static void end_update(lua_State *L, orr_flush *f, orr_instance *object, int index, int user, int weak) {
+static void end_update(lua_State *L, orr_flush *f, orr_instance *object, const ending *at,
+                       const orr_flush_entry *entry) {
   if (object->flags & ORR_HAS_OLD)
-    carry_keys(L, f, object, index, user, weak);
-  if (key_changed(object))
-    enter_identity(L, f, object, index, weak);
-  orr_instance_settle(L, object, index);
-  if (f->entries[object->action - 1].writes)
+    carry_keys(L, f, object, at->index, at->user, at->weak);
+  if (entry->moves)
+    enter_identity(L, f, object, at->index, at->weak);
+  orr_instance_settle(L, object, at->index);
+  if (entry->writes)
     forget_computed(object);
 }
 
-static void end_delete(lua_State *L, orr_flush *f, orr_instance *object, int index, int user, int weak) {
-  orr_session_leave(L, f->session, object, weak);
+static void end_delete(lua_State *L, orr_flush *f, uint32_t n, const ending *at) {
+  orr_instance *object = orr_flush_object(L, f, n);
+  orr_session_leave(L, f->session, object, at->weak);
   object->state = ORR_DELETED;
-  lua_rawgeti(L, user, ORR_SESSION_REMOVED);
-  lua_pushvalue(L, index);
-  lua_rawseti(L, -2, (int)++f->session->removed_count);
-  lua_pop(L, 1);
+  lua_rawseti(L, at->removed, (int)++f->session->removed_count);
 }
 
 /* Pushes a table for what stays of a list when this flush has written the rest: what hooks have added
@@ -396,65 +415,72 @@ static void replace_list(lua_State *L, int user, int field, int rest, uint32_t *
   *count = kept;
 }
 
-/* Lets a list grow by `more` entries without memory. */
-static void reserve_entries(lua_State *L, int user, int field, uint32_t count, uint32_t more) {
+/* Pushes a list of the session's that takes `more` entries without memory: an empty one is made anew. */
+static int push_roomy(lua_State *L, int user, int field, uint32_t count, uint32_t more) {
   lua_rawgeti(L, user, field);
-  for (uint32_t i = 1; i <= more; i++) {
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, -2, (int)(count + i));
+  int list = lua_gettop(L);
+  if (count == 0 && more > 0) {
+    lua_createtable(L, (int)more, 0);
+    if (lua_getmetatable(L, list))
+      lua_setmetatable(L, -2);
+    lua_replace(L, list);
+    lua_pushvalue(L, list);
+    lua_rawseti(L, user, field);
   }
-  lua_pop(L, 1);
+  for (uint32_t i = 1; count > 0 && i <= more; i++) {
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, list, (int)(count + i));
+  }
+  return list;
 }
 
-/* Where things are on the stack while a flush ends. */
-typedef struct ending {
-  int user, weak, rests, index; /* the session's lists; its objects; three tables; the object in hand */
-} ending;
+/* What one object needs; true where its former key was noted as entry number `rekeyed`. */
+static bool reserve_object(lua_State *L, orr_flush *f, uint32_t n, const ending *at, uint32_t rekeyed) {
+  orr_instance *object = orr_flush_object(L, f, n);
+  reserve_key(L, f, object, at->index);
+  f->entries[n - 1].moves = f->entries[n - 1].kind == ORR_UNIT_UPDATE;
+  bool noted = f->entries[n - 1].moves && note_key(L, object, at->index, at->user, rekeyed);
+  lua_settop(L, at->index - 1);
+  return noted;
+}
 
 /* Makes everything that the end of the flush needs; returns how many keys it has noted. */
-static uint32_t reserve(lua_State *L, orr_flush *f, const ending *at) {
-  uint32_t inserts = 0, deletes = 0, rekeyed = 0, first = f->session->rekeyed_count + 1;
+static uint32_t reserve(lua_State *L, orr_flush *f, ending *at) {
+  uint32_t kinds[ORR_UNIT_DELETE + 1] = {0}, rekeyed = 0, first = f->session->rekeyed_count + 1;
   for (uint32_t n = (uint32_t)f->count; n >= 1; n--) {
-    orr_instance *object = orr_flush_object(L, f, n);
-    orr_unit_kind kind = f->entries[n - 1].kind;
-    bool moves = kind == ORR_UNIT_UPDATE && key_changed(object);
-    if (kind == ORR_UNIT_INSERT || moves)
-      reserve_key(L, f, object, at->index);
-    inserts += kind == ORR_UNIT_INSERT;
-    deletes += kind == ORR_UNIT_DELETE;
-    if (moves)
-      rekeyed += note_key(L, object, at->index, at->user, first + rekeyed);
-    lua_settop(L, at->index - 1);
+    orr_flush_entry *entry = &f->entries[n - 1];
+    kinds[entry->kind]++;
+    if (entry->kind == ORR_UNIT_INSERT ? !is_plain_key(entry->object)
+                                       : entry->kind == ORR_UNIT_UPDATE && key_changed(entry->object))
+      rekeyed += reserve_object(L, f, n, at, first + rekeyed);
   }
-  orr_session_reserve(L, f->session, inserts + rekeyed, at->weak);
-  reserve_entries(L, at->user, ORR_SESSION_INSERTED, f->session->inserted_count, inserts);
-  reserve_entries(L, at->user, ORR_SESSION_REMOVED, f->session->removed_count, deletes);
+  orr_session_reserve(L, f->session, kinds[ORR_UNIT_INSERT] + rekeyed, at->weak);
+  at->inserted =
+      push_roomy(L, at->user, ORR_SESSION_INSERTED, f->session->inserted_count, kinds[ORR_UNIT_INSERT]);
+  at->removed =
+      push_roomy(L, at->user, ORR_SESSION_REMOVED, f->session->removed_count, kinds[ORR_UNIT_DELETE]);
+  at->index = at->removed + 1;
   return rekeyed;
 }
 
 /* All keys that end or change leave the identity map before any comes in. */
 static void leave_identity(lua_State *L, orr_flush *f, const ending *at) {
   for (uint32_t n = (uint32_t)f->count; n >= 1; n--) {
-    orr_unit_kind kind = f->entries[n - 1].kind;
-    if (kind == ORR_UNIT_INSERT)
-      continue;
-    orr_instance *object = orr_flush_object(L, f, n);
-    if (kind == ORR_UNIT_DELETE)
-      end_delete(L, f, object, at->index, at->user, at->weak);
-    else if (kind == ORR_UNIT_UPDATE && key_changed(object))
-      orr_session_leave(L, f->session, object, at->weak);
-    lua_settop(L, at->index - 1);
+    if (f->entries[n - 1].kind == ORR_UNIT_DELETE)
+      end_delete(L, f, n, at);
+    else if (f->entries[n - 1].moves)
+      orr_session_leave(L, f->session, f->entries[n - 1].object, at->weak);
   }
 }
 
 static void end_objects(lua_State *L, orr_flush *f, const ending *at) {
   for (uint32_t n = 1; n <= f->count; n++) {
     orr_instance *object = orr_flush_object(L, f, n);
-    orr_unit_kind kind = f->entries[n - 1].kind;
-    if (kind == ORR_UNIT_INSERT)
-      end_insert(L, f, object, at->index, at->user, at->weak, f->entries[n - 1].switched);
-    else if (kind == ORR_UNIT_UPDATE)
-      end_update(L, f, object, at->index, at->user, at->weak);
+    const orr_flush_entry *entry = &f->entries[n - 1];
+    if (entry->kind == ORR_UNIT_INSERT)
+      end_insert(L, f, object, at, entry->switched);
+    else if (entry->kind == ORR_UNIT_UPDATE)
+      end_update(L, f, object, at, entry);
     object->action = 0;
     object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_LISTED | ORR_DELETING);
     lua_settop(L, at->index - 1);
@@ -469,7 +495,7 @@ static void end_lists(lua_State *L, orr_flush *f, const ending *at) {
 }
 
 static ending begin_ending(lua_State *L, orr_flush *f) {
-  ending at;
+  ending at = {0};
   lua_getfield(L, f->me, "session");
   orr_getuservalue(L, -1);
   at.user = lua_gettop(L);

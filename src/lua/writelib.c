@@ -14,11 +14,23 @@ static void push_digits(lua_State *L, int64_t value) {
   lua_pushlstring(L, digits, (size_t)snprintf(digits, sizeof digits, "%" PRId64, value));
 }
 
-/* Pushes the statement that the provider has for a shape: provider(kind, class, relation number, shape,
- * rows). */
+static bool serves_again(const orr_flush *f, const char *kind, const orr_flush_record *r, size_t shape,
+                         size_t rows) {
+  const orr_flush_call *last = &f->last;
+  return last->statement && last->kind == kind && last->class == r->class && last->relation == r->relation &&
+         last->rows == rows && memcmp(last->shape, f->shape, shape) == 0;
+}
+
+/* The statement that the provider has for a shape: provider(kind, class, relation number, shape, rows).
+   `kind` is a literal. */
 static orr_statement *statement_for(lua_State *L, orr_flush *f, const char *kind, const orr_flush_record *r,
                                     size_t shape, size_t rows) {
   size_t len;
+  if (serves_again(f, kind, r, shape, rows)) {
+    orr_statement_restart(f->last.statement);
+    return f->last.statement;
+  }
+  f->last.statement = NULL;
   lua_pushvalue(L, f->provider);
   lua_pushstring(L, kind);
   orr_class_push(L, r->class);
@@ -28,7 +40,10 @@ static orr_statement *statement_for(lua_State *L, orr_flush *f, const char *kind
   lua_call(L, 5, 1);
   const char *sql = lua_tolstring(L, -1, &len);
   orr_statement *statement = orr_statement_push(L, f->connection, sql, len);
-  lua_remove(L, -2);
+  lua_replace(L, f->last.index);
+  lua_pop(L, 1);
+  memcpy(f->last.shape, f->shape, shape);
+  f->last = (orr_flush_call){f->last.index, statement, kind, r->class, r->relation, rows, f->last.shape};
   return statement;
 }
 
@@ -74,9 +89,20 @@ static void bind_next(lua_State *L, binder *b, const orr_value *value, bool copy
 
 static void bind(lua_State *L, binder *b, const orr_value *value) { bind_next(L, b, value, false); }
 
-static void bind_column(lua_State *L, binder *b, orr_instance *object, int index, int column) {
+/* The value of a column of object `n`, which need not stand on the stack but for a string of Lua's. */
+static void value_of(lua_State *L, const orr_flush *f, uint32_t n, int column, orr_value *out) {
+  orr_instance *object = f->entries[n - 1].object;
+  orr_flush_fetch(f, n);
+  if (orr_tags(object)[column] & ORR_OUTSIDE)
+    orr_flush_object(L, f, n);
+  orr_instance_value(L, object, lua_gettop(L), column, out);
+  if (orr_tags(object)[column] & ORR_OUTSIDE)
+    lua_pop(L, 1);
+}
+
+static void bind_column(lua_State *L, binder *b, uint32_t n, int column) {
   orr_value value;
-  orr_instance_value(L, object, index, column, &value);
+  value_of(L, b->f, n, column, &value);
   bind(L, b, &value);
 }
 
@@ -163,6 +189,7 @@ static void call_trace(lua_State *L, const binder *b, const char *phase, bool ma
   lua_pushinteger(L, (lua_Integer)rows);
   lua_call(L, 5, 0);
   check_transaction(L, b->f);
+  b->f->last.statement = NULL;
 }
 
 /* Tells who listens of one execution. */
@@ -304,11 +331,9 @@ static void check_inserted(lua_State *L, orr_flush *f, const orr_class *class, u
 static void fill_insert(lua_State *L, binder *b) {
   for (uint32_t i = 0; i < b->count; i++) {
     const orr_flush_record *r = record_at(b->f, b->batch, b->first + i);
-    orr_instance *object = orr_flush_object(L, b->f, r->object);
     for (int c = 0; c < r->class->column_count; c++)
       if (b->f->shape[c] == WRITTEN)
-        bind_column(L, b, object, lua_gettop(L), c);
-    lua_pop(L, 1);
+        bind_column(L, b, r->object, c);
   }
 }
 
@@ -356,8 +381,6 @@ static void write_inserts(lua_State *L, orr_flush *f, const orr_unit_batch *batc
     const orr_flush_record *r = record_at(f, batch, i);
     size_t columns = (size_t)r->class->column_count;
     int top = lua_gettop(L);
-    unsigned char *shape = lua_newuserdata(L, 2 * columns + 1), *next = shape + columns;
-    f->values = lua_newuserdata(L, (columns + 1) * sizeof *f->values);
     uint32_t run = 0, limit = 0;
     for (; i + run < batch->count && (run == 0 || run < limit); run++) {
       const orr_flush_record *other = record_at(f, batch, i + run);
@@ -365,16 +388,14 @@ static void write_inserts(lua_State *L, orr_flush *f, const orr_unit_batch *batc
         break;
       orr_instance *object = orr_flush_object(L, f, other->object);
       apply_syncs(L, f, other->object, lua_gettop(L));
-      insert_shape(L, r->class, object, run ? next : shape);
-      lua_settop(L, top + 2);
-      if (run && memcmp(shape, next, columns) != 0)
+      insert_shape(L, r->class, object, run ? f->next_shape : f->shape);
+      lua_settop(L, top);
+      if (run && memcmp(f->shape, f->next_shape, columns) != 0)
         break;
-      f->shape = shape;
       if (!run)
         limit = i + 1 < batch->count ? batch_limit(L, f, r) : 1;
     }
     insert_rows(L, f, batch, i, run);
-    lua_settop(L, top);
     i += run;
   }
 }
@@ -498,7 +519,7 @@ static void fill_update(lua_State *L, binder *b) {
   orr_instance *object = orr_flush_object(L, b->f, r->object);
   for (int c = 0; c < r->class->column_count; c++)
     if (b->f->shape[c] == WRITTEN)
-      bind_column(L, b, object, lua_gettop(L), c);
+      bind_column(L, b, r->object, c);
   bind_key(L, b, object, lua_gettop(L), r->class->above != NULL);
   if (orr_class_row_version(r->class) >= 0)
     bind_version(L, b, r->object);
@@ -517,6 +538,7 @@ static void write_update_run(lua_State *L, orr_flush *f, const orr_unit_batch *b
   for (; b.first < first + count; b.first++) {
     if (!has_update(&b, b.first))
       continue;
+    orr_statement_restart(statement);
     fill(L, &b);
     step(L, &b);
     finish(&b);
@@ -535,7 +557,6 @@ static void write_updates(lua_State *L, orr_flush *f, const orr_unit_batch *batc
     const orr_flush_record *r = record_at(f, batch, i);
     size_t columns = (size_t)r->class->column_count;
     int top = lua_gettop(L);
-    unsigned char *shape = lua_newuserdata(L, 2 * columns + 1), *next = shape + columns;
     uint32_t run = 0;
     bool any = false;
     for (; i + run < batch->count; run++) {
@@ -543,19 +564,17 @@ static void write_updates(lua_State *L, orr_flush *f, const orr_unit_batch *batc
       if (other->class != r->class || (run && waits_for_key(L, f, other->object)))
         break;
       orr_flush_object(L, f, other->object);
-      apply_syncs(L, f, other->object, top + 2);
-      bool writes = plan_update(L, f, other, top + 2, any ? next : shape);
-      lua_settop(L, top + 1);
-      if (writes && any && memcmp(shape, next, columns) != 0)
+      apply_syncs(L, f, other->object, top + 1);
+      bool writes = plan_update(L, f, other, top + 1, any ? f->next_shape : f->shape);
+      lua_settop(L, top);
+      if (writes && any && memcmp(f->shape, f->next_shape, columns) != 0)
         break;
       other->writes = writes;
       f->entries[other->object - 1].writes |= writes;
       any = any || writes;
     }
-    f->shape = shape;
     if (any)
       write_update_run(L, f, batch, i, run);
-    lua_settop(L, top);
     i += run;
   }
 }
@@ -592,14 +611,10 @@ static void fill_set_aside(lua_State *L, binder *b) {
 
 static void write_set_aside(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t i) {
   orr_flush_record *r = record_at(f, batch, i);
-  size_t columns = (size_t)r->class->column_count;
-  int top = lua_gettop(L);
-  f->shape = lua_newuserdata(L, columns);
-  memset(f->shape, LEFT_OUT, columns);
+  memset(f->shape, LEFT_OUT, (size_t)r->class->column_count);
   f->shape[r->unique->aside] = WRITTEN;
   write_row(L, f, batch, i, fill_set_aside);
   r->writes = true;
-  lua_settop(L, top);
 }
 
 static void write_set_asides(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
@@ -617,21 +632,20 @@ static void fill_post(lua_State *L, binder *b) {
   bool deleted = b->f->entries[r->object - 1].kind == ORR_UNIT_DELETE;
   for (int c = 0; c < r->class->column_count; c++)
     if (b->f->shape[c] == WRITTEN && b->f->posts[r->other - 1].from)
-      bind_column(L, b, object, index, c);
+      bind_column(L, b, r->object, c);
     else if (b->f->shape[c] == WRITTEN)
       bind(L, b, &null);
   bind_key(L, b, object, index, !deleted);
   if (orr_class_row_version(r->class) >= 0 && deleted)
     bind_version(L, b, r->object);
   else if (orr_class_row_version(r->class) >= 0)
-    bind_column(L, b, object, index, object->class->version);
+    bind_column(L, b, r->object, object->class->version);
   lua_settop(L, index - 1);
 }
 
-/* Copies the key that is there by now, and pushes which columns are written. */
+/* Copies the key that is there by now, and says which columns are written. */
 static void take_key(lua_State *L, orr_flush *f, const orr_flush_record *r) {
   const orr_flush_sync *post = &f->posts[r->other - 1];
-  size_t columns = (size_t)r->class->column_count;
   int top = lua_gettop(L);
   if (post->from) {
     orr_flush_object(L, f, post->from);
@@ -639,8 +653,7 @@ static void take_key(lua_State *L, orr_flush *f, const orr_flush_record *r) {
     orr_flush_copy_key(L, f, top + 1, top + 2, post->relation, post->from_far);
     lua_settop(L, top);
   }
-  f->shape = lua_newuserdata(L, columns);
-  memset(f->shape, LEFT_OUT, columns);
+  memset(f->shape, LEFT_OUT, (size_t)r->class->column_count);
   for (int p = 0; p < post->relation->pair_count; p++) {
     const orr_pair *pair = &post->relation->pairs[p];
     f->shape[post->from_far ? pair->near : pair->far] = WRITTEN;
@@ -648,11 +661,9 @@ static void take_key(lua_State *L, orr_flush *f, const orr_flush_record *r) {
 }
 
 static void write_posts(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
-  int top = lua_gettop(L);
   for (uint32_t i = 0; i < batch->count; i++) {
     take_key(L, f, record_at(f, batch, i));
     write_row(L, f, batch, i, fill_post);
-    lua_settop(L, top);
   }
 }
 
@@ -699,7 +710,6 @@ static void delete_rows(lua_State *L, orr_flush *f, const orr_unit_batch *batch,
 }
 
 static void write_deletes(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
-  f->shape = (unsigned char *)"";
   uint32_t i = 0;
   while (i < batch->count) {
     const orr_flush_record *r = record_at(f, batch, i);
@@ -715,10 +725,8 @@ static void write_deletes(lua_State *L, orr_flush *f, const orr_unit_batch *batc
 /* ---- link rows ---- */
 
 static void bind_link_end(lua_State *L, binder *b, uint32_t n, const orr_pair *pairs, int count) {
-  orr_instance *object = orr_flush_object(L, b->f, n);
   for (int p = 0; p < count; p++)
-    bind_column(L, b, object, lua_gettop(L), pairs[p].near);
-  lua_pop(L, 1);
+    bind_column(L, b, n, pairs[p].near);
 }
 
 /* What the columns of one link row get that are no foreign keys. */
@@ -744,6 +752,7 @@ static void bind_link_values(lua_State *L, binder *b, uint32_t row) {
 static void push_link_values(lua_State *L, orr_flush *f, const orr_flush_record *r, uint32_t count) {
   lua_createtable(L, (int)count, 0);
   f->link_values = lua_gettop(L);
+  f->last.statement = NULL;
   for (uint32_t i = 1; i <= count; i++) {
     orr_push_hook(L, "link_defaults");
     orr_class_push(L, r->class);
@@ -796,7 +805,6 @@ static uint32_t link_run(const orr_flush *f, const orr_unit_batch *batch, uint32
 }
 
 static void write_link_inserts(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
-  f->shape = (unsigned char *)"";
   for (uint32_t i = 0; i < batch->count;) {
     uint32_t run = link_run(f, batch, i, ORR_BATCH_ROWS);
     insert_links(L, f, batch, i, run);
@@ -827,6 +835,7 @@ static void delete_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch
   binder b = {f, statement, fill_link, batch, first, 1, 1, 0};
   announce_run(L, &b, "before", has_link, count);
   for (; b.first < first + count; b.first++) {
+    orr_statement_restart(statement);
     fill(L, &b);
     step(L, &b);
     finish(&b);
@@ -890,7 +899,6 @@ static void wipe_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch, 
 }
 
 static void write_link_deletes(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
-  f->shape = (unsigned char *)"";
   for (uint32_t i = 0; i < batch->count;) {
     bool wipes = record_at(f, batch, i)->wipes;
     uint32_t run = link_run(f, batch, i, wipes ? ORR_BATCH_ROWS : UINT32_MAX);
@@ -916,7 +924,18 @@ static void take_route(lua_State *L, orr_flush *f, const orr_unit_batch *batch) 
   lua_replace(L, f->trace);
   lua_replace(L, f->provider);
   lua_replace(L, f->connection);
+  f->last.statement = NULL;
   check_transaction(L, f);
+}
+
+/* Pushes what shapes, values and the last statement stand in while a flush runs. */
+static void make_room(lua_State *L, orr_flush *f) {
+  size_t columns = (size_t)f->columns + 1;
+  f->shape = lua_newuserdata(L, 3 * columns);
+  f->next_shape = f->shape + columns;
+  f->values = lua_newuserdata(L, columns * sizeof *f->values);
+  lua_pushnil(L);
+  f->last = (orr_flush_call){.index = lua_gettop(L), .shape = f->next_shape + columns};
 }
 
 /* core.run(flush, connection, provider, trace or nil [, route]) writes everything, in order. */
@@ -927,6 +946,7 @@ int orr_flush_run(lua_State *L) {
   f->provider = 3;
   f->trace = 4;
   check_transaction(L, f);
+  make_room(L, f);
   for (size_t i = 0; i < f->unit.batch_count; i++) {
     if (routed && f->unit.batches[i].count > 0)
       take_route(L, f, &f->unit.batches[i]);
