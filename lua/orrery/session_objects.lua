@@ -4,7 +4,10 @@ local import = ...
 local errors = import "errors"
 local core = import "core"
 local mapper_module = import "mapper"
+local hierarchy = import "hierarchy"
+local statement = import "statement"
 local loading = import "loading"
+local loader_option = import "loader_option"
 local writing = import "writing"
 local merging = import "merging"
 local session_class = import "session_class"
@@ -191,6 +194,11 @@ local function load_named(self, mapper, object, names)
   end
 end
 
+local function raise_gone(mapper)
+  errors.raise("ObjectDeletedError", "%s: the row of this object is gone from the database; it was deleted elsewhere",
+    mapper.name)
+end
+
 -- The whole row, locked until the transaction ends where the database can do so.
 local function load_locked(self, mapper, object, lock)
   local key = {}
@@ -198,8 +206,21 @@ local function load_locked(self, mapper, object, lock)
     key[position] = core.stored(object, number)
   end
   if self:get(mapper.class, key, { with_for_update = lock }) ~= object then
-    errors.raise("ObjectDeletedError", "%s: the row of this object is gone from the database; it was deleted elsewhere",
-      mapper.name)
+    raise_gone(mapper)
+  end
+end
+
+-- The whole row, with what the class wants loaded along.
+local function load_whole(self, mapper, object)
+  if not loader_option.default_tree(mapper):is_eager() then
+    return loading.refresh(self, mapper, object)
+  end
+  local stmt = statement.select(mapper.class)
+  for position, column in ipairs(hierarchy.base(mapper).table.primary_key) do
+    stmt = stmt:where(loading.attribute_of_column(mapper, column):eq(core.stored(object, mapper:key_numbers()[position])))
+  end
+  if self:scalars(stmt, nil, { autoflush = false }):unique():first() ~= object then
+    raise_gone(mapper)
   end
 end
 
@@ -228,7 +249,7 @@ function Session:refresh(object, names, options)
   if options.with_for_update then
     ok, err = pcall(load_locked, self, mapper, object, options.with_for_update)
   else
-    ok, err = pcall(names and load_named or loading.refresh, self, mapper, object, names)
+    ok, err = pcall(names and load_named or load_whole, self, mapper, object, names)
   end
   if not ok then
     if errors.is_error(err, "ObjectDeletedError") then

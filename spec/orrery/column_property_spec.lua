@@ -78,6 +78,16 @@ describe("column_property", function()
     assert.same({ "score", "best" }, orm.inspect(user).unloaded)
   end)
 
+  it("is read again after a flush that wrote a change of the object's collection", function()
+    local lib = open()
+    local user = lib.session:scalars(select(lib.User):order_by(lib.User.id)):first()
+    local before = user.count
+    user.posts:append(lib.Post { stars = 1 })
+    assert.equal(before, user.count)
+    lib.session:flush()
+    assert.equal(before + 1, user.count)
+  end)
+
   it("comes along eager loads, whose tables are not the subquery's", function()
     local lib = open()
     for _, option in ipairs { orm.joinedload, orm.selectinload } do

@@ -120,3 +120,21 @@ describe("expired objects", function()
     assert.is_true(sent <= 8)
   end)
 end)
+
+describe("refresh", function()
+  for lazy, sent in pairs { selectin = { "SELECT author", "SELECT book" }, joined = { "SELECT author" },
+    immediate = { "SELECT author", "SELECT book" } } do
+    it("loads along what the class wants loaded along: " .. lazy, function()
+      local lib = library.open { books = { lazy = lazy } }
+      local author = lib.session:get(lib.Author, 1)
+      database.run(lib.session, "UPDATE author SET name = 'x' WHERE id = 1", "UPDATE book SET author_id = 1 WHERE id = 3")
+      lib.record:take()
+      lib.session:refresh(author)
+      assert.same(sent, lib.record:headlines())
+      assert.same({ "x", 3 }, { author.name, #author.books })
+      assert.same({}, lib.record:take())
+      database.run(lib.session, "PRAGMA defer_foreign_keys = ON", "DELETE FROM author WHERE id = 1")
+      raises("InvalidRequestError", "gone", lib.session.refresh, lib.session, author)
+    end)
+  end
+end)

@@ -354,11 +354,15 @@ static void carry_keys(lua_State *L, orr_flush *f, orr_instance *object, int ind
   }
 }
 
-/* What the database has computed anew with an update is read again when it is asked for. */
-static void forget_computed(orr_instance *object) {
-  for (int c = 0; c < object->class->column_count; c++)
-    if (object->class->columns[c].flags & ORR_COLUMN_COMPUTED && !(orr_tags(object)[c] & ORR_UNLOADED))
+/* What the database has computed anew with an update is read again when it is asked for; SQL expressions are
+   already where relationships of the object have changed. */
+static void forget_computed(orr_instance *object, bool updated) {
+  for (int c = 0; c < object->class->column_count; c++) {
+    unsigned flags = object->class->columns[c].flags;
+    if (flags & ORR_COLUMN_COMPUTED && (updated || flags & ORR_COLUMN_READ_ONLY) &&
+        !(orr_tags(object)[c] & ORR_UNLOADED))
       orr_tags(object)[c] = ORR_NULL | ORR_UNLOADED;
+  }
 }
 
 static void end_update(lua_State *L, orr_flush *f, orr_instance *object, const ending *at,
@@ -368,8 +372,7 @@ static void end_update(lua_State *L, orr_flush *f, orr_instance *object, const e
   if (entry->moves)
     enter_identity(L, f, object, at->index, at->weak);
   orr_instance_settle(L, object, at->index);
-  if (entry->writes)
-    forget_computed(object);
+  forget_computed(object, entry->writes);
 }
 
 static void end_delete(lua_State *L, orr_flush *f, uint32_t n, const ending *at) {
