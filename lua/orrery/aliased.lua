@@ -92,7 +92,7 @@ local function entity_on(entity, source)
   end
   return expression.new{ visit = "entity", class = mapper.class, table = source, columns = columns, mapper = mapper,
     name = source.name or mapper.name, numbers = numbers or nil, kinds = entity.kinds, generation = entity.generation,
-    criterion = criterion, has_expressions = entity.has_expressions, concrete = entity.concrete }, by_key
+    criterion = criterion, has_expressions = entity.has_expressions, concrete = entity.concrete, with = entity.with }, by_key
 end
 
 --- An entity as an alias, or a subquery that has its columns, shows it.

@@ -193,6 +193,21 @@ describe("single-table inheritance", function()
       { (lib.record:take()[1]:gsub("^.*FROM employee ", "")) })
   end)
 
+  it("come with eager loads of a relationship that names them", function()
+    local lib = staff.open { joined = true }
+    for _, option in ipairs { orm.selectinload, orm.joinedload, orm.subqueryload } do
+      for _, flat in ipairs { true, false } do
+        lib.session:expunge_all()
+        local both = orm.with_polymorphic(lib.Employee, { lib.Manager, lib.Engineer }, { flat = flat })
+        local query = orm.select(lib.Company):options(option(lib.Company.employees:of_type(both)))
+        local found = lib.session:scalars(query):unique():one().employees
+        lib.record:take()
+        assert.same({ 4, 10, "lua" }, { #found, found[1].budget, found[2].language })
+        assert.same({}, lib.record:take())
+      end
+    end
+  end)
+
   it("picks them in joins, outer ones too, and under another name", function()
     local lib = staff.open()
     lib.session:add(lib.Company { name = "empty" })
