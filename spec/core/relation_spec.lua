@@ -179,6 +179,57 @@ describe("relation", function()
     end)
   end
 
+  -- what it is about, tables, relationship, options, kind, words of the message
+  local hints = {
+    { "two keys of which one has more columns", { "author: id pk, x", "book: a, b, (a) -> author(id), (a b) -> author(id x)" },
+      "author.books book", {}, "AmbiguousForeignKeysError", "book.a -> author.id, book(a, b) -> author(id, x)" },
+    { "two keys of one column to different ones", { "author: id pk, x", "book: a, (a) -> author(id), (a) -> author(x)" },
+      "author.books book", {}, "AmbiguousForeignKeysError", "book.a -> author.id, book.a -> author.x" },
+    { "several keys on the side that asks", { AUTHOR, BOOK_BY_TWO }, "book.author author", {}, "AmbiguousForeignKeysError",
+      "foreign_keys = 'Book.author_id'" },
+    { "tables without a key, and others that refer to one of them", { "author: name", "book: title", "note: a -> author.name",
+      "shelf: b -> book.title", "page: n" }, "author.books book", {}, "NoForeignKeysError", "ForeignKey('author.id')" },
+    { "foreign_keys with a column too many", { AUTHOR, BOOK }, "author.books book", { foreign_keys = { "book.author_id", "book.id" } },
+      "ArgumentError", "foreign_keys (book.author_id, book.id) is not a foreign key" },
+    { "foreign_keys with a column too few", { ORDERS, LINE }, "orders.lines line", { foreign_keys = { "line.shop" } },
+      "ArgumentError", "foreign_keys (line.shop) is not a foreign key" },
+    { "foreign_keys and remote_side that contradict each other", { AUTHOR, BOOK }, "author.books book",
+      { foreign_keys = { "book.author_id" }, remote_side = { "author.id" } }, "ArgumentError", "remote_side (author.id)" },
+    { "a foreign key of the target to nowhere", { "author: id pk, x -> nowhere.id", BOOK }, "book.author author", {},
+      "NoReferencedTableError", "author.x" },
+    { "a foreign key of the link table to nowhere", { STUDENT, COURSE, "enrolment: course_id -> course.id, x -> nowhere.id" },
+      "student.courses course", { secondary = "enrolment" }, "NoReferencedTableError", "enrolment.x" },
+    { "a link table with several keys to either side", { STUDENT, COURSE, "enrolment: a -> student.id, b -> student.id, "
+      .. "c -> course.id, d -> course.id" }, "student.courses course", { secondary = "enrolment", foreign_keys = { "enrolment.b" } },
+      "AmbiguousForeignKeysError", "refers to 'course' several times" },
+  }
+  for _, case in ipairs(hints) do
+    it("explains " .. case[1], function()
+      local schema, numbers = declare(case[2])
+      local ok, err = pcall(relate, schema, numbers, case[3], case[4])
+      assert.is_false(ok)
+      assert.equal(case[5], err.kind)
+      assert.truthy(err.message:find(case[6], 1, true), err.message)
+    end)
+  end
+
+  it("does not offer a link table that was removed", function()
+    local schema, numbers = declare { STUDENT, COURSE, ENROLMENT }
+    schema:remove_table(numbers.enrolment)
+    local _, err = pcall(relate, schema, numbers, "student.courses course", {})
+    assert.is_nil(err.message:find("secondary = 'enrolment'", 1, true))
+  end)
+
+  it("tells the keys of a link table apart by both sides' columns", function()
+    local schema, numbers = declare { STUDENT, COURSE, "enrolment: a -> student.id, b -> student.id, c -> course.id, d -> course.id" }
+    assert.equal("manytomany list 1=2 | 1=4", show(relate(schema, numbers, "student.courses course",
+      { secondary = "enrolment", foreign_keys = { "enrolment.b", "enrolment.d" } })))
+    schema, numbers = declare { "person: id pk", "follow: x -> other.id, follower_id -> person.id, followed_id -> person.id",
+      "other: id pk" }
+    assert.equal("manytomany list 1=3 | 1=2", show(relate(schema, numbers, "person.follows person",
+      { secondary = "follow", foreign_keys = { "follow.followed_id" } })))
+  end)
+
   it("does not mind foreign keys to nowhere on other tables", function()
     local schema, numbers = declare { AUTHOR, BOOK, "other: x -> nowhere.id" }
     assert.same("onetomany list 1=2", show(relate(schema, numbers, "author.books book", {})))
@@ -229,6 +280,48 @@ describe("a pair of relationships", function()
       "Person.follows and Person.followers name each other, but 'follow.follower_id' stands for this side in the first "
       .. "and 'follow.followed_id' for the other side in the second; give them foreign_keys in opposite order" },
   }
+  -- tables, both relationships with options, words of the message
+  local others = {
+    { { AUTHOR, BOOK, "credit: a -> author.id, b -> book.id" }, "author.books book", {}, "book.author author",
+      { secondary = "credit" }, "only the first is many-to-many; give both secondary = 'credit'" },
+    { { AUTHOR, BOOK, "passport: id pk, author_id -> author.id" }, "author.books book", {}, "passport.author author", {},
+      "leads to 'book', not back to 'passport'" },
+    { { ORDERS, "line: no, shop, other, (shop no) -> orders(shop no), (other) -> orders(no)" }, "orders.lines line",
+      { foreign_keys = { "line.shop", "line.no" } }, "line.order orders", { foreign_keys = { "line.other" } },
+      "give both the same one as foreign_keys" },
+    { { STUDENT, COURSE, "enrolment: a -> student.id, b -> student.id, c -> course.id" }, "student.courses course",
+      { secondary = "enrolment", foreign_keys = { "enrolment.a" } }, "course.students student",
+      { secondary = "enrolment", foreign_keys = { "enrolment.b" } }, "give them foreign_keys in opposite order" },
+    { { STUDENT, COURSE, "enrolment: a -> student.id, c -> course.id, d -> course.id" }, "student.courses course",
+      { secondary = "enrolment", foreign_keys = { "enrolment.c" } }, "course.students student",
+      { secondary = "enrolment", foreign_keys = { "enrolment.d" } }, "give them foreign_keys in opposite order" },
+  }
+  for _, case in ipairs(others) do
+    it("refuses two where " .. case[6], function()
+      local schema, numbers = declare(case[1])
+      local a, b = relate(schema, numbers, case[2], case[3]), relate(schema, numbers, case[4], case[5])
+      local ok, err = pcall(schema.pair, schema, a, b)
+      assert.is_false(ok)
+      assert.truthy(err.message:find(case[6], 1, true), err.message)
+    end)
+  end
+
+  it("is of what relate() gave", function()
+    local schema, numbers = declare { AUTHOR, BOOK }
+    local a, b = relate(schema, numbers, "author.books book", {}), relate(schema, numbers, "book.author author", {})
+    for field, wrong in pairs { direction = "sideways", pairs = { { 9, 9 } }, parent = 9, class = false } do
+      local broken = {}
+      for name, value in pairs(a) do
+        broken[name] = value
+      end
+      broken[field] = wrong
+      local ok, err = pcall(schema.pair, schema, broken, b)
+      assert.is_true(ok and field == "class" or not ok and err.kind == "ArgumentError", field)
+    end
+    a.direction = nil
+    assert.is_false((pcall(schema.pair, schema, a, b)))
+  end)
+
   for _, case in ipairs(cases) do
     it((case[7] and "refuses two " or "accepts two ") .. case[1], function()
       local schema, numbers = declare(case[2])
