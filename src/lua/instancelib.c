@@ -1272,9 +1272,8 @@ static int is_given(lua_State *L) {
   } else if (given) {
     orr_instance_held(L, object, 1, attribute - columns);
     const orr_collection *list = orr_box_test(L, -1, &orr_collection_kind);
-    orr_state now = orr_instance_state(object);
-    given = !lua_isnil(L, -1) &&
-            (!list || list->count || list->given || now == ORR_PERSISTENT || now == ORR_DETACHED);
+    bool stored = orr_instance_state(object) >= ORR_PERSISTENT;
+    given = !lua_isnil(L, -1) && (!list || list->count || list->given || stored);
   }
   lua_pushboolean(L, given);
   return 1;
