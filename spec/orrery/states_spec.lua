@@ -51,7 +51,7 @@ local AFTER = {
   transient = { add = "pending", delete = false, expunge = false, expire = false, refresh = false, merge = "transient",
     flush = "transient", commit = "transient", rollback = "transient", close = "transient", make_transient = "transient",
     make_transient_to_detached = false },
-  pending = { add = "pending", delete = false, expunge = "transient", expire = false, refresh = false, merge = "pending",
+  pending = { add = "pending", delete = false, expunge = "transient", expire = false, refresh = false, merge = "persistent",
     flush = "persistent", commit = "persistent", rollback = "transient", close = "transient", make_transient = "transient",
     make_transient_to_detached = false },
   persistent = { add = "persistent", delete = "persistent", expunge = "detached", expire = "persistent", refresh = "persistent",
