@@ -224,6 +224,6 @@ end
 local tasks = { note = note, sum = sum }
 local task = arg and tasks[arg[1]]
 if task and (arg[0] or ""):find("reach%.lua$") then
-  task(select(2, table.unpack(arg)))
+  task(arg[2], arg[3], arg[4])
 end
 return reach

@@ -189,7 +189,8 @@ describe("relation", function()
       "foreign_keys = 'Book.author_id'" },
     { "tables without a key, and others that refer to one of them", { "author: name", "book: title", "note: a -> author.name",
       "shelf: b -> book.title", "page: n" }, "author.books book", {}, "NoForeignKeysError", "ForeignKey('author.id')" },
-    { "foreign_keys with a column too many", { AUTHOR, BOOK }, "author.books book", { foreign_keys = { "book.author_id", "book.id" } },
+    { "foreign_keys with a column too many", { AUTHOR, BOOK }, "author.books book", { foreign_keys = { "book.author_id",
+      "book.id" } },
       "ArgumentError", "foreign_keys (book.author_id, book.id) is not a foreign key" },
     { "foreign_keys with a column too few", { ORDERS, LINE }, "orders.lines line", { foreign_keys = { "line.shop" } },
       "ArgumentError", "foreign_keys (line.shop) is not a foreign key" },
@@ -200,7 +201,8 @@ describe("relation", function()
     { "a foreign key of the link table to nowhere", { STUDENT, COURSE, "enrolment: course_id -> course.id, x -> nowhere.id" },
       "student.courses course", { secondary = "enrolment" }, "NoReferencedTableError", "enrolment.x" },
     { "a link table with several keys to either side", { STUDENT, COURSE, "enrolment: a -> student.id, b -> student.id, "
-      .. "c -> course.id, d -> course.id" }, "student.courses course", { secondary = "enrolment", foreign_keys = { "enrolment.b" } },
+      .. "c -> course.id, d -> course.id" }, "student.courses course", { secondary = "enrolment",
+        foreign_keys = { "enrolment.b" } },
       "AmbiguousForeignKeysError", "refers to 'course' several times" },
   }
   for _, case in ipairs(hints) do
@@ -221,7 +223,8 @@ describe("relation", function()
   end)
 
   it("tells the keys of a link table apart by both sides' columns", function()
-    local schema, numbers = declare { STUDENT, COURSE, "enrolment: a -> student.id, b -> student.id, c -> course.id, d -> course.id" }
+    local schema, numbers = declare { STUDENT, COURSE,
+      "enrolment: a -> student.id, b -> student.id, c -> course.id, d -> course.id" }
     assert.equal("manytomany list 1=2 | 1=4", show(relate(schema, numbers, "student.courses course",
       { secondary = "enrolment", foreign_keys = { "enrolment.b", "enrolment.d" } })))
     schema, numbers = declare { "person: id pk", "follow: x -> other.id, follower_id -> person.id, followed_id -> person.id",
