@@ -79,14 +79,14 @@ void orr_setuservalue(lua_State *L, int index) {
 }
 
 bool orr_toint64(lua_State *L, int index, int64_t *out) {
-  if (lua_type(L, index) != LUA_TNUMBER)
-    return false;
 #if ORR_INT64
   if (lua_isinteger(L, index)) {
     *out = lua_tointeger(L, index);
     return true;
   }
 #endif
+  if (lua_type(L, index) != LUA_TNUMBER)
+    return false;
   double number = lua_tonumber(L, index);
   if (!(number >= -9223372036854775808.0 && number < 9223372036854775808.0) || number != floor(number))
     return false;

@@ -550,6 +550,7 @@ static bool is_private(lua_State *L, int index) {
 
 /* A name that is no attribute: a method, the script's own field, or the hook's matter (hybrids, errors). */
 static int read_other(lua_State *L, orr_instance *object) {
+  lua_settop(L, 2);
   lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(3));
   if (lua_isfunction(L, -1))
@@ -571,11 +572,10 @@ static int read_other(lua_State *L, orr_instance *object) {
   return 1;
 }
 
-/* The instance that an accessor of this class was called with. */
+/* The instance that an accessor of this class was called with. (A light userdata has no length.) */
 static orr_instance *receiver(lua_State *L, const orr_class *class) {
   orr_instance *object = lua_touserdata(L, 1);
-  if (!object || lua_type(L, 1) != LUA_TUSERDATA || orr_rawlen(L, 1) < sizeof *object ||
-      object->class != class)
+  if (!object || orr_rawlen(L, 1) < sizeof *object || object->class != class)
     orr_raisef(L, "ArgumentError", "attribute access on something that is not the mapped object");
   if (!class->world)
     orr_raisef(L, "InvalidRequestError", "this object's class is closed: the state is closing");
@@ -593,7 +593,6 @@ static void push_write_only(lua_State *L, int attribute) {
 int orr_instance_read(lua_State *L) {
   const orr_class *class = lua_touserdata(L, lua_upvalueindex(1));
   orr_instance *object = receiver(L, class);
-  lua_settop(L, 2);
   int attribute = orr_class_attribute(class, L, 2);
   if (attribute < 0)
     return read_other(L, object);

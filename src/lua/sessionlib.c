@@ -276,12 +276,13 @@ static int find(lua_State *L) {
    Lua function that is upvalue 1. Upvalue 2 is the world. */
 static int get(lua_State *L) {
   const orr_world *world = lua_touserdata(L, lua_upvalueindex(2));
-  if (lua_gettop(L) == 3 && lua_istable(L, 1) && lua_type(L, 2) == LUA_TUSERDATA) {
-    const orr_class *class = lua_touserdata(L, 2);
+  const orr_class *class = lua_touserdata(L, 2);
+  if (class && lua_gettop(L) == 3 && lua_istable(L, 1)) {
     int64_t number;
     lua_rawgeti(L, 1, 1);
     orr_session *session = lua_touserdata(L, 4);
-    /* A block of that size beginning with this address is a class, or session, of this world. */
+    /* A block of that size beginning with this address is a class, or session, of this world. (A light userdata
+       has no size.) */
     if (session && orr_rawlen(L, 4) == sizeof *session && session->world == world && session->number &&
         orr_rawlen(L, 2) == sizeof *class && class->world == world && class->simple_key &&
         orr_toint64(L, 3, &number)) {
