@@ -188,7 +188,7 @@ local function leads_on(node)
 end
 
 local function load_one(session, object, number, node)
-  local items = related.load_one(session, object, number, node, leads_on(node))
+  local items = related.load_one(session, object, number, node)
   if leads_on(node) then
     load_tree(new_work(session), loader_option.below(node), items, true)
   end
@@ -312,10 +312,26 @@ local function is_known(object, number, node)
   return known
 end
 
-core.hook("load_relation", function(object, number, script, tree)
-  local mapper = mapper_module.of_object(object)
+local function load_when_read(session, object, number, node, strategy)
+  if session.watching then
+    session.watching:during({ property = node.property }, strategy.read, session, object, number, node)
+  else
+    strategy.read(session, object, number, node)
+  end
+end
+
+-- A list that a script goes through, with nothing behind it, needs little: see related.load_list().
+local function is_list_alone(node)
+  if node.alone == nil then
+    node.alone = node.property.uselist and not leads_on(node)
+  end
+  return node.alone
+end
+
+core.hook("load_relation", function(object, number, script, tree, class, session)
+  local mapper = mapper_module.of(class)
   local property = mapper.relationships[number - #mapper.column_keys]
-  local session, node = core.session_of(object), (tree or loader_option.default_tree(mapper)):node(property)
+  local node = (tree or loader_option.default_tree(mapper)):node(property)
   local strategy = strategy_for(session, node, script)
   if strategy.asks then
     return strategy.read(session, object, number, node)
@@ -324,13 +340,13 @@ core.hook("load_relation", function(object, number, script, tree)
   elseif script then
     session:autoflush_now()
   end
-  loading.ensure_columns(session, mapper, object, related.near_numbers(node))
-  if is_known(object, number, node) then
+  if strategy == SELECT and is_list_alone(node) and not session.watching
+    and related.load_list(session, object, number, node) then
     return
-  elseif session.watching then
-    session.watching:during({ property = property }, strategy.read, session, object, number, node)
-  else
-    strategy.read(session, object, number, node)
+  end
+  loading.ensure_columns(session, mapper, object, related.near_numbers(node))
+  if not is_known(object, number, node) then
+    load_when_read(session, object, number, node, strategy)
   end
 end)
 

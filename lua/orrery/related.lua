@@ -168,33 +168,50 @@ local function heard_statement(session, made)
   return select == made.statement.select and made.statement or loading.prepared(select, made.statement.numbers)
 end
 
--- What a load for one object is told beside its statement.
-local function order_for_one(session, made)
-  if made.plain and not session.lazy then
-    return {}
-  end
-  return { links = made.links, cohorts = related.cohorts(session, made.trees) }
-end
-
---- Loads a relationship of one object; the objects that it has now, where they are wanted.
+--- Loads a relationship of one object; the objects that it has now.
 ---@param session table
 ---@param object userdata
 ---@param number integer of the attribute
 ---@param node table
----@param wanted boolean
----@return userdata[]|false
-function related.load_one(session, object, number, node, wanted)
+---@return userdata[]
+function related.load_one(session, object, number, node)
   local property, made = node.property, select_of(node)
   local compiled = loading.compiled_for(heard_statement(session, made), session.engine.dialect)
   local values = loading.values_of(compiled, object, made.with_null)
-  local order = order_for_one(session, made)
-  if values and property.uselist and not core.backlog(object, number) then
-    order.gather = core.unfilled(object, number)
-    return (loading.run(session, compiled, values, order, wanted and {}))
+  local items
+  if not values then
+    items = {}
+  elseif made.plain and not session.lazy then
+    items = loading.run(session, compiled, values)
+  else
+    items = loading.run(session, compiled, values, { links = made.links, cohorts = related.cohorts(session, made.trees) })
   end
-  local items = values and loading.run(session, compiled, values, order) or {}
   related.set_loaded(property, object, number, still_there(session, property, object, items))
   return items
+end
+
+--- Loads a list of one object from its rows, where that takes nothing but its statement; whether it did. Whoever goes
+--- through lists one by one comes by here for each.
+---@param session table
+---@param object userdata
+---@param number integer of the attribute
+---@param node table
+---@return boolean
+function related.load_list(session, object, number, node)
+  local made = select_of(node)
+  if not made.plain or session.lazy or session.dispatch.do_orm_execute then
+    return false
+  end
+  local compiled = loading.compiled_for(made.statement, session.engine.dialect)
+  if compiled.constants then
+    return false
+  end
+  local list, values = core.unfilled(object, number, compiled.order, made.with_null)
+  if not list then
+    return false
+  end
+  loading.run(session, compiled, values, { gather = list }, false)
+  return true
 end
 
 -- ---- for many objects ----
@@ -476,7 +493,7 @@ local function load_each(work, node, objects)
   local out = {}
   for _, object in ipairs(objects) do
     local number = mapper_module.relation_number(object, node.property)
-    for _, one in ipairs(related.load_one(work.session, object, number, node, true)) do
+    for _, one in ipairs(related.load_one(work.session, object, number, node)) do
       out[#out + 1] = one
     end
   end

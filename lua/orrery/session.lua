@@ -90,8 +90,9 @@ local function new_session(target, options, common)
     lazy = eager.late_strategy(options.lazy, "Session()") or engine.lazy,
     info = copy(options.info), dispatch = session_class.new_dispatch(common), flushing = false,
     unsettled = false, quiet = 0, watching = false }
-  -- A field of its own: found without __index, since identity map hits are what sessions are asked for most.
-  self.get = session_query.getter
+  -- Fields of their own: found without __index, since this is what sessions are asked for most.
+  local Session = session_class.Session
+  self.get, self.connection, self.autoflush_now = session_query.getter, Session.connection, Session.autoflush_now
   return session_class.new(self)
 end
 

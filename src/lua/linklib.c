@@ -107,6 +107,17 @@ static bool has_row(const orr_instance *object) {
   return state == ORR_PERSISTENT || state == ORR_DETACHED;
 }
 
+/* Pushes the Lua session of an object, or nil. */
+static void push_owner(lua_State *L, const orr_instance *object) {
+  orr_session *session = orr_instance_session(object);
+  if (!session || !orr_session_user(L, session)) {
+    lua_pushnil(L);
+    return;
+  }
+  lua_getfield(L, -1, "owner");
+  lua_remove(L, -2);
+}
+
 /* Has the hook load the value and pushes it. `script`: a script reads it, so that waiting changes are flushed
    first and the strategy that holds for the relation is followed. */
 static void load(lua_State *L, const orr_end *end, bool script) {
@@ -115,7 +126,9 @@ static void load(lua_State *L, const orr_end *end, bool script) {
   lua_pushinteger(L, end->object->class->column_count + end->relation + 1);
   lua_pushboolean(L, script);
   orr_cohort_push_tree(L, end->object);
-  lua_call(L, 4, 0);
+  orr_class_push(L, end->object->class);
+  push_owner(L, end->object);
+  lua_call(L, 6, 0);
   push_kept(L, end);
 }
 

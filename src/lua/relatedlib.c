@@ -346,14 +346,41 @@ static int new_gather(lua_State *L) {
   return 2;
 }
 
-/* core.unfilled(object, attribute number) -> collection: one alone, that core.load takes in place of a gather
- */
+/* Pushes an array of the stored values of the columns whose numbers are in the array at `numbers`. False, and
+   nothing is pushed, where one is not known, or NULL and that is not asked for. */
+static bool push_stored(lua_State *L, orr_instance *object, int index, int numbers, bool with_null) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  int columns[ORR_MAX_KEY], count = read_key_columns(L, numbers, columns);
+  orr_value value;
+  if (!has_columns(object, columns, count))
+    return false;
+  lua_createtable(L, count, 0);
+  for (int k = 0; k < count; k++) {
+    orr_instance_value(L, object, index, columns[k], &value);
+    if (value.tag == ORR_NULL && !with_null) {
+      lua_pop(L, 1);
+      return false;
+    }
+    value.tag == ORR_NULL ? lua_pushlightuserdata(L, NULL) : orr_type_push(L, &any, &value);
+    lua_rawseti(L, -2, k + 1);
+  }
+  return true;
+}
+
+/* core.unfilled(object, attribute number, column numbers, with null) -> collection, values: what core.load
+   fills in place of a gather, for one object, and the values of the columns that its rows are found by; nil
+   where there is more to know of the object: the relation, or a change of it, a column that is not loaded, or
+   is NULL. */
 static int unfilled(lua_State *L) {
-  const orr_instance *object = orr_instance_check(L, 1);
+  orr_instance *object = orr_instance_check(L, 1);
   int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
   luaL_argcheck(L, relation >= 0 && relation < object->class->relation_count, 2, "relationship expected");
+  lua_settop(L, 4);
+  if (!is_unknown(L, object, 1, relation) || !push_stored(L, object, 1, 3, lua_toboolean(L, 4)))
+    return 0;
   orr_collection_new_usual(L, 1, relation);
-  return 1;
+  lua_insert(L, 5);
+  return 2;
 }
 
 static void read_gather(lua_State *L, const orr_load *to, orr_filling *filling) {
