@@ -294,7 +294,8 @@ local function check_statement(statement)
   if type(statement) == "string" then
     errors.raise("ArgumentError", "execute(): SQL is written text(%s), not as a bare string", errors.show(statement))
   elseif type(statement) ~= "table" then
-    errors.raise("ArgumentError", "execute(): a statement expected, got %s", errors.show(statement))
+    errors.raise("ArgumentError", "execute(): a statement expected, got %s%s", errors.show(statement),
+      core.is_class(statement) and "; write select(...) of it" or "")
   end
 end
 

@@ -292,8 +292,9 @@ local function resolve(self, key)
   elseif key == "__tablename__" then
     return self.table.name
   end
-  errors.raise("ArgumentError", "%s has no attribute '%s'%s", self.name, tostring(key),
-    errors.hint(tostring(key), self:known_names()))
+  errors.raise("ArgumentError", "%s has no attribute '%s'%s", self.name, tostring(key), key == "query"
+    and ("; queries are made by a session: session:query(%s), or session:scalars(select(%s))"):format(self.name, self.name)
+    or errors.hint(tostring(key), self:known_names()))
 end
 
 local function tostring_of_object(object)

@@ -169,6 +169,10 @@ local function explain(value)
   elseif type(value) == "string" then
     return ("is the string %s (SQL is written text(...), a value literal(...))"):format(errors.show(value))
   end
+  local class = core.class_of(value)
+  if class then
+    return ("is an object of %s (a class, a column or a condition belongs here)"):format(tostring(class))
+  end
   return "is a " .. type(value) .. (type(value) == "table" and " (are you passing a list? unpack it)" or "")
 end
 

@@ -88,7 +88,7 @@ end
 ---@param stmt any
 ---@return boolean
 function from_statement.is(stmt)
-  return expression.clause(stmt) ~= nil and stmt.visit == "from_statement"
+  return type(stmt) == "table" and expression.clause(stmt) ~= nil and stmt.visit == "from_statement"
 end
 
 return from_statement

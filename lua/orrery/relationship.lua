@@ -140,7 +140,8 @@ end
 function Relationship:check()
   local lazy = self.options.lazy or "select"
   if not relationship.strategies[lazy] then
-    errors.raise("ArgumentError", "%s: lazy = %s is not known%s", self:describe(), errors.show(lazy),
+    errors.raise("ArgumentError", "%s: lazy = %s is not known%s", self:describe(), errors.show(lazy), lazy == "dynamic"
+      and "; collections that are asked by statements are lazy = \"write_only\"" or
       errors.hint(tostring(lazy), errors.sorted_keys(relationship.strategies)))
   end
   self.lazy = lazy

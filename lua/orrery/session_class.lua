@@ -118,10 +118,15 @@ local function leave_flush(self, call)
   rawset(self, "flushing", false)
 end
 
+local function is_list(value)
+  return type(value) == "table" and getmetatable(value) == nil and core.class_of(value[1]) ~= nil
+end
+
 local function check_object(object, call)
   if not core.class_of(object) then
     errors.raise("UnmappedInstanceError", "%s: a mapped object expected, got %s%s", call, errors.show(object),
-      core.is_class(object) and " (a class; make an object of it with {...})" or "")
+      core.is_class(object) and " (a class; make an object of it with {...})" or is_list(object)
+      and " (an array; session:add_all() takes those)" or "")
   end
 end
 

@@ -43,6 +43,15 @@ statement.metatables = {}
 
 local WHAT = { compound = "a union", insert = "an insert", update = "an update", delete = "a delete" }
 
+local OF_RESULTS = { all = true, first = true, one = true, one_or_none = true, scalar = true, scalars = true, scalar_one = true,
+  scalar_one_or_none = true, count = true, get = true, execute = true, mappings = true, fetchall = true }
+
+-- A statement only says what is wanted.
+local function results_advice(key)
+  return OF_RESULTS[key] and "a statement is run by a session or a connection, which gives results: session:scalars(stmt):all(), "
+    .. "session:execute(stmt):first()" or nil
+end
+
 -- The metatable of a kind of statement with its methods. A statement counts as a value where one is expected.
 local function define(visit, methods)
   local mark = {
@@ -53,7 +62,7 @@ local function define(visit, methods)
   for name, method in pairs(common) do
     methods[name] = methods[name] or method
   end
-  errors.guard(methods, WHAT[visit] or "a select", nil, nil, visit == "insert" and 2 or 1)
+  errors.guard(methods, WHAT[visit] or "a select", nil, results_advice, visit == "insert" and 2 or 1)
   local metatable = { __index = methods, __metatable = mark }
   metatable.__tostring = expression.tostring
   statement.metatables[visit] = metatable

@@ -924,3 +924,13 @@ describe("session.is_active", function()
     other:close()
   end)
 end)
+
+it("says what to do to who takes a list, a class or an object for something else", function()
+  local lib = library.open()
+  local session, Book = lib.session, lib.Book
+  raises("UnmappedInstanceError", "session:add_all()", session.add, session, { Book {}, Book {} })
+  raises("ArgumentError", "write select(...) of it", session.execute, session, Book)
+  raises("ArgumentError", "an object of class Book", orm.select, Book {})
+  raises("ArgumentError", { "a select has no 'first'", "session:scalars(stmt)" }, function() return orm.select(Book):first() end)
+  raises("ArgumentError", "session:query(Book)", function() return Book.query end)
+end)
