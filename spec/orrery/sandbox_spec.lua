@@ -473,7 +473,7 @@ describe("a sandbox", function()
     end)
 
     it("nothing that stays within its memory: garbage does not count", function()
-      local box = open { memory = 8388608, instructions = 1e9 }
+      local box = open { memory = 8388608, instructions = 1e9, seconds = 600 }
       box:run("for i = 1, 300 do local s = ('x'):rep(1e5) .. i end")
       assert.is_true(box:memory() < 8388608)
     end)
