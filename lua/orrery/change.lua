@@ -4,6 +4,7 @@ local import = ...
 local errors = import "errors"
 local core = import "core"
 local expression = import "expression"
+local schema = import "schema"
 local statement = import "statement"
 
 local change = {}
@@ -12,10 +13,10 @@ local null = core.null
 local unpack = rawget(table, "unpack") or unpack
 local copy_of = statement.copy_of
 
-PARTS.insert = { nodes = { "target", "source", "conflict" }, lists = { "columns", "rows", "items", "heads" } }
+PARTS.insert = { atoms = { "prefix" }, nodes = { "target", "source", "conflict" }, lists = { "columns", "rows", "items", "heads" } }
 PARTS.row = { lists = { "values" } }
 PARTS.conflict = { atoms = { "constraint" }, lists = { "elements", "columns", "values", "wheres", "index_wheres" } }
-PARTS.update = { atoms = { "everything" }, nodes = { "target" },
+PARTS.update = { atoms = { "everything", "prefix" }, nodes = { "target" },
   lists = { "columns", "values_", "wheres", "items", "heads", "picked" } }
 PARTS.delete = { atoms = { "everything" }, nodes = { "target" }, lists = { "wheres", "items", "heads", "picked" } }
 PARTS.excluded = {}
@@ -143,6 +144,21 @@ function returning:returning(...)
     end
   end
   return copy
+end
+
+local prefixed = {}
+local PREFIXES = { "OR REPLACE", "OR IGNORE", "OR ABORT", "OR FAIL", "OR ROLLBACK" }
+
+--- What SQLite does where a row breaks a constraint: insert(user):prefix_with("OR REPLACE").
+---@param words string OR REPLACE, IGNORE, ABORT, FAIL or ROLLBACK
+function prefixed:prefix_with(words)
+  statement.check(self, self.visit .. ":prefix_with")
+  local copy = copy_of(self)
+  for _, prefix in ipairs(PREFIXES) do
+    copy.prefix = type(words) == "string" and words:upper() == prefix and prefix or copy.prefix
+  end
+  return copy.prefix and copy or errors.raise("ArgumentError", "prefix_with(): %s is not known%s", errors.show(words),
+    errors.hint(tostring(words), PREFIXES))
 end
 
 local filtered = {}
@@ -379,7 +395,7 @@ function Insert:on_conflict_do_update(options)
   return with_conflict(self, conflict)
 end
 
-local insert_metatable = define("insert", Insert, returning)
+local insert_metatable = define("insert", Insert, returning, prefixed)
 
 -- insert.excluded.name: the value that was to be inserted.
 local function excluded_of(self)
@@ -434,7 +450,7 @@ function Update:values(values)
   return copy
 end
 
-local update_metatable = define("update", Update, returning, filtered)
+local update_metatable = define("update", Update, returning, prefixed, filtered)
 
 --- Changes rows of a mapped class or a table.
 ---@return orrery.Update
@@ -455,6 +471,27 @@ function change.delete(target)
       .. "delete from '%s' where the foreign keys of the others have ondelete = \"CASCADE\"", of.name, of.base)
   end
   return setmetatable({ visit = "delete", target = found, of = of, picked = picked_by(of) }, delete_metatable)
+end
+
+-- ---- as methods of tables ----
+
+local methods = schema.table_methods
+
+--- insert(table), select(table), update(table) and delete(table).
+function methods:insert()
+  return change.insert(self)
+end
+
+function methods:select()
+  return statement.select(self)
+end
+
+function methods:update()
+  return change.update(self)
+end
+
+function methods:delete()
+  return change.delete(self)
 end
 
 -- ---- values given at execution ----

@@ -100,7 +100,8 @@ local function compile(node, dialect, state)
   check_size(markers, dialect)
   local compiled = { sql = sql, kind = kind, binds = binds_of(markers, dialect),
     readonly = kind == "select" and not state.writes,
-    table = CHANGES[kind] and node.target or nil }
+    table = CHANGES[kind] and node.target or nil,
+    upsert = kind == "insert" and node.conflict ~= nil and node.conflict.columns ~= nil }
   if kind == "text" then
     compiled.readonly = nil
   end

@@ -85,6 +85,7 @@ end
 ---@field compound_member string a template of a select in a union that is sorted, cut or itself a union
 ---@field compound_all boolean INTERSECT ALL and EXCEPT ALL exist
 ---@field conflict_constraint boolean ON CONFLICT names constraints
+---@field change_prefix boolean INSERT and UPDATE take OR REPLACE, OR IGNORE and the like
 ---@field lateral boolean LATERAL exists
 ---@field delete_using boolean DELETE ... USING exists
 ---@field changes_in_with boolean WITH takes insert, update and delete
@@ -126,6 +127,7 @@ local STANDARD = {
   compound_member = "(%s)",
   compound_all = false,
   conflict_constraint = false,
+  change_prefix = false,
   lateral = false,
   row_locks = true,
   update_from = true,
@@ -208,6 +210,7 @@ dialect.sqlite = dialect.define{
   exact_functions = { sum = "orrery_sum" },
   offset_limit = "-1",
   row_locks = false,
+  change_prefix = true,
   table_names = "SELECT lower(name) FROM %ssqlite_master WHERE type IN ('table', 'view')",
   strict_types = { [kinds.ANY] = "ANY", [kinds.INTEGER] = "INTEGER", [kinds.FLOAT] = "REAL", [kinds.NUMERIC] = "REAL",
     [kinds.TEXT] = "TEXT", [kinds.BOOLEAN] = "INTEGER", [kinds.BLOB] = "BLOB", [kinds.DATE] = "TEXT",

@@ -103,13 +103,24 @@ local function count_changes(self, compiled)
   return self.dbc:changes()
 end
 
+local INSERTS = { INSERT = true, REPLACE = true, WITH = true }
+
+-- Whether the key that the database made last is of this statement. An upsert does not tell whether it has changed a row that
+-- was there.
+local function inserts(compiled, rowcount)
+  if compiled.kind == "text" then
+    return rowcount == 1 and INSERTS[effect.first_word(compiled.sql)]
+  end
+  return compiled.kind == "insert" and rowcount > 0 and not compiled.upsert
+end
+
 local function changes_result(self, compiled, values)
   local rowcount = count_changes(self, compiled)
   local fields = { rowcount = rowcount }
-  if compiled.kind == "insert" or (compiled.kind == "text" and rowcount == 1) then
+  if inserts(compiled, rowcount) then
     fields.lastrowid = self.dbc:last_insert_id()
   end
-  if compiled.kind == "insert" and rowcount == 1 then
+  if fields.lastrowid and compiled.kind == "insert" and rowcount == 1 then
     fields.inserted_primary_key = inserted_key(compiled, values, fields.lastrowid)
   end
   return result.without_rows(fields)

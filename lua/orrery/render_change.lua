@@ -141,9 +141,18 @@ local function add_returning(parts, node, state)
   end
 end
 
+-- "INSERT " or "INSERT OR REPLACE ".
+local function first_words(word, node, state)
+  if node.prefix then
+    selects.require_feature("change_prefix", "has no " .. word .. " " .. node.prefix .. "; use on_conflict_do_update() or "
+      .. "on_conflict_do_nothing()", state)
+  end
+  return word .. " " .. (node.prefix and node.prefix .. " " or "")
+end
+
 function VISIT.insert(node, state)
   selects.add_heads(node, state)
-  local parts = { "INSERT INTO " .. table_name(node.target, state), insert_source(node, state) }
+  local parts = { first_words("INSERT", node, state) .. "INTO " .. table_name(node.target, state), insert_source(node, state) }
   if node.conflict then
     -- without a WHERE the parser would take ON for a join's
     parts[2] = node.source and not node.source.wheres and parts[2] .. " WHERE " .. state.dialect.constants["true"]
@@ -214,7 +223,7 @@ function VISIT.update(node, state)
   require_condition(node)
   local others = other_chains(node, state)
   enclose(node, others, state)
-  local parts = { "UPDATE " .. table_name(node.target, state) .. " SET " .. set_list(node, state) }
+  local parts = { first_words("UPDATE", node, state) .. table_name(node.target, state) .. " SET " .. set_list(node, state) }
   add_clause(parts, "FROM", others, state, selects.from_list)
   add_clause(parts, "WHERE", conditions_of(node), state, condition_text)
   add_returning(parts, node, state)

@@ -411,6 +411,8 @@ function Result:all()
   return list
 end
 
+Result.fetchall = Result.all
+
 --- The next element, or nil.
 function Result:fetchone()
   check(self, "fetchone")

@@ -319,6 +319,16 @@ describe("rows of tables and classes", function()
       assert.same({ "x" }, own:execute(orm.insert(code):values{ code = "x" }).inserted_primary_key)
       assert.same({ 4, 5 }, own:execute(orm.insert(pair), { a = 4, b = 5 }).inserted_primary_key)
       assert.is_nil(own:execute(orm.insert(code), { { code = "y" }, { code = "z" } }).inserted_primary_key)
+      local upsert = orm.insert(users):values{ id = 77, name = "ida" }
+      for _, statement in ipairs{ upsert:on_conflict_do_nothing(), upsert:prefix_with("OR IGNORE"),
+        upsert:on_conflict_do_update{ index_elements = { "id" }, set = { name = "ida" } } } do
+        local outcome = own:execute(statement)
+        assert.is_nil(outcome.lastrowid)
+        assert.is_nil(outcome.inserted_primary_key)
+      end
+      assert.is_nil(own:execute(orm.text("UPDATE user_account SET name = 'ida' WHERE id = 77")).lastrowid)
+      assert.equal(77, own:execute(orm.text("REPLACE INTO user_account (id, name) VALUES (77, 'joe')")).lastrowid)
+      assert.equal(77, own:execute(upsert:prefix_with("or replace")).lastrowid)
     end)
   end)
 end)
