@@ -13,7 +13,8 @@ local null = core.null
 local unpack = rawget(table, "unpack") or unpack
 local copy_of = statement.copy_of
 
-PARTS.insert = { atoms = { "prefix" }, nodes = { "target", "source", "conflict" }, lists = { "columns", "rows", "items", "heads" } }
+PARTS.insert = { atoms = { "prefix" }, nodes = { "target", "source", "conflict" },
+  lists = { "columns", "rows", "items", "heads" } }
 PARTS.row = { lists = { "values" } }
 PARTS.conflict = { atoms = { "constraint" }, lists = { "elements", "columns", "values", "wheres", "index_wheres" } }
 PARTS.update = { atoms = { "everything", "prefix" }, nodes = { "target" },

@@ -21,7 +21,9 @@ local engine = {}
 local Engine = {}
 
 local FIELDS = { engine = 1 } -- asks whether it is a connection or a session
-local metatable = { __index = errors.guard(Engine, "an engine", FIELDS), __name = "orrery.Engine" }
+errors.guard(Engine, "an engine", FIELDS,
+  "statements run on a connection: engine:begin(function(conn) ... end), or engine:connect()")
+local metatable = { __index = Engine, __name = "orrery.Engine" }
 
 local new_dispatch = event.define("engine", {
   "connect", "checkout", "checkin", "begin", "commit", "rollback", "savepoint", "release_savepoint",
@@ -318,11 +320,21 @@ function Engine:connect()
   return connection.new(self)
 end
 
+local function close_of(value)
+  return value.close
+end
+
+-- An object of a host may raise where it has no such field.
+local function can_close(value)
+  local ok, close = pcall(close_of, value)
+  return ok and close ~= nil
+end
+
 --- Calls fn(x), closes x whatever happens, and returns what fn returns or raises its error again.
 ---@param closable table|userdata anything with close()
 ---@param fn function
 function engine.with(closable, fn)
-  if closable == nil or type(fn) ~= "function" then
+  if not can_close(closable) or type(fn) ~= "function" then
     errors.raise("ArgumentError", "with() takes something with close() and a function, got %s and %s",
       errors.show(closable), errors.show(fn))
   end

@@ -294,7 +294,7 @@ end
 ---@param methods table<string, function>
 ---@param what string "an engine"
 ---@param fields? table<string, any>
----@param advice? string|fun(key: string): string? where what is not a method is found
+---@param advice? string|fun(key: string): string? what many look for here, and where it is
 ---@param depth? integer 2 where the methods are read by an __index function
 ---@return table methods
 function errors.guard(methods, what, fields, advice, depth)
@@ -303,10 +303,10 @@ function errors.guard(methods, what, fields, advice, depth)
     if fields[key] or type(key) ~= "string" or key:find("^_") or not core.asked_by_script(depth) then
       return nil
     end
-    local near = errors.nearest(key, names_of(methods, fields))
     local more = type(advice) == "function" and advice(key) or type(advice) == "string" and advice:format(key)
-    errors.raise("ArgumentError", "%s has no '%s'%s%s", what, key, near and not (more and type(advice) == "function")
-      and ("; did you mean '%s'?"):format(near) or "", more and "; " .. more or "")
+    local near = not (more and type(advice) == "function") and errors.nearest(key, names_of(methods, fields))
+    errors.raise("ArgumentError", "%s has no '%s'%s%s", what, key, near and ("; did you mean '%s'?"):format(near) or "",
+      more and (near and " (%s)" or "; %s"):format(more) or "")
   end })
 end
 

@@ -34,7 +34,7 @@ function pool.new(open, options)
   return setmetatable({
     open = open,
     shared = options.shared or false,
-    size = size,
+    kept = size,
     limit = (overflow < 0 or size == 0) and math.huge or size + overflow,
     timeout = options.timeout or DEFAULTS.timeout,
     wait = options.wait or false,
@@ -55,6 +55,12 @@ function Pool:checkedout()
     count = count + 1
   end
   return count
+end
+
+--- How many connections are kept at most; 0: without bound.
+---@return integer
+function Pool:size()
+  return self.kept
 end
 
 --- How many idle connections are kept.
@@ -181,7 +187,7 @@ function Pool:checkin(holder, slot, usable)
     return
   elseif slot.detached then
     slot.dbc:close()
-  elseif slot.generation ~= self.generation or not usable or #self.idle >= self.size then
+  elseif slot.generation ~= self.generation or not usable or #self.idle >= self.kept then
     slot.dbc:close()
   else
     self.idle[#self.idle + 1] = slot

@@ -237,6 +237,12 @@ describe("a connection", function()
       error("x")
     end)
     assert.is_true(kept.closed)
+    for _, value in ipairs{ {}, "x", 3, print } do
+      local err = raises("ArgumentError", orm.with, value, print)
+      assert.truthy(err.message:find("with() takes something with close() and a function", 1, true))
+    end
+    raises("ArgumentError", orm.with, nil, print)
+    raises("ArgumentError", orm.with, engine:connect(), nil)
   end)
 
   it("is closed by <close> where Lua has it", function()
