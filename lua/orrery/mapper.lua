@@ -613,6 +613,9 @@ end
 -- What a flush has to know beforehand, noted so that it looks only where some class asks for it.
 local function note_habits(self)
   mapper.any_version = mapper.any_version or self.arguments.version_id_col ~= nil
+  for _, key in ipairs(self.column_keys) do
+    mapper.any_onupdate = mapper.any_onupdate or self.attributes[key].origin.onupdate ~= nil
+  end
   self.key_carriers = nil
   for _, property in ipairs(self.relationships) do
     if property.direction == "onetomany" and property.options.passive_updates == false then

@@ -37,12 +37,11 @@ end
 
 local NOTHING = {}
 
--- The objects of a list of the session, where `concerns` is true for the mapper of one of them. `moved`: only those with
--- changed relationships.
-local function concerned(handle, name, concerns, moved)
+-- The objects of a list of the session, where `concerns` is true for the mapper of one of them.
+local function concerned(handle, name, concerns)
   for _, class in ipairs(core.classes(handle, name)) do
     if concerns(mapper_module.of(class)) then
-      return core.list(handle, name, moved)
+      return core.list(handle, name)
     end
   end
   return NOTHING
@@ -181,7 +180,7 @@ local function may_have_orphans(mapper)
 end
 
 local function delete_orphans(session, handle)
-  for _, object in ipairs(concerned(handle, "dirty", may_have_orphans, true)) do
+  for _, object in ipairs(core.list(handle, "dirty", true)) do
     if may_have_orphans(mapper_module.of_object(object)) and not core.is_deleting(object) then
       delete_orphans_of(session, object)
     end
@@ -885,7 +884,9 @@ function writing.write(session, handle, cascaded)
   if mapper_module.any_discriminator then
     check_identities(handle)
   end
-  apply_onupdate(handle)
+  if mapper_module.any_onupdate then
+    apply_onupdate(handle)
+  end
   if core.is_settled(handle) then
     return false
   end

@@ -1,5 +1,6 @@
 #include "unit.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static int no_memory(orr_error *error) { return orr_error_set(error, "InternalError", "out of memory"); }
@@ -50,7 +51,7 @@ typedef struct plan {
   orr_unit *unit;
   const uint32_t *rank;
   const bool *cyclic;
-  uint32_t highest_rank;
+  uint32_t highest_rank, highest_group;
   uint32_t *level;
   uint32_t *scratch;
   orr_edge *edges;
@@ -199,7 +200,7 @@ static void sort_by(plan *p, key_function key) {
       sort_digit(p, key, shift);
 }
 
-static void sort_actions(plan *p) {
+static void sort_levels(plan *p) {
   for (uint32_t i = 0; i < p->unit->action_count; i++)
     p->unit->order[i] = i;
   sort_by(p, key_kind);
@@ -207,6 +208,80 @@ static void sort_actions(plan *p) {
   sort_by(p, key_level);
   sort_by(p, key_save_rank);
   sort_by(p, key_delete_rank);
+}
+
+/* Where nothing has a level, the actions of one group and kind stand together: they are counted, and the few
+   groups and kinds that occur are sorted instead. */
+typedef struct heap {
+  uint64_t rank;
+  uint32_t group, kind;
+} heap;
+
+enum { KINDS = ORR_UNIT_DELETE + 1 };
+
+static int by_rank(const void *left, const void *right) {
+  const heap *a = left, *b = right;
+  if (a->rank != b->rank)
+    return a->rank < b->rank ? -1 : 1;
+  if (a->group != b->group)
+    return a->group < b->group ? -1 : 1;
+  return a->kind < b->kind ? -1 : a->kind > b->kind;
+}
+
+static size_t heap_of(const orr_unit_action *action) { return (size_t)action->group * KINDS + action->kind; }
+
+/* Counts the actions of each heap, notes each heap that occurs once, and returns how many these are. */
+static size_t count_heaps(const plan *p, uint32_t *counts, heap *heaps) {
+  size_t found = 0;
+  for (uint32_t i = 0; i < p->unit->action_count; i++) {
+    const orr_unit_action *action = &p->unit->actions[i];
+    if (counts[heap_of(action)]++)
+      continue;
+    uint64_t last = (uint64_t)key_delete_rank(p, i) << 32;
+    heaps[found++] = (heap){last | key_save_rank(p, i), action->group, action->kind};
+  }
+  return found;
+}
+
+static void place_heaps(plan *p, uint32_t *places, const heap *heaps, size_t count) {
+  uint32_t first = 0;
+  for (size_t h = 0; h < count; h++) {
+    uint32_t *place = &places[(size_t)heaps[h].group * KINDS + heaps[h].kind], size = *place;
+    *place = first;
+    first += size;
+  }
+  for (uint32_t i = 0; i < p->unit->action_count; i++)
+    p->unit->order[places[heap_of(&p->unit->actions[i])]++] = i;
+}
+
+static bool sort_heaps(plan *p) {
+  const orr_alloc *alloc = &p->unit->alloc;
+  size_t size = ((size_t)p->highest_group + 1) * KINDS;
+  size_t most = size < p->unit->action_count ? size : p->unit->action_count;
+  uint32_t *counts = orr_alloc_array(alloc, size, sizeof *counts);
+  heap *heaps = orr_alloc_array(alloc, most, sizeof *heaps);
+  if (counts && heaps) {
+    size_t count = count_heaps(p, counts, heaps);
+    qsort(heaps, count, sizeof *heaps, by_rank);
+    place_heaps(p, counts, heaps, count);
+  }
+  orr_alloc_free(alloc, counts, size, sizeof *counts);
+  orr_alloc_free(alloc, heaps, most, sizeof *heaps);
+  return counts && heaps;
+}
+
+static bool is_level(const plan *p) {
+  for (uint32_t i = 0; i < p->unit->action_count; i++)
+    if (key_level(p, i))
+      return false;
+  return true;
+}
+
+static bool sort_actions(plan *p) {
+  if (is_level(p))
+    return sort_heaps(p);
+  sort_levels(p);
+  return true;
 }
 
 /* ---- batches ---- */
@@ -257,11 +332,13 @@ static void plan_clear(plan *p) {
   orr_alloc_free(&p->unit->alloc, p->edges, p->unit->link_count + 1, sizeof *p->edges);
 }
 
-static void find_highest_rank(plan *p) {
+static void find_highest(plan *p) {
   for (size_t i = 0; i < p->unit->action_count; i++) {
-    uint32_t rank = p->rank[p->unit->actions[i].group];
-    if (rank > p->highest_rank)
-      p->highest_rank = rank;
+    uint32_t group = p->unit->actions[i].group;
+    if (p->rank[group] > p->highest_rank)
+      p->highest_rank = p->rank[group];
+    if (group > p->highest_group)
+      p->highest_group = group;
   }
 }
 
@@ -270,8 +347,9 @@ static int make_plan(plan *p, orr_error *error) {
     return no_memory(error);
   if (find_levels(p, error) != 0)
     return -1;
-  find_highest_rank(p);
-  sort_actions(p);
+  find_highest(p);
+  if (!sort_actions(p))
+    return no_memory(error);
   return cut_batches(p->unit, error);
 }
 

@@ -263,7 +263,7 @@ void orr_collection_keep(lua_State *L, orr_collection *list, int index, orr_inst
   index = orr_absindex(L, index);
   push_copy(L, list, index);
   orr_collection_setfield(L, index, ORR_COLLECTION_OLD);
-  owner->flags |= ORR_HAS_OLD | ORR_MOVED;
+  orr_instance_move(owner);
   list->kept = true;
 }
 

@@ -681,34 +681,82 @@ static const uint32_t *push_order(lua_State *L, orr_flush *f, const update_key *
   return order;
 }
 
-static void add_update_records(lua_State *L, orr_flush *f) {
-  int top = lua_gettop(L);
+static bool is_updated(const orr_flush *f, uint32_t n) {
+  orr_unit_kind kind = f->entries[n - 1].kind;
+  return kind == ORR_UNIT_UPDATE || (kind == ORR_UNIT_INSERT && orr_flush_switched(f, n));
+}
+
+/* The number that the row of object `n` has in the database, as its key; 0 where that is no integer. */
+static int64_t key_number(lua_State *L, const orr_flush *f, uint32_t n) {
+  orr_instance *object = f->entries[n - 1].object;
+  const orr_class *class = object->class;
+  orr_value values[ORR_MAX_KEY];
+  unsigned tag = class->simple_key ? orr_tags(object)[class->keys[0]] : 0;
+  orr_flush_fetch(f, n);
+  if ((tag & (ORR_TAG | ORR_CHANGED)) == ORR_INT)
+    return orr_cells(object)[class->keys[0]].i;
+  orr_flush_object(L, f, n);
+  bool keyed = class->key_count > 0 && orr_instance_key(L, object, lua_gettop(L), true, values);
+  lua_pop(L, 1);
+  return keyed && values[0].tag == ORR_INT ? values[0].as.i : 0;
+}
+
+/* Fills `keys` with the rows that are updated, in order, and returns how many these are. */
+static size_t list_updates(lua_State *L, const orr_flush *f, update_key *keys) {
   size_t count = 0;
-  bool sorted = true;
-  update_key *keys = lua_newuserdata(L, (f->count * (size_t)f->rows + 1) * sizeof *keys);
   for (uint32_t n = 1; n <= f->count; n++) {
-    orr_unit_kind kind = f->entries[n - 1].kind;
-    if (kind != ORR_UNIT_UPDATE && !(kind == ORR_UNIT_INSERT && orr_flush_switched(f, n)))
+    if (!is_updated(f, n))
       continue;
-    orr_instance *object = orr_flush_object(L, f, n);
-    orr_value values[ORR_MAX_KEY];
-    bool keyed = object->class->key_count > 0 && orr_instance_key(L, object, lua_gettop(L), true, values);
-    int64_t number = keyed && values[0].tag == ORR_INT ? values[0].as.i : 0;
-    for (orr_class *row = object->class; row; row = row->above) {
+    int64_t number = key_number(L, f, n);
+    for (orr_class *row = f->entries[n - 1].class; row; row = row->above) {
       update_key key = {n, row->group, n, number, row};
-      sorted = sorted && (count == 0 || by_key(&keys[count - 1], &key) < 0);
       keys[count++] = key;
     }
-    lua_pop(L, 1);
   }
-  if (!sorted)
-    qsort(keys, count, sizeof *keys, by_key);
+  qsort(keys, count, sizeof *keys, by_key);
+  return count;
+}
+
+/* Whether what is updated stands in order already, one row of each object. */
+static bool is_in_order(lua_State *L, const orr_flush *f) {
+  update_key last = {0, 0, 0, INT64_MIN, NULL};
+  for (uint32_t n = 1; n <= f->count; n++) {
+    if (!is_updated(f, n))
+      continue;
+    update_key key = {n, f->entries[n - 1].class->group, n, key_number(L, f, n), f->entries[n - 1].class};
+    if (key.row->above || (last.object && by_key(&last, &key) > 0))
+      return false;
+    last = key;
+  }
+  return true;
+}
+
+static void add_update_record(lua_State *L, orr_flush *f, uint32_t n, orr_class *row) {
+  orr_flush_add_record(L, f, ORR_UNIT_UPDATE, row, n);
+  f->record_count++;
+}
+
+static void sort_update_records(lua_State *L, orr_flush *f, size_t most) {
+  update_key *keys = lua_newuserdata(L, most * (size_t)f->rows * sizeof *keys);
+  size_t count = list_updates(L, f, keys);
   const uint32_t *order = f->handover_count ? push_order(L, f, keys, count) : NULL;
   for (size_t i = 0; i < count; i++) {
     const update_key *key = &keys[order ? order[i] : i];
-    orr_flush_add_record(L, f, ORR_UNIT_UPDATE, key->row, key->object);
-    f->record_count++;
+    add_update_record(L, f, key->object, key->row);
   }
+}
+
+static void add_update_records(lua_State *L, orr_flush *f) {
+  int top = lua_gettop(L);
+  size_t most = 0;
+  for (uint32_t n = 1; n <= f->count; n++)
+    most += is_updated(f, n);
+  if (most && (f->handover_count || !is_in_order(L, f)))
+    sort_update_records(L, f, most);
+  else
+    for (uint32_t n = 1; most && n <= f->count; n++)
+      if (is_updated(f, n))
+        add_update_record(L, f, n, f->entries[n - 1].class);
   lua_settop(L, top);
 }
 

@@ -31,11 +31,11 @@ typedef struct orr_flush_sync {
 } orr_flush_sync;
 
 typedef struct orr_flush_undo {
-  uint32_t object;
-  int column;
-  unsigned char tag;
   orr_cell cell;
+  uint32_t object;
   int text; /* where the string of an ORR_OUTSIDE tag is kept, 0: nowhere */
+  int column : 24;
+  unsigned tag : 8;
 } orr_flush_undo;
 
 typedef struct orr_flush_entry {

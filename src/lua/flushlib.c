@@ -495,6 +495,7 @@ static void end_lists(lua_State *L, orr_flush *f, const ending *at) {
   replace_list(L, at->user, ORR_SESSION_NEW, at->rests, &s->new_count, f->new_seen);
   replace_list(L, at->user, ORR_SESSION_DIRTY, at->rests + 1, &s->dirty_count, f->dirty_seen);
   replace_list(L, at->user, ORR_SESSION_DELETED, at->rests + 2, &s->deleted_count, f->deleted_seen);
+  s->moved = s->moved && s->dirty_count > 0;
 }
 
 static ending begin_ending(lua_State *L, orr_flush *f) {

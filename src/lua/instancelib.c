@@ -240,6 +240,13 @@ void orr_instance_freshen(lua_State *L, orr_instance *object, int index, orr_ses
     orr_instance_forget(L, object, index, session->epoch);
 }
 
+void orr_instance_move(orr_instance *object) {
+  orr_session *session = orr_instance_session(object);
+  object->flags |= ORR_HAS_OLD | ORR_MOVED;
+  if (session)
+    session->moved = true;
+}
+
 /* ---- old values ---- */
 
 static void push_value(lua_State *L, const orr_value *value) {
@@ -1146,7 +1153,7 @@ static void take_notes_in(lua_State *L, orr_instance *owner, int index, orr_coll
   lua_pushvalue(L, stored);
   orr_collection_setfield(L, -2, ORR_COLLECTION_OLD);
   list->kept = true;
-  owner->flags |= ORR_HAS_OLD | ORR_MOVED;
+  orr_instance_move(owner);
   lua_pushnil(L);
   orr_instance_setuser(L, owner, index, orr_user_backlog(owner->class, list->relation));
 }

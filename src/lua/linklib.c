@@ -247,7 +247,7 @@ static void keep_scalar(lua_State *L, const orr_end *end) {
     if (lua_isnil(L, -1))
       lua_pushboolean(L, 0);
     orr_instance_setuser(L, end->object, end->index, key);
-    end->object->flags |= ORR_HAS_OLD | ORR_MOVED;
+    orr_instance_move(end->object);
   }
   lua_pop(L, 1);
 }

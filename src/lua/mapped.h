@@ -310,6 +310,8 @@ void orr_instance_freshen(lua_State *L, orr_instance *object, int index, orr_ses
 void orr_instance_forget(lua_State *L, orr_instance *object, int index, uint32_t epoch);
 /* Assigns column `column` the value at `value` as a script's assignment does. */
 void orr_instance_assign(lua_State *L, orr_instance *object, int index, int column, int value);
+/* A relation of it holds, or may hold, something else than at the last flush. */
+void orr_instance_move(orr_instance *object);
 /* Remembers the present value of a column as the old one, once, and marks the object as changed. Old values
    stand in the session's history, or, where they hold on to a Lua string or must outlive the session (keys),
    in the user value. */
@@ -430,6 +432,7 @@ struct orr_session {
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
   uint32_t refresh_epoch, refreshed; /* how many objects were read again since the session was expired */
+  bool moved;                        /* some changed object may be ORR_MOVED */
 };
 
 /* User value of a session: */

@@ -78,6 +78,7 @@ static void fresh_table(lua_State *L, int user, int field, const char *mode) {
    memory for fresh ones. */
 static void fresh_work(lua_State *L, orr_session *session, int user) {
   session->new_count = session->dirty_count = session->deleted_count = session->watched_count = 0;
+  session->moved = false;
   fresh_table(L, user, ORR_SESSION_NEW, NULL);
   fresh_table(L, user, ORR_SESSION_DIRTY, NULL);
   fresh_table(L, user, ORR_SESSION_DELETED, NULL);
@@ -389,6 +390,8 @@ static int list(lua_State *L) {
   bool moved = lua_toboolean(L, 3);
   uint32_t count = push_list(L, &field), n = 0;
   int from = lua_gettop(L);
+  if (moved && !check(L, 1)->moved)
+    count = 0;
   lua_newtable(L);
   for (uint32_t i = 1; i <= count; i++) {
     lua_rawgeti(L, from, (int)i);
@@ -509,6 +512,7 @@ static void attach_stored(lua_State *L, orr_session *session, int user, orr_inst
   object->cohort = 0;
   orr_session_enter(L, session, object, index, &key, objects_index);
   object->epoch = session->epoch;
+  session->moved = session->moved || object->flags & ORR_MOVED;
   if (object->flags & ORR_HAS_OLD)
     orr_session_dirty(L, session, object, index);
   lua_pop(L, 2);
