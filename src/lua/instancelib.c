@@ -249,17 +249,6 @@ void orr_instance_move(orr_instance *object) {
 
 /* ---- old values ---- */
 
-static void push_value(lua_State *L, const orr_value *value) {
-  if (value->tag == ORR_NULL)
-    lua_pushlightuserdata(L, NULL);
-  else if (value->tag == ORR_INT)
-    orr_pushint64(L, value->as.i) ? (void)0 : lua_pushboolean(L, 0);
-  else if (value->tag == ORR_REAL)
-    lua_pushnumber(L, value->as.r);
-  else
-    lua_pushlstring(L, value->as.s, value->len);
-}
-
 /* Pushes the value of a column, or false where it is unknown: then it is written whatever it was. */
 static void push_known(lua_State *L, orr_instance *object, int index, int column) {
   orr_value value;
@@ -268,7 +257,7 @@ static void push_known(lua_State *L, orr_instance *object, int index, int column
     return;
   }
   orr_instance_value(L, object, index, column, &value);
-  push_value(L, &value);
+  orr_type_push_raw(L, &value);
 }
 
 /* The object's own text is never written over, so a cell that points to it stays good. */
@@ -317,15 +306,13 @@ static bool read_past(orr_instance *object, const orr_past *past, orr_value *out
 }
 
 bool orr_instance_old(lua_State *L, orr_instance *object, int index, int column, orr_value *out) {
-  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
   const orr_past *past = past_of(object, column);
   if (past)
     return read_past(object, past, out);
   orr_instance_getuser(L, object, index, -(column + 1));
   char scratch[ORR_TYPE_SCRATCH];
-  orr_error error;
-  bool known =
-      !lua_isnil(L, -1) && !lua_isboolean(L, -1) && orr_type_take(L, -1, &any, out, scratch, &error) == 0;
+  const orr_type *type = &object->class->columns[column].type;
+  bool known = !lua_isnil(L, -1) && !lua_isboolean(L, -1) && orr_type_take_raw(L, -1, type, out, scratch);
   lua_pop(L, 1);
   return known;
 }
@@ -337,7 +324,7 @@ static void push_old(lua_State *L, orr_instance *object, int index, int column) 
   if (!past)
     orr_instance_getuser(L, object, index, -(column + 1));
   else if (read_past(object, past, &value))
-    push_value(L, &value);
+    orr_type_push_raw(L, &value);
   else
     lua_pushboolean(L, 0);
 }
@@ -1030,11 +1017,13 @@ static int stored(lua_State *L) {
   int column = (int)luaL_checkinteger(L, 2) - 1;
   luaL_argcheck(L, column >= 0 && column < object->class->column_count, 2, "column number expected");
   orr_value value;
-  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
   if (is_expired(object) && object->class->columns[column].flags & ORR_COLUMN_KEY)
     forget_key(L, object, 1, column);
   orr_instance_value(L, object, 1, column, &value);
-  orr_type_push(L, &any, &value);
+  if (value.tag == ORR_NULL)
+    lua_pushnil(L);
+  else
+    orr_type_push_raw(L, &value);
   return 1;
 }
 

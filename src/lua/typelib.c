@@ -500,6 +500,25 @@ void orr_type_push(lua_State *L, const orr_type *type, const orr_value *value) {
   }
 }
 
+void orr_type_push_raw(lua_State *L, const orr_value *value) {
+  if (value->tag == ORR_NULL)
+    lua_pushlightuserdata(L, NULL);
+  else if (value->tag != ORR_INT)
+    push_stored(L, value);
+  else if (!orr_pushint64(L, value->as.i))
+    push_digits(L, value->as.i);
+}
+
+bool orr_type_take_raw(lua_State *L, int index, const orr_type *type, orr_value *out,
+                       char scratch[ORR_TYPE_SCRATCH]) {
+  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
+  orr_error error;
+  if (type->as == ORR_AS_STRING && type->kind == ORR_KIND_INTEGER && lua_type(L, index) == LUA_TSTRING &&
+      orr_type_take(L, index, type, out, scratch, &error) == 0)
+    return true;
+  return orr_type_take(L, index, &any, out, scratch, &error) == 0;
+}
+
 /* ---- what Lua sees ---- */
 
 const orr_type *orr_type_check(lua_State *L, int index) { return orr_box_check(L, index, &TYPE); }
@@ -539,15 +558,6 @@ static int new_type(lua_State *L) {
   return 1;
 }
 
-static void push_taken(lua_State *L, const orr_value *value) {
-  if (value->tag == ORR_NULL)
-    lua_pushlightuserdata(L, NULL);
-  else if (value->tag != ORR_INT)
-    push_stored(L, value);
-  else if (!orr_pushint64(L, value->as.i))
-    push_digits(L, value->as.i);
-}
-
 /* take(handle, value): as the database stores it; null is the light userdata. An integer beyond what this Lua
    holds (as = "string" only) comes as its digits. */
 static int take(lua_State *L) {
@@ -558,7 +568,7 @@ static int take(lua_State *L) {
   orr_error_clear(&error);
   if (orr_type_take(L, 2, type, &value, scratch, &error) != 0)
     return orr_raise(L, &error);
-  push_taken(L, &value);
+  orr_type_push_raw(L, &value);
   return 1;
 }
 

@@ -42,6 +42,14 @@ int orr_type_take(lua_State *L, int index, const orr_type *type, orr_value *out,
    as it is stored. Raises a DataError only where this Lua cannot hold an integer exactly. */
 void orr_type_push(lua_State *L, const orr_type *type, const orr_value *value);
 
+/* Pushes a value as the database has it: NULL as the light userdata NULL, an integer beyond what this Lua
+   holds (as = "string" only) as its digits. */
+void orr_type_push_raw(lua_State *L, const orr_value *value);
+
+/* Reads such a value of a column of `type` again; false where the one at `index` is none. */
+bool orr_type_take_raw(lua_State *L, int index, const orr_type *type, orr_value *out,
+                       char scratch[ORR_TYPE_SCRATCH]);
+
 /* The type whose handle is at `index`; raises where it is none. */
 const orr_type *orr_type_check(lua_State *L, int index);
 
