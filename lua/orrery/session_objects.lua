@@ -239,12 +239,12 @@ function Session:refresh(object, names, options)
   if core.state(object) ~= "persistent" then
     errors.raise("InvalidRequestError", "session:refresh(): this object of class '%s' has no row yet", mapper.name)
   end
-  self:autoflush_now()
   if names == nil then
     expire_reached(self, object)
   else
     unload(object, names, "session:refresh()")
   end
+  self:autoflush_now()
   local ok, err
   if options.with_for_update then
     ok, err = pcall(load_locked, self, mapper, object, options.with_for_update)

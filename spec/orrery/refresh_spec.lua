@@ -122,6 +122,20 @@ describe("expired objects", function()
 end)
 
 describe("refresh", function()
+  it("drops the object's changes, and flushes those of others", function()
+    local lib = library.open()
+    local author, book = lib.session:get(lib.Author, 1), lib.session:get(lib.Book, 1)
+    author.name, book.title = "lost", "kept"
+    lib.record:take()
+    lib.session:refresh(author)
+    assert.same({ "UPDATE book SET title", "SELECT author" }, lib.record:headlines())
+    author.name, book.title = "lost", "lost"
+    lib.session:refresh(author, { "name" })
+    assert.equal("a1", author.name)
+    lib.session:commit()
+    assert.same({ "a1" }, database.rows(lib.engine, "SELECT name FROM author WHERE id = 1"))
+  end)
+
   for lazy, sent in pairs { selectin = { "SELECT author", "SELECT book" }, joined = { "SELECT author" },
     immediate = { "SELECT author", "SELECT book" } } do
     it("loads along what the class wants loaded along: " .. lazy, function()
