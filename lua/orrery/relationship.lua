@@ -370,13 +370,17 @@ end
 local function exists(attribute, criterion, call)
   local property = attribute.property
   local outer, target = attribute.source or property.near, attribute.target or property:target_entity()
-  if criterion ~= nil then
+  local names = type(criterion) == "table" and not getmetatable(criterion) and criterion
+  if names then
+    criterion = nil
+  elseif criterion ~= nil then
     criterion = expression.expect(criterion, property:describe() .. ":" .. call .. "()", 1)
   end
   if hierarchy.reads(target.table, outer) or hierarchy.reads(target.table, property.near) then
     target = relationship.alias_entity(target)
     criterion = criterion and property:placed(criterion, target.table)
   end
+  criterion = names and all_of(statement.equalities(target, names)) or criterion
   local conditions = {}
   for _, step in ipairs(property:join_steps(target, attribute.source)) do
     conditions[#conditions + 1] = step.on
@@ -415,7 +419,7 @@ function Attribute:and_(...)
     target = self.target, criteria = criteria }, attribute_metatable)
 end
 
---- Whether the collection has an object (that fits a criterion): User.posts:any(Post.title:eq("x")).
+--- Whether the collection has an object (that fits a criterion): User.posts:any(Post.title:eq("x")), :any{ title = "x" }.
 ---@param criterion? table
 function Attribute:any(criterion)
   if not self.property.uselist then
@@ -425,7 +429,7 @@ function Attribute:any(criterion)
   return exists(self, criterion, "any")
 end
 
---- Whether there is an object (that fits a criterion): Post.author:has(User.name:eq("x")).
+--- Whether there is an object (that fits a criterion): Post.author:has(User.name:eq("x")), :has{ name = "x" }.
 ---@param criterion? table
 function Attribute:has(criterion)
   if self.property.uselist then
