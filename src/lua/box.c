@@ -36,24 +36,6 @@ void *orr_newuserdata_slots(lua_State *L, size_t size, int slots) {
 
 void *orr_newuserdata(lua_State *L, size_t size) { return orr_newuserdata_slots(L, size, 0); }
 
-void orr_getslot(lua_State *L, int index, int slot) {
-#if ORR_SLOTS
-  lua_getiuservalue(L, index, 1 + slot);
-#else
-  (void)index, (void)slot;
-  lua_pushnil(L);
-#endif
-}
-
-void orr_setslot(lua_State *L, int index, int slot) {
-#if ORR_SLOTS
-  lua_setiuservalue(L, index, 1 + slot);
-#else
-  (void)index, (void)slot;
-  lua_pop(L, 1);
-#endif
-}
-
 bool orr_getuservalue(lua_State *L, int index) {
 #if LUA_VERSION_NUM >= 504
   lua_getiuservalue(L, index, 1);

@@ -47,9 +47,23 @@ void *orr_newuserdata(lua_State *L, size_t size);
 /* The same with further user values. */
 void *orr_newuserdata_slots(lua_State *L, size_t size, int slots);
 /* Pushes a further user value of the userdata at `index`, which starts as nil. */
-void orr_getslot(lua_State *L, int index, int slot);
+static inline void orr_getslot(lua_State *L, int index, int slot) {
+#if ORR_SLOTS
+  lua_getiuservalue(L, index, 1 + slot);
+#else
+  (void)index, (void)slot;
+  lua_pushnil(L);
+#endif
+}
 /* Pops a value and stores it there. */
-void orr_setslot(lua_State *L, int index, int slot);
+static inline void orr_setslot(lua_State *L, int index, int slot) {
+#if ORR_SLOTS
+  lua_setiuservalue(L, index, 1 + slot);
+#else
+  (void)index, (void)slot;
+  lua_pop(L, 1);
+#endif
+}
 /* Pushes the user value of the userdata at `index` when it is a table and returns true; pushes nothing and
    returns false when it was never set. On 5.1 and LuaJIT every userdata starts with a shared environment
    table: callers there must know from their own header whether they have set one. */
