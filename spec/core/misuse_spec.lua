@@ -113,6 +113,7 @@ describe("the C side refuses", function()
       local ok, err = pcall(core.type, unpack(arguments, 1, 5))
       assert.is_false(ok)
       assert.equal("ArgumentError", err.kind)
+      assert.is_nil(err.code)
     end
     local big = core.type(kinds.INTEGER, nil, nil, nil, "string")
     assert.equal(7, core.take(big, "7"))

@@ -138,6 +138,8 @@ describe("schema", function()
     assert.truthy(err.message:find(("t"):rep(100) .. "(", 1, true))
     local other = declare { "t: a, b, (a b) -> " .. ("n"):rep(70) .. "(x y)", ("n"):rep(70) .. "x: a" }
     assert.is_nil(select(2, pcall(other.resolve, other)).message:find("did you mean", 1, true))
+    other = declare { "t: a -> " .. ("n"):rep(63) .. ".x", ("n"):rep(60) .. ": a" }
+    assert.is_nil(select(2, pcall(other.resolve, other)).message:find("did you mean", 1, true))
     other = declare { "author1: id pk", "book: a -> Author2.id" }
     assert.truthy(select(2, pcall(other.resolve, other)).message:find("did you mean 'author1'", 1, true))
   end)

@@ -127,6 +127,10 @@ describe("keys", function()
       b = orm.mapped_column(orm.Text, { primary_key = true }) })
     local session, keys, objects = orm.Session(database.create(base)), { { "ab", "c" }, { "a", "bc" }, { "", "abc" },
       { "abc", "" }, { "a\0", "b" }, { "a", "\0b" } }, {}
+    for tag = 1, 4 do -- as one text would look behind another one in memory, were it not for their lengths
+      local joint = string.char(tag) .. ("\0"):rep(8)
+      keys[#keys + 1], keys[#keys + 2] = { "a" .. joint .. "b", "c" }, { "a", "b" .. joint .. "c" }
+    end
     for position, key in ipairs(keys) do
       objects[position] = Pair { a = key[1], b = key[2] }
     end

@@ -416,6 +416,13 @@ describe("a sandbox", function()
     it("no patterns that take a step for each character", function()
       local box = open(few)
       local long = ("word, "):rep(2000)
+      assert.equal(2000, box:run([[
+        local text, count = ("x"):rep(100000), 0
+        for _ = 1, 2000 do
+          count = count + (text:find("^x-") and text:match("x-") == "" and 1 or 0)
+        end
+        return count
+      ]]))
       for _, arguments in ipairs {
         { "find", long, "%d" }, { "find", long, "word, $" }, { "find", long, ", %f[%z]" }, { "match", long, "^.*$" }, { "gsub",
           long, "%w+", "x" },
@@ -615,6 +622,12 @@ describe("a sandbox", function()
   describe("gives back the host's connection", function()
     it("without guard, limits and transaction", function()
       run(MODEL .. "kept = engine:connect() kept:execute(orm.text('INSERT INTO note VALUES (9, 9)'))")
+      local conn = engine:connect()
+      assert.equal(0, conn:execute(orm.text("SELECT 'x' LIKE '" .. ("y"):rep(2000) .. "'")):scalar())
+      conn:execute(orm.text("ATTACH ':memory:' AS beside"))
+      conn:execute(orm.text("DETACH beside"))
+      conn:execute(orm.text("SELECT 1 /* " .. ("z"):rep(1000001) .. " */"))
+      conn:close()
       database.run(engine, "INSERT INTO secret VALUES (2, 'mine')", "DELETE FROM secret WHERE id = 2", "CREATE TABLE more (id)")
       assert.equal(1, scalar("SELECT count(*) FROM note"))
     end)

@@ -73,7 +73,7 @@ static char *put(char *at, const orr_value *value) {
     tag = (char)ORR_INT;
   else if (value->tag == ORR_REAL)
     memcpy(&number, &value->as.r, sizeof number);
-  else if (value->tag != ORR_NULL)
+  else
     number = (int64_t)value->len;
   *at++ = tag;
   memcpy(at, &number, sizeof number);
@@ -305,8 +305,6 @@ static void close_gap(orr_identity *map, uint32_t gap) {
 }
 
 void orr_identity_remove(orr_identity *map, uint32_t slot) {
-  if (slot == 0 || slot > map->used || !map->slots[slot].class_id)
-    return;
   uint32_t mask = map->index_size - 1, i = hash_slot(&map->slots[slot]) & mask;
   while (map->index[i] != slot)
     i = (i + STRIDE) & mask;
