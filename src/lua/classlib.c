@@ -357,9 +357,8 @@ static void read_relations(lua_State *L, orr_class *class) {
 static uint32_t count_aliases(lua_State *L) {
   uint32_t count = 0;
   lua_getfield(L, 2, "aliases");
-  if (lua_istable(L, -1))
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
-      count++;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
+    count++;
   lua_pop(L, 1);
   return count;
 }
@@ -368,13 +367,12 @@ static uint32_t count_aliases(lua_State *L) {
 static void place_aliases(lua_State *L, orr_class *class) {
   int names = lua_gettop(L);
   lua_getfield(L, 2, "aliases");
-  if (lua_istable(L, -1))
-    for (lua_pushnil(L); lua_next(L, -2); lua_settop(L, names + 2)) {
-      place_name(class, lua_tostring(L, -2), (int)lua_tointeger(L, -1) - 1);
-      lua_pushvalue(L, -2);
-      lua_insert(L, -2);
-      lua_rawset(L, names);
-    }
+  for (lua_pushnil(L); lua_next(L, -2); lua_settop(L, names + 2)) {
+    place_name(class, lua_tostring(L, -2), (int)lua_tointeger(L, -1) - 1);
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, names);
+  }
   lua_settop(L, names);
 }
 
