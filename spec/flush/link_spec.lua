@@ -57,6 +57,28 @@ describe("links", function()
     assert.same({ "2" }, rows(lib.session, "SELECT count(*) FROM tag"))
   end)
 
+  it("are written and removed once, however many both sides report", function()
+    local lib = library.empty()
+    local tags, books = {}, {}
+    for i = 1, 3 do
+      tags[i] = lib.Tag { name = "t" .. i }
+    end
+    for i = 1, 120 do
+      books[i] = lib.Book { title = "b" .. i, tags = { tags[1], tags[2] } }
+    end
+    for i = 1, 120 do
+      tags[3].books:append(books[i])
+    end
+    lib.session:add_all(tags)
+    lib.session:flush()
+    assert.same({ "360" }, rows(lib.session, "SELECT count(*) FROM book_tag"))
+    for i = 1, 120 do
+      books[i].tags = {}
+    end
+    lib.session:flush()
+    assert.same({ "0" }, rows(lib.session, "SELECT count(*) FROM book_tag"))
+  end)
+
   it("are removed once though both sides report", function()
     local lib = library.open()
     local book, tag = lib.session:get(lib.Book, 1), lib.session:get(lib.Tag, 1)
