@@ -48,9 +48,9 @@ typedef struct orr_driver {
      that index, unless `copy` is set. */
   int (*bind)(void *stmt, int index, const orr_value *value, bool copy, orr_error *error);
   int (*step)(void *stmt, orr_error *error); /* ORR_STEP_ROW, ORR_STEP_DONE or -1 */
-  /* The current row, at most `count` columns; its bytes live until the next step or reset. -1 where there was
-     no memory to read it. */
-  int (*row)(void *stmt, orr_value *out, int count);
+  /* `count` columns of the current row, from column `first` (from 0) on; their bytes live until the next step or
+     reset. -1 where there was no memory to read them. */
+  int (*row)(void *stmt, int first, orr_value *out, int count);
   void (*reset)(void *stmt); /* ends execution and forgets the bindings */
 
   int (*column_count)(void *stmt);

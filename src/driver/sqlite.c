@@ -416,10 +416,10 @@ static int take_value(sqlite3_value *value, orr_value *out) {
   }
 }
 
-static int statement_row(void *statement, orr_value *out, int count) {
+static int statement_row(void *statement, int first, orr_value *out, int count) {
   int result = 0;
   for (int i = 0; i < count; i++)
-    result |= take_value(sqlite3_column_value(statement, i), &out[i]);
+    result |= take_value(sqlite3_column_value(statement, first + i), &out[i]);
   return result;
 }
 

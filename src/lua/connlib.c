@@ -635,7 +635,7 @@ static bool advance(lua_State *L, statement *s) {
 
 static void read_row(lua_State *L, statement *s, orr_value *values, int count) {
   orr_error error;
-  if (s->base.driver->row(s->base.handle, values, count) == 0)
+  if (s->base.driver->row(s->base.handle, 0, values, count) == 0)
     return;
   reset(s);
   orr_error_clear(&error);

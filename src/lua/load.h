@@ -20,6 +20,7 @@ typedef struct orr_item {
   orr_class *class; /* an object of this class, or NULL: the value of one column */
   int first;        /* result column, from 0 */
   int count;        /* columns of the object */
+  int lead;         /* how many of them come up to the end of the key: read first, and mostly enough */
   int *map;         /* attribute column (from 0) of each of them */
   int *keys;        /* result column of each part of the primary key */
   int key_count;
@@ -43,7 +44,7 @@ typedef struct orr_plan {
   int *numbers;       /* every map and keys array */
   size_t item_count, number_count, kind_count;
   int *order;  /* which of the statement's columns each of the plan's is; NULL: they are the same */
-  int source;  /* how many of the statement's columns are read then */
+  int source;  /* how many columns the statement must have then */
   int columns; /* of the statement */
 } orr_plan;
 
@@ -112,7 +113,8 @@ typedef struct orr_load {
   orr_statement *statement;
   const orr_plan *plan;
   orr_value *row;
-  orr_cohort_number *cohorts; /* of each item's objects */
+  const orr_item *whole;      /* the item whose columns were all read last, of this row */
+  orr_cohort_number *cohorts; /* of each item's objects, or NULL */
   int objects;                /* index of the weak table of objects */
   int metas;                  /* index of the first item's instance metatable */
   int kinds;                  /* the same of the plan's first kind */
@@ -131,6 +133,8 @@ typedef struct orr_load {
   struct orr_filling *filling;
 } orr_load;
 
+/* Reads columns of the plan from the statement's row into that of the load. */
+void orr_load_read(lua_State *L, orr_load *to, int first, int count);
 /* Pushes a table for each link, then a place for what is held, and reads the links; `joins->count` is set. */
 void orr_joins_read(lua_State *L, const orr_load *to, orr_joins *joins);
 /* Takes the row's objects behind the visible ones into the relations that they belong to. */
@@ -141,7 +145,7 @@ bool orr_joins_first_meeting(lua_State *L, const orr_load *to);
 void orr_joins_end(lua_State *L, const orr_load *to);
 void orr_filling_read(lua_State *L, const orr_load *to, orr_filling *filling);
 /* Puts the row's first object into the collection that its key names. */
-void orr_filling_take(lua_State *L, const orr_load *to);
+void orr_filling_take(lua_State *L, orr_load *to);
 void orr_filling_end(lua_State *L, const orr_load *to);
 
 void orr_plan_open(lua_State *L);

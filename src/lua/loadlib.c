@@ -4,6 +4,38 @@
 
 #include "load.h"
 
+/* ---- the row ---- */
+
+static int fail(lua_State *L, orr_statement *statement, const orr_error *error) {
+  orr_statement_error(L, statement, error);
+  return lua_error(L);
+}
+
+static int read_in_order(const orr_load *to, int first, int count) {
+  int status = 0;
+  for (int i = first; i < first + count; i++)
+    status |= to->statement->driver->row(to->statement->handle, to->plan->order[i], to->row + i, 1);
+  return status;
+}
+
+void orr_load_read(lua_State *L, orr_load *to, int first, int count) {
+  const orr_driver *driver = to->statement->driver;
+  int status = to->plan->order ? read_in_order(to, first, count)
+                               : driver->row(to->statement->handle, first, to->row + first, count);
+  if (status == 0)
+    return;
+  orr_error error;
+  orr_error_clear(&error);
+  orr_error_set(&error, "OperationalError", "out of memory");
+  fail(L, to->statement, &error);
+}
+
+/* Reads what comes behind the key of an object that is new, or lacks something. */
+static void read_rest(lua_State *L, orr_load *to, const orr_item *item) {
+  orr_load_read(L, to, item->first + item->lead, item->count - item->lead);
+  to->whole = item;
+}
+
 /* ---- one object ---- */
 
 static char *key_bytes(lua_State *L, orr_load *to, size_t size) {
@@ -18,6 +50,7 @@ static char *key_bytes(lua_State *L, orr_load *to, size_t size) {
 /* The identity key of the row; false where a part is NULL: no object there (outer joins). */
 static bool row_key(lua_State *L, orr_load *to, const orr_item *item, orr_key *key) {
   const orr_value *first = &to->row[item->keys[0]];
+  orr_load_read(L, to, item->first, item->lead);
   if (item->key_count == 1 && first->tag == ORR_INT) {
     orr_key_integer(key, item->class->id, first->as.i);
     return true;
@@ -142,10 +175,19 @@ static void note_for_listeners(lua_State *L, orr_session *session, const char *w
   lua_settop(L, object);
 }
 
+static bool is_lacking(unsigned tag) { return (tag & (ORR_UNLOADED | ORR_CHANGED)) == ORR_UNLOADED; }
+
+static bool lacks_some(orr_instance *object, const int *map, int count) {
+  const unsigned char *tags = orr_tags(object);
+  for (int i = 0; i < count; i++)
+    if (map[i] >= 0 && is_lacking(tags[map[i]]))
+      return true;
+  return false;
+}
+
 /* An object that is there keeps what it has; what it lacks (everything, when expired) is filled in. */
 static void fill_object(lua_State *L, orr_load *to, const orr_item *item, orr_instance *object) {
   int index = lua_gettop(L);
-  bool filled = false;
   const int *map = item->map;
   if (object->class != item->class) {
     if (!orr_class_is(object->class, item->class))
@@ -157,15 +199,13 @@ static void fill_object(lua_State *L, orr_load *to, const orr_item *item, orr_in
     orr_instance_forget(L, object, index, to->session->epoch);
     mark_left_out(object, item);
   }
-  unsigned char *tags = orr_tags(object);
-  for (int i = 0; i < item->count; i++) {
-    int column = map[i];
-    if (column >= 0 && (tags[column] & (ORR_UNLOADED | ORR_CHANGED)) == ORR_UNLOADED) {
-      orr_instance_put(L, object, index, column, &to->row[item->first + i]);
-      filled = true;
-    }
-  }
-  if (filled && object->class->hears & ORR_HEARS_REFRESH)
+  if (!lacks_some(object, map, item->count))
+    return;
+  read_rest(L, to, item);
+  for (int i = 0; i < item->count; i++)
+    if (map[i] >= 0 && is_lacking(orr_tags(object)[map[i]]))
+      orr_instance_put(L, object, index, map[i], &to->row[item->first + i]);
+  if (object->class->hears & ORR_HEARS_REFRESH)
     note_for_listeners(L, to->session, "refresh");
 }
 
@@ -193,6 +233,7 @@ static orr_instance *push_object(lua_State *L, orr_load *to, orr_item *item, int
     fill_object(L, to, item, object);
     return object;
   }
+  read_rest(L, to, item);
   uint32_t stamp = map->stamp;
   object = item->kind_count ? make_kind(L, to, item) : make_object(L, to, item, meta);
   if (map->stamp != stamp) { /* a collector's finalizer has used the session meanwhile */
@@ -209,6 +250,7 @@ static orr_instance *push_object(lua_State *L, orr_load *to, orr_item *item, int
  * class. */
 static orr_instance *push_concrete(lua_State *L, orr_load *to, orr_item *item) {
   orr_item own = *item;
+  orr_load_read(L, to, item->first, item->lead);
   const orr_variant *kind = kind_of_row(L, to, item);
   own.class = kind->class;
   own.kinds = &item->kinds[kind - item->kinds];
@@ -222,6 +264,7 @@ static orr_instance *push_concrete(lua_State *L, orr_load *to, orr_item *item) {
 static const orr_instance *push_item(lua_State *L, orr_load *to, int i) {
   orr_item *item = &to->plan->items[i];
   if (!item->class) {
+    orr_load_read(L, to, item->first, 1);
     orr_type_push(L, &item->type, &to->row[item->first]);
     return NULL;
   }
@@ -256,35 +299,15 @@ static void push_metas(lua_State *L, orr_load *to) {
     push_meta(L, plan->kinds[i].class);
 }
 
-static int fail(lua_State *L, orr_statement *statement, const orr_error *error) {
-  orr_statement_error(L, statement, error);
-  return lua_error(L);
-}
-
-/* Reads the statement's row into that of the plan. */
-static int read_row(orr_load *to) {
-  const orr_plan *plan = to->plan;
-  const orr_driver *driver = to->statement->driver;
-  if (!plan->order)
-    return driver->row(to->statement->handle, to->row, plan->columns);
-  orr_value *all = to->row + plan->columns;
-  int status = driver->row(to->statement->handle, all, plan->source);
-  for (int i = 0; i < plan->columns && status == 0; i++)
-    to->row[i] = all[plan->order[i]];
-  return status;
-}
-
-/* Steps once and reads the row; false at the end. */
+/* Steps once; false at the end. */
 static bool next_row(lua_State *L, orr_load *to) {
   orr_error error;
   orr_error_clear(&error);
-  orr_statement *statement = to->statement;
-  int code = statement->driver->step(statement->handle, &error);
-  if (code == ORR_STEP_ROW && read_row(to) != 0)
-    code = orr_error_set(&error, "OperationalError", "out of memory");
+  int code = to->statement->driver->step(to->statement->handle, &error);
   if (code < 0)
-    fail(L, statement, &error);
+    fail(L, to->statement, &error);
   to->rows += code == ORR_STEP_ROW;
+  to->whole = NULL;
   return code == ORR_STEP_ROW;
 }
 
@@ -321,7 +344,7 @@ static void begin_load(lua_State *L, orr_load *to) {
   to->statement = lua_touserdata(L, ORR_LOAD_STATEMENT);
   to->plan = lua_touserdata(L, ORR_LOAD_PLAN);
   to->populate = lua_istable(L, ORR_LOAD_POPULATED);
-  to->row = lua_newuserdata(L, (size_t)(to->plan->columns + to->plan->source) * sizeof *to->row);
+  to->row = lua_newuserdata(L, (size_t)to->plan->columns * sizeof *to->row);
   to->cohorts = read_cohorts(L, to->plan);
   lua_pushnil(L);
   to->key_box = lua_gettop(L);

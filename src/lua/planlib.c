@@ -81,6 +81,13 @@ static int *read_kinds(lua_State *L, orr_item *item, orr_variant *kinds, int *nu
   return numbers;
 }
 
+static int lead_of(const orr_item *item) {
+  int lead = item->concrete ? item->count : 0;
+  for (int k = 0; k < item->key_count; k++)
+    lead = item->keys[k] - item->first >= lead ? item->keys[k] - item->first + 1 : lead;
+  return lead;
+}
+
 static int *read_item(lua_State *L, orr_item *item, orr_variant *kinds, int *numbers) {
   item->class = class_field(L);
   item->first = number_field(L, "first");
@@ -95,7 +102,10 @@ static int *read_item(lua_State *L, orr_item *item, orr_variant *kinds, int *num
   item->keys = read_numbers(L, "keys", numbers + item->count, &item->key_count);
   item->left = read_numbers(L, "left", item->keys + item->key_count, &item->left_count);
   item->refused = read_numbers(L, "refused", item->left + item->left_count, &item->refused_count);
-  return read_kinds(L, item, kinds, item->refused + item->refused_count);
+  numbers = read_kinds(L, item, kinds, item->refused + item->refused_count);
+  item->lead = lead_of(item);
+  luaL_argcheck(L, item->lead <= item->count, 1, "keys among the columns of their objects expected");
+  return numbers;
 }
 
 /* Adds what the items, or kinds, of the table on top need. */

@@ -414,13 +414,21 @@ void orr_filling_read(lua_State *L, const orr_load *to, orr_filling *filling) {
     orr_collection_turn(L, filling->list, filling->held, filling->table);
 }
 
+static bool is_read(const orr_load *to, int column) {
+  const orr_item *item = to->whole;
+  return item && column >= item->first && column < item->first + item->count;
+}
+
 /* Which of the collections the row belongs to; 0: none. */
-static uint32_t slot_of_row(lua_State *L, const orr_load *to) {
+static uint32_t slot_of_row(lua_State *L, orr_load *to) {
   const orr_filling *filling = to->filling;
   orr_value values[ORR_MAX_KEY];
   orr_key key;
-  for (int k = 0; k < filling->gather->key_count; k++)
+  for (int k = 0; k < filling->gather->key_count; k++) {
+    if (!is_read(to, filling->keys[k]))
+      orr_load_read(L, to, filling->keys[k], 1);
     values[k] = to->row[filling->keys[k]];
+  }
   size_t size = orr_key_size(values, filling->gather->key_count);
   orr_key_make(&key, 1, values, filling->gather->key_count, size ? lua_newuserdata(L, size) : NULL);
   uint32_t slot = orr_identity_find(&filling->gather->slots, &key);
@@ -430,7 +438,7 @@ static uint32_t slot_of_row(lua_State *L, const orr_load *to) {
 }
 
 /* Takes the collection of the row in hand; false where there is none. */
-static bool turn_to_row(lua_State *L, const orr_load *to) {
+static bool turn_to_row(lua_State *L, orr_load *to) {
   orr_filling *filling = to->filling;
   uint32_t slot = filling->gather ? slot_of_row(L, to) : filling->slot;
   if (slot == filling->slot)
@@ -462,7 +470,7 @@ static bool has_left(lua_State *L, const orr_load *to) {
   return left;
 }
 
-void orr_filling_take(lua_State *L, const orr_load *to) {
+void orr_filling_take(lua_State *L, orr_load *to) {
   const orr_filling *filling = to->filling;
   if (to->first && turn_to_row(L, to) && !is_repeated(L, to) && !has_left(L, to))
     orr_collection_load(L, filling->list, filling->held, filling->table, to->items);

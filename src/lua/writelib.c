@@ -310,7 +310,7 @@ static void store_returned(lua_State *L, binder *b, const orr_flush_record *r) {
   int at = 0;
   orr_flush *f = b->f;
   orr_instance *object = orr_flush_object(L, f, r->object);
-  b->statement->driver->row(b->statement->handle, f->values, b->statement->columns);
+  b->statement->driver->row(b->statement->handle, 0, f->values, b->statement->columns);
   for (int c = 0; c < r->class->column_count; c++)
     if (f->shape[c] == RETURNED) {
       orr_flush_note(L, f, object, lua_gettop(L), c);
