@@ -836,8 +836,13 @@ static int next(lua_State *L) {
   lua_Integer at = luaL_optinteger(L, 3, 0) + 1;
   if (at < 1 || at > (lua_Integer)list->count)
     return 0;
+  if (list->spread)
+    orr_getuservalue(L, 1); /* stays below what is returned */
   lua_pushinteger(L, at);
-  orr_collection_item(L, list, 1, (uint32_t)at);
+  if (list->spread)
+    lua_rawgeti(L, -2, (int)at + BEFORE_ITEMS);
+  else
+    orr_getslot(L, 1, OWNER + (int)at);
   return 2;
 }
 
