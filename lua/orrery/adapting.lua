@@ -2,7 +2,6 @@
 -- What is correlated within a subquery moves along.
 local import = ...
 local expression = import "expression"
-local statement = import "statement"
 
 local adapting = {}
 local PARTS = expression.PARTS
@@ -11,19 +10,11 @@ local adapted
 
 -- The copy of a node with other fields, of its own kind.
 local function copy_with(node, changes)
-  if node.is_statement then
-    local copy = statement.copy_of(node)
-    for field, value in pairs(changes) do
-      copy[field] = value
-    end
-    return copy
+  local copy = expression.copy_of(node)
+  for field, value in pairs(changes) do
+    copy[field] = value
   end
-  for field, value in next, node do
-    if changes[field] == nil then
-      changes[field] = value
-    end
-  end
-  return expression.new(changes)
+  return copy
 end
 
 local function adapt_list(list, move)

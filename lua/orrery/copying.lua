@@ -26,17 +26,14 @@ function rebind(node, from, to)
   if node.visit == "column" then
     return node.table == from and to.c[node.key] or node
   end
-  local copy, parts = {}, PARTS[node.visit] or {}
-  for name, value in next, node do
-    copy[name] = value
-  end
+  local copy, parts = expression.copy_of(node), PARTS[node.visit] or {}
   for _, field in ipairs(parts.nodes or {}) do
     copy[field] = node[field] and rebind(node[field], from, to)
   end
   for _, field in ipairs(parts.lists or {}) do
     copy[field] = node[field] and rebind_list(node[field], from, to)
   end
-  return expression.new(copy)
+  return copy
 end
 
 -- ---- foreign keys ----

@@ -1,6 +1,7 @@
 --- expression: the nodes that SQL expressions are made of, and their operators. Nodes are immutable tables with a
--- `visit` name; methods (:eq, :like, :label ...) come from shared metatables, so that a node costs one table. Makes no
--- SQL: that is the compiler's. What takes names or text of SQL (func, text, case_) is in functions.lua.
+-- `visit` name; methods (:eq, :like, :label ...), and what all nodes of a kind have, come from shared metatables, so that
+-- a node costs one small table. Makes no SQL: that is the compiler's. What takes names or text of SQL (func, text,
+-- case_) is in functions.lua.
 local import = ...
 local errors = import "errors"
 local core = import "core"
@@ -60,6 +61,9 @@ local PARTS = {
 }
 expression.PARTS = PARTS
 
+--- Where statements that are arrays have some of these fields: by the kind's name, the places by the fields' names.
+expression.PLACES = {}
+
 -- What only some nodes have, and only some columns.
 local FIELDS = { table = 1, origin = 1, key = 1, default = 1, server_default = 1, onupdate = 1, comment = 1, collation = 1,
   computed = 1, identity = 1, nullable = 1, primary_key = 1, unique = 1, index = 1, foreign_keys = 1, info = 1 }
@@ -108,11 +112,19 @@ function expression.metatable(own, extra)
     metatable[name] = value
   end
   metatable.__index, metatable.__metatable = metatable.__index or index, mark
+  metatable[1] = mark == MARK or nil -- which tells the core that these are plain nodes
   return metatable
 end
 
-local metatable -- of plain nodes, made when all operators are known
+-- Of plain nodes and of bound values, made when all operators are known; of comparisons with a value.
+local metatable, bind_metatable
+local comparison_metatable = {}
 local renderer
+
+--- A copy of a node, to be changed before anyone sees it.
+---@type fun(node: table): table
+local copy_of = core.copy
+expression.copy_of = copy_of
 
 --- The SQL of a node or statement.
 function expression.tostring(node)
@@ -236,7 +248,7 @@ function expression.literal(value, value_type)
     errors.raise("ArgumentError", "literal(nil): NULL is orm.null")
   end
   value_type = value_type and types.coerce(value_type, "literal()") or types.of_value(value)
-  return setmetatable({ visit = "bind", value = value, type = value_type }, metatable)
+  return setmetatable({ value = value, type = value_type }, bind_metatable)
 end
 
 -- A value that only some types take: tables for dates and documents.
@@ -260,21 +272,23 @@ local function convert(value, other, method)
   end
   local node = clause(value)
   if node and node.visit == "bind" and node.type == NullType and node.value == nil then
-    return setmetatable({ visit = "bind", key = node.key, type = other.type }, metatable)
+    return setmetatable({ key = node.key, type = other.type }, bind_metatable)
   elseif node then
     return as_operand(node, describe(other) .. ":" .. method .. "()")
   end
   check_value(value, other, method)
-  return setmetatable({ visit = "bind", value = value, type = other.type }, metatable)
+  return setmetatable({ value = value, type = other.type }, bind_metatable)
 end
 
 local row_like
 
+local PLAIN = { number = true, string = true, boolean = true }
+
 -- The right side of `method` on `other`: values are bound with the type of the other side.
 local function operand(value, other, method)
   local kind = type(value)
-  if kind == "number" or kind == "string" or kind == "boolean" then
-    return setmetatable({ visit = "bind", value = value, type = compared(other.type, value) }, metatable)
+  if PLAIN[kind] then
+    return setmetatable({ value = value, type = compared(other.type, kind) }, bind_metatable)
   elseif kind == "table" and other.visit == "tuple" and not getmetatable(value) then
     return row_like(other, value, method, 1)
   end
@@ -284,8 +298,7 @@ expression.operand = operand
 
 -- A node or a plain value that nothing else gives a type to.
 local function value_or_node(value, call, position)
-  local kind = type(value)
-  if kind == "number" or kind == "string" or kind == "boolean" then
+  if PLAIN[type(value)] then
     return expression.literal(value)
   elseif value == null then
     return NULL
@@ -365,17 +378,46 @@ end
 
 -- ---- comparisons ----
 
+-- A comparison with a value is an array, since many are made: the operator, the left side, the value and its type. The
+-- node of the value is made when somebody asks for the right side, and comes behind them. Mostly the core makes them
+-- (nodelib.c).
+local OPERATOR, LEFT, VALUE, VALUE_TYPE, RIGHT = 1, 2, 3, 4, 5
+local COMPARED = { operator = OPERATOR, left = LEFT, right = RIGHT }
+local compared_fields = { visit = "binary", type = Boolean }
+
+local function comparison(record, left, value, kind)
+  return setmetatable({ record, left, value, compared(left.type, kind) }, comparison_metatable)
+end
+
+local function compared_field(node, name)
+  local place = COMPARED[name]
+  if not place then
+    return compared_fields[name]
+  elseif place == RIGHT and not rawget(node, RIGHT) then
+    rawset(node, RIGHT, setmetatable({ value = node[VALUE], type = node[VALUE_TYPE] }, bind_metatable))
+  end
+  return rawget(node, place)
+end
+
+local function set_compared_field(node, name, value)
+  rawset(node, COMPARED[name] or name, value)
+end
+
 local function ordering_comparison(name)
   local record = OPERATORS[name]
-  methods[name] = function(self, value)
+  methods[name] = core.comparer(function(self, value)
     check_self(self, name)
+    local kind = type(value)
+    if PLAIN[kind] then
+      return comparison(record, self, value, kind)
+    end
     local right = operand(value, self, name)
     if right == NULL then
       errors.raise("ArgumentError", "%s:%s(orm.null): NULL is neither more nor less than anything; use is_(orm.null)",
         describe(self), name)
     end
     return binary(record, self, right, Boolean)
-  end
+  end, record, comparison_metatable)
 end
 for _, name in ipairs({ "lt", "le", "gt", "ge" }) do
   ordering_comparison(name)
@@ -384,11 +426,15 @@ end
 -- With NULL these are the only tests that can be true.
 local function equality(name, of_null)
   local record, null_record = OPERATORS[name], OPERATORS[of_null]
-  methods[name] = function(self, value)
+  methods[name] = core.comparer(function(self, value)
     check_self(self, name)
+    local kind = type(value)
+    if PLAIN[kind] then
+      return comparison(record, self, value, kind)
+    end
     local right = operand(value, self, name)
     return binary(right == NULL and null_record or record, self, right, Boolean)
-  end
+  end, record, comparison_metatable)
 end
 equality("eq", "is_")
 equality("ne", "is_not")
@@ -418,7 +464,7 @@ local function pattern_of(value, self, name)
     errors.raise("ArgumentError", "%s:%s(): a pattern cannot hold a NUL byte, got %s", describe(self), name,
       errors.show(value))
   elseif type(value) == "string" then
-    return setmetatable({ visit = "bind", value = value, type = Text }, metatable)
+    return setmetatable({ value = value, type = Text }, bind_metatable)
   elseif type(value) == "number" or type(value) == "boolean" then
     errors.raise("ArgumentError", "%s:%s(): a pattern is a string, got %s", describe(self), name, tostring(value))
   end
@@ -458,7 +504,7 @@ local function escaped(value, self, name, before, after)
   local right = pattern_of(value, self, name)
   if type(value) == "string" then
     local text = value:gsub("[%%_/]", ESCAPE .. "%0")
-    return setmetatable({ visit = "bind", value = before .. text .. after, type = Text }, metatable)
+    return setmetatable({ value = before .. text .. after, type = Text }, bind_metatable)
   end
   right = call_replace(call_replace(call_replace(right, ESCAPE), "%"), "_")
   right = before ~= "" and binary(OPERATORS.concat, expression.literal(before), right, Text) or right
@@ -518,7 +564,7 @@ local function check_item(value, item_type, self, name)
     return
   elseif kind ~= "number" and kind ~= "string" and kind ~= "boolean" then
     check_value(value, self, name)
-  elseif compared(self.type, value) ~= item_type then
+  elseif compared(self.type, kind) ~= item_type then
     self.type:to_db(value)
   end
 end
@@ -534,7 +580,7 @@ end
 
 local function value_list(list, length, self, name)
   local values, fits, bytes = {}, self.type.kind ~= kinds.BLOB, true
-  local item_type = compared(self.type, list[1])
+  local item_type = compared(self.type, type(list[1]))
   for position = 1, length do
     local value = list[position]
     check_item(value, item_type, self, name)
@@ -568,7 +614,7 @@ local function row_list(list, length, self, name)
   local elements, values, item_types, fits = self.elements, {}, {}, true
   local width = #elements
   for column = 1, width do
-    item_types[column] = compared(elements[column].type, list[1][column])
+    item_types[column] = compared(elements[column].type, type(list[1][column]))
     fits = fits and elements[column].type.kind ~= kinds.BLOB
   end
   for position = 1, length do
@@ -620,7 +666,7 @@ end
 
 -- Texts of a list may be longer than the column's: no row has them.
 local function element_type(node_type)
-  return node_type.kind == kinds.TEXT and compared(node_type, "") or node_type
+  return node_type.kind == kinds.TEXT and compared(node_type, "string") or node_type
 end
 
 -- A parameter in place of a list takes a whole list when the statement is executed.
@@ -629,8 +675,8 @@ local function expanding(node, self)
   for position, element in ipairs(self.visit == "tuple" and self.elements or { self }) do
     elements[position] = element_type(element.type)
   end
-  return setmetatable({ visit = "bind", key = node.key, value = node.value, expanding = true,
-    type = node.packed and types.packed_of(elements) or types.list_of(elements) }, metatable)
+  return setmetatable({ key = node.key, value = node.value, expanding = true,
+    type = node.packed and types.packed_of(elements) or types.list_of(elements) }, bind_metatable)
 end
 
 local function members_node(node, self, name)
@@ -842,12 +888,9 @@ expression.and_ = junction("and_")
 expression.or_ = junction("or_")
 
 local function copy_with(node, field, value)
-  local copy = {}
-  for name, old in next, node do
-    copy[name] = old
-  end
+  local copy = copy_of(node)
   copy[field] = value
-  return setmetatable(copy, metatable)
+  return copy
 end
 
 --- The opposite of a condition.
@@ -1013,6 +1056,11 @@ end
 
 errors.guard(methods, "an expression", FIELDS)
 metatable = expression.metatable()
+bind_metatable = expression.metatable({ visit = "bind" })
+for name, value in pairs(expression.metatable(nil, { __index = compared_field, __newindex = set_compared_field })) do
+  comparison_metatable[name] = value
+end
+expression.complete(compared_fields, 2)
 for _, constant in ipairs({ expression.TRUE, expression.FALSE, NULL, expression.all }) do
   setmetatable(constant, metatable)
 end
@@ -1033,7 +1081,7 @@ function expression.written(node)
   elseif node.visit == "column" or not PARTS[node.visit] or node.is_statement then
     return node
   end
-  local copy = copy_with(node, "visit", node.visit)
+  local copy = copy_of(node)
   for _, field in ipairs(PARTS[node.visit].nodes or {}) do
     copy[field] = node[field] and expression.written(node[field])
   end

@@ -4,16 +4,20 @@
 local import = ...
 local core = import "core"
 local expression = import "expression"
+local Integer = import("types").Integer
 
 local PARTS = expression.PARTS
 local concat, setmetatable = table.concat, setmetatable
 
 -- ---- things that stay: tables, classes, columns ----
 
+-- `tokens` has the texts that the walk takes without asking: a column's, and of a table or class { text, number of
+-- columns }, which holds while that is the number.
 -- Short texts for what stays the same between statements: by object, and by what they stand for. They are never given
 -- twice, so dropping all of them when there are too many costs no more than statements compiled anew.
 local MAX_SHORT = 10000
-local ids, tokens = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
+local WEAK_KEYS = { __mode = "k" }
+local ids, tokens, sourced = setmetatable({}, WEAK_KEYS), setmetatable({}, WEAK_KEYS), setmetatable({}, WEAK_KEYS)
 local short, shorts, last_id = {}, 0, 0
 
 local function new_id()
@@ -42,11 +46,11 @@ end
 -- Columns may be added to a table until it is used, and after that by reflection.
 local function table_token(selectable)
   local known, columns = tokens[selectable], #selectable.columns
-  if not known or known.columns ~= columns then
-    known = { columns = columns, text = id_of(selectable) .. "/" .. columns }
+  if not known or known[2] ~= columns then
+    known = { id_of(selectable) .. "/" .. columns, columns }
     tokens[selectable] = known
   end
-  return known.text
+  return known[1]
 end
 
 local function column_text(column, owner)
@@ -56,17 +60,18 @@ end
 
 -- ---- what the walk asks for ----
 
-local helpers = { column_text = function(node) return column_text(node, "") end, table = table_token }
+local helpers = { column_text = function(node) return column_text(node, "") end, table = table_token, count = Integer,
+  places = expression.PLACES }
 
--- The short text of a table's column; nil for columns of anything else, which are named after that.
+-- The short text of a table's column; nil for columns of anything else, which are named after that. What is read for
+-- some columns has to be told as well: the walk asks for these each time.
 function helpers.column(node)
-  local owner = node.table
+  local owner, known = node.table, node.from and sourced or tokens
   if owner and owner.visit ~= "table" then
     return nil
   end
-  local token = shortened(column_text(node, owner and id_of(owner) or ""))
-  tokens[node] = token
-  return token
+  known[node] = known[node] or shortened(column_text(node, owner and id_of(owner) or ""))
+  return known[node]
 end
 
 local function entity_text(node)
@@ -83,11 +88,11 @@ function helpers.entity(node)
     return nil
   end
   local known = tokens[node]
-  if not known or known.columns ~= #node.columns then
-    known = { columns = #node.columns, text = shortened(entity_text(node)) }
+  if not known or known[2] ~= #node.columns then
+    known = { shortened(entity_text(node)), #node.columns }
     tokens[node] = known
   end
-  return known.text
+  return known[1]
 end
 
 -- The short text of a join that is a class's own.
@@ -115,19 +120,11 @@ function helpers.list(node, expands)
   return concat(parts, ";")
 end
 
-local shape = core.shaper(PARTS, tokens, helpers)
 local fingerprint = {}
 
 --- The string for a statement and a dialect, and the values bound in it in a fixed order (those of lists are nil).
----@param statement table
----@param dialect orrery.Dialect
----@param wants_nodes? boolean
----@return string
----@return any[] values
----@return integer count
----@return table[]? nodes the nodes of the values, where they are wanted
-function fingerprint.of(statement, dialect, wants_nodes)
-  return shape(statement, dialect.name, not dialect.array_in, wants_nodes)
-end
+---@type fun(statement: table, dialect: orrery.Dialect, wants_nodes?: boolean): string, any[], integer, table[]?
+-- values, how many they are, and their nodes where these are wanted
+fingerprint.of = core.shaper(PARTS, tokens, helpers)
 
 return fingerprint

@@ -25,12 +25,13 @@ joincondition.base = base
 
 local map
 
+-- The copy of a node with other parts; nil where they all stay.
 local function map_fields(node, parts, fn)
   local copy
   for _, field in ipairs(parts.nodes or {}) do
     local child = node[field] and map(node[field], fn)
     if child ~= node[field] then
-      copy = copy or {}
+      copy = copy or expression.copy_of(node)
       copy[field] = child
     end
   end
@@ -41,7 +42,7 @@ local function map_fields(node, parts, fn)
       changed = changed or list[position] ~= child
     end
     if changed then
-      copy = copy or {}
+      copy = copy or expression.copy_of(node)
       copy[field] = list
     end
   end
@@ -59,16 +60,7 @@ function map(node, fn)
   elseif node.is_statement or not PARTS[node.visit] then
     return node
   end
-  local copy = map_fields(node, PARTS[node.visit], fn)
-  if not copy then
-    return node
-  end
-  for name, value in next, node do
-    if copy[name] == nil then
-      copy[name] = value
-    end
-  end
-  return expression.new(copy)
+  return map_fields(node, PARTS[node.visit], fn) or node
 end
 joincondition.map = map
 hierarchy.map_columns = map

@@ -12,8 +12,9 @@ local settings = import "settings"
 
 local statement = {}
 local PARTS, new = expression.PARTS, expression.new
+local expect, expect_operand = expression.expect, expression.expect_operand
 local unpack, tointeger = rawget(table, "unpack") or unpack, rawget(math, "tointeger")
-local setmetatable, type, select = setmetatable, type, select
+local getmetatable, setmetatable, type, select = getmetatable, setmetatable, type, select
 
 PARTS.select = {
   atoms = { "unique", "lock", "lock_wait" },
@@ -29,14 +30,33 @@ PARTS.compound = {
 PARTS.criterion = { atoms = { "include_aliases" }, nodes = { "table", "condition" } }
 PARTS.join_step = { atoms = { "kind" }, nodes = { "target", "on" } }
 
+-- Selects and unions are arrays of what most of them have, false where one lacks it, with a table of everything else at
+-- the end: a copy is one small allocation. By their names they are read and written all the same. `limited` and `skipped`
+-- may be plain numbers, whose nodes are made when somebody asks for them. Where that is simple, the core makes the copies
+-- (nodelib.c).
+local ITEMS, WHERES, ORDERS, LIMITED, SKIPPED, REST = 1, 2, 3, 4, 5, 6
+local PLACES = expression.PLACES
+statement.ITEMS, statement.REST = ITEMS, REST -- where a select has what is asked for, and options among all else
+
+-- The places of a kind's fields by their names, 0 of what belongs to the rest.
+local function places_of(visit, places)
+  for _, names in pairs(PARTS[visit]) do
+    for _, name in ipairs(names) do
+      places[name] = places[name] or 0
+    end
+  end
+  places.sources, places.loader_options, places.execution, places.rest = 0, 0, 0, REST
+  PLACES[visit] = places
+end
+places_of("select", { items = ITEMS, wheres = WHERES, orders = ORDERS, limited = LIMITED, skipped = SKIPPED })
+places_of("compound", { members = ITEMS, orders = ORDERS, limited = LIMITED, skipped = SKIPPED })
+
 -- ---- what all statements share ----
 
 local common = { is_statement = true }
 statement.common = common
 
---- A copy of a statement, to be changed before anyone sees it.
----@type fun(self: table): table
-local copy_of = core.copy
+local copy_of = expression.copy_of
 statement.copy_of = copy_of
 
 statement.metatables = {}
@@ -52,18 +72,43 @@ local function results_advice(key)
     .. "session:execute(stmt):first()" or nil
 end
 
+-- Lets the array `self` be read and written by names.
+local function name_fields(metatable, methods, places)
+  metatable.__index = core.field_reader(methods, places, REST, expression.literal)
+
+  function metatable.__newindex(self, name, value)
+    local place = places[name] or 0
+    if place > 0 then
+      self[place] = value or false
+      return
+    end
+    local rest = {}
+    for other, old in next, self[REST] or rest do
+      rest[other] = old
+    end
+    rest[name] = value
+    self[REST] = rest
+  end
+end
+
 -- The metatable of a kind of statement with its methods. A statement counts as a value where one is expected.
 local function define(visit, methods)
   local mark = {
     __name = "orrery.statement",
     __clause = function(self) return self end,
     __operand = methods.scalar_subquery,
+    __statement = true,
   }
   for name, method in pairs(common) do
     methods[name] = methods[name] or method
   end
-  errors.guard(methods, WHAT[visit] or "a select", nil, results_advice, visit == "insert" and 2 or 1)
+  methods.visit = visit
+  errors.guard(methods, WHAT[visit] or "a select", nil, results_advice, (visit == "insert" or PLACES[visit]) and 2 or 1)
   local metatable = { __index = methods, __metatable = mark }
+  if PLACES[visit] then
+    name_fields(metatable, methods, PLACES[visit])
+    metatable[1] = REST -- how many places there are, for the core
+  end
   metatable.__tostring = expression.tostring
   statement.metatables[visit] = metatable
   return metatable
@@ -71,30 +116,43 @@ end
 statement.define = define
 
 local function check_statement(self, call)
-  if type(self) ~= "table" or not self.is_statement then
+  local mark = getmetatable(self)
+  if type(mark) ~= "table" or not mark.__statement then
     errors.check_self(self, false, call)
   end
 end
 statement.check = check_statement
 
--- `list` with the conditions in the arguments of `call` behind; orm.all adds none.
-local function with_conditions(list, call, ...)
-  local copy, count = {}, list and #list or 0
+-- A list with more behind it.
+local function extended(list, more)
+  if not list then
+    return more
+  end
+  local copy, count = {}, #list
   for position = 1, count do
     copy[position] = list[position]
   end
-  local given = select("#", ...)
+  for position = 1, #more do
+    copy[count + position] = more[position]
+  end
+  return copy
+end
+
+-- `list` with the conditions in the arguments of `call` behind; orm.all adds none.
+local function with_conditions(list, call, ...)
+  local given, nodes, count = select("#", ...), { ... }, 0
   if given == 0 then
     errors.raise("ArgumentError", "%s needs a condition", call)
   end
   for position = 1, given do
-    local node = expression.expect_operand((select(position, ...)), call, position)
+    local node = expect_operand(nodes[position], call, position)
+    nodes[position] = nil
     if node ~= expression.all then
       count = count + 1
-      copy[count] = node
+      nodes[count] = node
     end
   end
-  return copy
+  return extended(list, nodes)
 end
 statement.with_conditions = with_conditions
 
@@ -105,17 +163,6 @@ statement.with_conditions = with_conditions
 function common:compile(options)
   check_statement(self, "statement:compile")
   return expression.compile(self, options)
-end
-
--- A copy of a list with more behind it.
-local function extended(list, more)
-  local copy = {}
-  for _, source in ipairs({ list or {}, more }) do
-    for _, item in ipairs(source) do
-      copy[#copy + 1] = item
-    end
-  end
-  return copy
 end
 
 --- Puts common table expressions into WITH that nothing else in the statement names, such as a delete():cte().
@@ -244,7 +291,7 @@ end
 local function check_count(value, call)
   local number = type(value) == "number" and value
   if number and number % 1 == 0 and number >= 0 and number < 2 ^ 53 then
-    return new{ visit = "bind", value = tointeger and tointeger(number) or number, type = types.Integer }
+    return tointeger and tointeger(number) or number
   end
   local node = expression.clause(value)
   if not node or node.visit == "column" then
@@ -254,28 +301,27 @@ local function check_count(value, call)
   return node
 end
 
--- What most selects lack, and every run of one looks for.
-local ordered = { wheres = false, orders = false, loader_options = false }
+local ordered = {}
 
 --- At most `count` rows.
 ---@param count integer
 function ordered:limit(count)
   check_statement(self, "select:limit")
-  local node = check_count(count, "limit()")
   local copy = copy_of(self)
-  copy.limited = node
+  copy[LIMITED] = check_count(count, "limit()")
   return copy
 end
+ordered.limit = core.count_setter(ordered.limit, LIMITED)
 
 --- Without the first `count` rows.
 ---@param count integer
 function ordered:offset(count)
   check_statement(self, "select:offset")
-  local node = check_count(count, "offset()")
   local copy = copy_of(self)
-  copy.skipped = node
+  copy[SKIPPED] = check_count(count, "offset()")
   return copy
 end
+ordered.offset = core.count_setter(ordered.offset, SKIPPED)
 
 --- Rows `from` + 1 to `to`: slice(10, 20) skips ten and gives ten.
 ---@param from integer
@@ -316,34 +362,35 @@ local function named_ordering(self, node, call)
   return new{ visit = "ordering", element = element, direction = node.direction, nulls = node.nulls, type = element.type }
 end
 
-local function with_columns(self, field, call, ...)
-  local list = {}
-  for position, node in ipairs(self[field] or {}) do
-    list[position] = node
-  end
-  if select("#", ...) == 0 then
+local function read_columns(self, call, ...)
+  local given, nodes = select("#", ...), { ... }
+  if given == 0 then
     errors.raise("ArgumentError", "%s needs a column", call)
   end
-  if select("#", ...) == 1 and (...) == core.null then
-    local copy = copy_of(self)
-    copy[field] = nil
-    return copy
+  for position = 1, given do
+    local value = nodes[position]
+    nodes[position] = type(value) == "string" and find_name(self, value, call)
+      or named_ordering(self, expect_operand(value, call, position), call)
   end
-  for position = 1, select("#", ...) do
-    local value = (select(position, ...))
-    list[#list + 1] = type(value) == "string" and find_name(self, value, call)
-      or named_ordering(self, expression.expect_operand(value, call, position), call)
+  return nodes
+end
+
+-- `list` with the columns in the arguments of `call` behind; false where orm.null stands alone.
+local function with_columns(self, list, call, ...)
+  if (...) == core.null and select("#", ...) == 1 then
+    return false
   end
-  local copy = copy_of(self)
-  copy[field] = list
-  return copy
+  return extended(list, read_columns(self, call, ...))
 end
 
 --- Sorted by columns or expressions, or by names of columns and labels; orm.null takes back what was asked before.
 function ordered:order_by(...)
   check_statement(self, "select:order_by")
-  return with_columns(self, "orders", "order_by()", ...)
+  local copy = copy_of(self)
+  copy[ORDERS] = with_columns(self, self[ORDERS], "order_by()", ...)
+  return copy
 end
+ordered.order_by = core.node_adder(ordered.order_by, ORDERS, expression.all)
 
 -- ---- selects as parts of other statements ----
 
@@ -456,7 +503,7 @@ local function combine(operator, call, first, ...)
   if #members < 2 then
     errors.raise("ArgumentError", "%s needs another select", call)
   end
-  return setmetatable({ visit = "compound", operator = operator, members = members }, statement.metatables.compound)
+  return setmetatable({ members, false, false, false, false, { operator = operator } }, statement.metatables.compound)
 end
 
 local COMPOUNDS = { union = "UNION", union_all = "UNION ALL", intersect = "INTERSECT", intersect_all = "INTERSECT ALL",
@@ -483,6 +530,7 @@ for name, method in pairs(ordered) do
   Select[name] = method
 end
 local select_metatable = define("select", Select)
+statement.SELECT = select_metatable.__metatable -- what getmetatable gives for a select
 
 function Select:result_items()
   return self.items
@@ -500,27 +548,26 @@ function Select:named_items()
 end
 
 local function read_items(call, ...)
-  local items = {}
-  local count = select("#", ...)
+  local count, items = select("#", ...), { ... }
   if count == 0 then
     errors.raise("ArgumentError", "%s needs something to select: a class, columns or expressions", call)
   end
   for position = 1, count do
-    local value = (select(position, ...))
-    local mark = getmetatable(value)
-    local node = type(mark) == "table" and mark.__selected and mark.__selected(value) or expression.expect(value, call, position)
+    local mark = getmetatable(items[position])
+    local node = type(mark) == "table" and mark.__selected and mark.__selected(items[position])
+      or expect(items[position], call, position)
     items[position] = node.is_statement and node:scalar_subquery() or node
   end
   return items
 end
 statement.read_items = read_items
 
--- Whether some class shares a table with the class that it inherits from, so that its rows have to be picked out.
-local picky = false
+-- [1]: whether some class shares a table with the class that it inherits from, so that its rows have to be picked out.
+local picky = { false }
 
 --- Has selects look for conditions that classes bring along (mapper.lua does, when there is the first one).
 function statement.expect_criteria()
-  picky = true
+  picky[1] = true
 end
 
 -- That of a class that is joined stands in the join's condition.
@@ -553,7 +600,7 @@ end
 
 -- Adds to a fresh select what is not among its conditions yet.
 local function with_criteria(self, nodes)
-  if not picky then
+  if not picky[1] then
     return self
   end
   local found, wheres = { joined = {} }, {}
@@ -576,18 +623,19 @@ end
 --- A query: of mapped classes, columns, tables, expressions.
 ---@return orrery.Select
 function statement.select(...)
-  local self = setmetatable({ visit = "select", items = read_items("select()", ...) }, select_metatable)
-  return picky and with_criteria(self, self.items) or self
+  local self = setmetatable({ read_items("select()", ...), false, false, false, false, false }, select_metatable)
+  return with_criteria(self, self.items)
 end
+statement.select = core.selector(statement.select, select_metatable, picky)
 
 --- Only rows for which all of the conditions hold.
 function Select:where(...)
   check_statement(self, "select:where")
-  local wheres = with_conditions(self.wheres, "where()", ...)
   local copy = copy_of(self)
-  copy.wheres = wheres
+  copy[WHERES] = with_conditions(self[WHERES], "where()", ...)
   return copy
 end
+Select.where = core.node_adder(Select.where, WHERES, expression.all)
 Select.filter = Select.where
 
 --- Only groups for which all of the conditions hold.
@@ -602,7 +650,9 @@ end
 --- One row for each group of equal values.
 function Select:group_by(...)
   check_statement(self, "select:group_by")
-  return with_columns(self, "groups", "group_by()", ...)
+  local copy = copy_of(self)
+  copy.groups = with_columns(self, self.groups, "group_by()", ...) or nil
+  return copy
 end
 
 --- No row twice; with columns, one row for each value of them (DISTINCT ON), where the database has that.
@@ -611,7 +661,7 @@ function Select:distinct(...)
   local copy = copy_of(self)
   copy.unique = true
   if select("#", ...) > 0 then
-    copy.distinct_on = with_columns(self, "distinct_on", "distinct()", ...).distinct_on
+    copy.distinct_on = with_columns(self, self.distinct_on, "distinct()", ...) or nil
   end
   return copy
 end
@@ -753,7 +803,7 @@ local function read_join(self, target, condition, kind)
   end
   local right = selectable.expect(target, "join()", 1)
   local on = condition == nil and joining.infer(self, right) or expression.expect_operand(condition, "join()", 2)
-  local picked = picky and with_criteria({ wheres = { on } }, { expression.clause(target) }).wheres
+  local picked = picky[1] and with_criteria({ wheres = { on } }, { expression.clause(target) }).wheres
   on = picked and picked[2] and expression.and_(unpack(picked)) or on
   return { { visit = "join_step", kind = kind, target = right, on = on } }, target
 end
@@ -790,7 +840,7 @@ local function add_steps(self, steps, source)
     copy.sources[position] = old
   end
   copy.sources[#copy.sources + 1] = source
-  return picky and without_criterion(copy, source) or copy
+  return picky[1] and without_criterion(copy, source) or copy
 end
 
 -- join(target), join(target, condition), join(target, options), join(target, condition, options)

@@ -13,6 +13,7 @@ local packing = import "packing"
 ---@field handle userdata the core's type
 ---@field key string equal for types that behave alike: part of a cached statement's key
 ---@field bind_key string the key of a value bound with this type
+---@field compares? table<string, orrery.Type> what values are bound as that are compared with this type
 ---@field length? integer
 ---@field precision? integer
 ---@field scale? integer
@@ -70,6 +71,7 @@ end
 local function set_key(self, key)
   self.key = shortened(key)
   self.bind_key = "?" .. self.key
+  self.compares = nil -- of the type that this one was copied from
 end
 
 local function make(definition, fields)
@@ -720,18 +722,24 @@ end
 -- a question, while the same value assigned would be a mistake.
 local NUMERIC = { [kinds.INTEGER] = true, [kinds.FLOAT] = true, [kinds.NUMERIC] = true }
 
---- The type that `value` is bound as where it meets something of type `other`.
----@param other orrery.Type
----@param value any
----@return orrery.Type
-function types.compared(other, value)
-  local kind = type(value)
+local function bound_as(other, kind)
   if kind == "number" and NUMERIC[other.kind] and not other.as and not other.bind then
     return types.NullType
   elseif kind == "string" and other.kind == kinds.TEXT and not other.bind then
     return types.Text
   end
   return other
+end
+
+--- The type that a value is bound as where it meets something of type `other`.
+---@param other orrery.Type
+---@param kind string what type() says of the value
+---@return orrery.Type
+function types.compared(other, kind)
+  local known = other.compares or {}
+  known[kind] = known[kind] or bound_as(other, kind)
+  other.compares = known
+  return known[kind]
 end
 
 types.names = {}

@@ -88,6 +88,44 @@ describe("the statement cache", function()
     end
   end)
 
+  it("finds a value of a condition, or a limit, that stands in two places", function()
+    local cache = compiler.new_cache()
+    local function both(one, other)
+      return select(u.id):where(orm.or_(one, orm.and_(other, u.age:gt(1))))
+    end
+    local function limited(one, other)
+      return select(u.id):where(u.id:in_(one), u.age:in_(other))
+    end
+    local function values_of(statement)
+      local _, values = compiler.cached(statement, sqlite, cache)
+      return values
+    end
+    local condition, few = u.id:eq(5), select(p.user_id):limit(5)
+    for _ = 1, 2 do
+      assert.same({ 5, 5, 1 }, values_of(both(condition, condition)))
+      assert.same({ 6, 7, 1 }, values_of(both(u.id:eq(6), u.id:eq(7))))
+      assert.same({ 5, 5, 1 }, values_of(both(condition, u.id:eq(condition.right))))
+      assert.same({ 5, 5 }, values_of(limited(few, few)))
+      assert.same({ 6, 7 }, values_of(limited(select(p.user_id):limit(6), select(p.user_id):limit(7))))
+    end
+  end)
+
+  it("takes a statement whose values were looked at for the same as one whose were not", function()
+    local cache = compiler.new_cache()
+    local function build(number)
+      return select(u.id):where(u.id:ge(number)):limit(number + 1):offset(number + 2)
+    end
+    local shown = build(10)
+    assert.equal("SELECT users.id FROM users WHERE users.id >= ? LIMIT ? OFFSET ?", tostring(shown))
+    local first, values = compiler.cached(build(1), sqlite, cache)
+    local second, others = compiler.cached(shown, sqlite, cache)
+    assert.equal(first, second)
+    assert.same({ { 1, 2, 3 }, { 10, 11, 12 } }, { values, others })
+    local narrowed, more = compiler.cached(shown:where(u.age:eq(5)):limit(6), sqlite, cache)
+    assert.not_equal(first, narrowed)
+    assert.same({ 10, 5, 6, 12 }, more)
+  end)
+
   it("asks for a default each time", function()
     local count = 0
     local counted = orm.Table("counted", orm.MetaData(),

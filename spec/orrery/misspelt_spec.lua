@@ -86,7 +86,7 @@ describe("a name that is misspelt", function()
     assert.is_nil(engine.url.password)
     assert.is_nil(engine.engine)
     for _, object in ipairs{ some, users, users.c.name, engine, orm.Text } do
-      assert.is_nil(object[1])
+      assert.is_nil(object[0])
       assert.is_nil(object.__index)
       assert.is_nil(object._mine)
     end

@@ -10,7 +10,7 @@
 
 typedef enum orr_special {
   GENERIC,
-  STATEMENT,
+  STATEMENT, /* an array: the places of its fields stand in its parts */
   COLUMN,
   ENTITY,
   BIND,
@@ -27,18 +27,27 @@ typedef enum orr_special {
 typedef struct orr_kind {
   orr_special special;
   int first, atoms, lists, nodes;
-  bool nodes_first;
+  int rest;         /* the place of the table of what has none, in a statement */
+  const void *meta; /* the metatable that only nodes of this kind have, if any */
 } orr_kind;
 
-enum { KINDS = 96 }; /* more than expression.lua, statement.lua and their like define */
+enum {
+  KINDS = 96,
+  MAX_NAMES = 320,
+  OWN = 8
+}; /* more than expression.lua, statement.lua and their like define */
 
 typedef struct orr_shaper {
   orr_kind kinds[KINDS];
   int count, names;
+  int own[OWN], owns; /* the kinds that have a metatable of their own, which the table of numbers keeps */
+  unsigned char places[MAX_NAMES]; /* of the fields that a statement has in its array; 0: in the rest */
 } orr_shaper;
 
 /* User value of a shaper, and places of the walk's stack: */
 enum { NAMES = 1, NUMBERS, TOKENS, HELPERS, PARTS };
+/* Fields of a comparison with a value, as in expression.lua; the last one may be absent. */
+enum { COMPARED_OPERATOR = 1, COMPARED_LEFT, COMPARED_VALUE, COMPARED_TYPE, COMPARED_RIGHT };
 /* Names that every walk needs stand first in the table of names. */
 enum {
   VISIT = 1,
@@ -74,7 +83,7 @@ typedef struct walk {
   int shared, count, depth;
   bool expands;         /* whether lists are written as single markers always */
   const void *few[FEW]; /* the first bound values met; */
-  int places;           /* all of them by address, nil while they are few */
+  int places;           /* all of them by address, once there are more */
   char first[FIRST_ROOM];
 } walk;
 
@@ -127,22 +136,36 @@ static int push_field(walk *w, int index, int name) {
   return lua_type(w->L, -1);
 }
 
-/* The same for one that a node has in itself or not at all. */
-static int push_own(walk *w, int node, int name) {
+/* The same for a field that the table has itself. */
+static int push_own(walk *w, int index, int name) {
   lua_rawgeti(w->L, w->names, name);
-  lua_rawget(w->L, node);
+  lua_rawget(w->L, index);
   return lua_type(w->L, -1);
 }
 
-/* The same for a field that a kind of nodes has: a statement lacks most of them. */
-static int push_part(walk *w, int node, const orr_kind *kind, int name) {
-  return kind->special == STATEMENT ? push_own(w, node, name) : push_field(w, node, name);
+/* The same for a field that a kind of nodes has. `rest`: of a statement that lacks all that has no place, 0.
+ */
+static int push_part(walk *w, int node, const orr_kind *kind, int rest, int name) {
+  if (kind->special != STATEMENT)
+    return push_field(w, node, name);
+  int place = w->shaper->places[name];
+  if (!place)
+    return push_own(w, rest, name);
+  if (w->nodes)
+    return push_field(w, node, name); /* which makes the node of a number */
+  lua_rawgeti(w->L, node, place);
+  return lua_type(w->L, -1);
 }
 
-/* The field `name` of the table in field `of` of the node at `index`: both are there. */
-static void emit_inner(walk *w, int index, int of, int name) {
-  push_field(w, index, of);
-  push_field(w, lua_gettop(w->L), name);
+/* Whether a node cannot have a field: what a statement has in its rest, where there is none. */
+static bool lacks(const walk *w, const orr_kind *kind, int rest, int name) {
+  return kind->special == STATEMENT && !rest && !w->shaper->places[name];
+}
+
+/* Emits the field `name` of the table on top, popped. */
+static void emit_field_of_top(walk *w, int name) {
+  lua_rawgeti(w->L, w->names, name);
+  lua_rawget(w->L, -2);
   emit_top(w);
   lua_pop(w->L, 1);
 }
@@ -201,19 +224,40 @@ static void visit_column(walk *w, int node) {
   } else {
     lua_pop(w->L, 1);
   }
-  lua_pushvalue(w->L, node);
-  lua_rawget(w->L, w->tokens);
-  if (lua_type(w->L, -1) != LUA_TSTRING) {
+  if (!push_help(w, "column", node)) {
     lua_pop(w->L, 1);
-    if (!push_help(w, "column", node)) {
-      lua_pop(w->L, 1);
-      emit(w, "C", 1);
-      push_field(w, node, TABLE_OF);
-      visit(w);
-      push_help(w, "column_text", node);
-    }
+    emit(w, "C", 1);
+    push_field(w, node, TABLE_OF);
+    visit(w);
+    push_help(w, "column_text", node);
   }
   emit_top(w);
+}
+
+/* Emits the short text of a column, or of a table or class while it has as many columns as when it got that;
+   whether there is one. */
+static bool emit_token(walk *w, int node) {
+  lua_pushvalue(w->L, node);
+  lua_rawget(w->L, w->tokens);
+  int type = lua_type(w->L, -1);
+  if (type == LUA_TSTRING) {
+    emit_top(w);
+    return true;
+  }
+  if (type == LUA_TTABLE) {
+    int token = lua_gettop(w->L);
+    lua_rawgeti(w->L, token, 2);
+    push_field(w, node, COLUMNS);
+    if (lua_tointeger(w->L, -2) == (lua_Integer)orr_rawlen(w->L, -1)) {
+      lua_rawgeti(w->L, token, 1);
+      emit_top(w);
+      lua_settop(w->L, token - 1);
+      return true;
+    }
+    lua_settop(w->L, token);
+  }
+  lua_pop(w->L, 1);
+  return false;
 }
 
 static void visit_entity(walk *w, int node) {
@@ -248,7 +292,7 @@ static void visit_entity(walk *w, int node) {
 /* The place of a bound node in the order of the walk, counted from 1; 0 where it is met for the first time.
  */
 static int place_of(walk *w, const void *node) {
-  if (lua_isnil(w->L, w->places)) {
+  if (w->count <= FEW) {
     for (int i = 0; i < w->count; i++)
       if (w->few[i] == node)
         return i + 1;
@@ -265,19 +309,18 @@ static void note_place(walk *w, const void *node, int place) {
   orr_rawsetp(w->L, w->places, node);
 }
 
-/* Enters a bound node as the next one. */
-static void take_place(walk *w, int node) {
-  const void *address = lua_topointer(w->L, node);
-  if (w->count == FEW && lua_isnil(w->L, w->places)) {
+/* Enters a bound node, which `address` tells from others, as the next one. */
+static void take_place(walk *w, int node, const void *address) {
+  if (w->count == FEW) {
     lua_newtable(w->L);
     lua_replace(w->L, w->places);
     for (int i = 0; i < FEW; i++)
       note_place(w, w->few[i], i + 1);
   }
-  if (w->count < FEW)
-    w->few[w->count] = address;
   w->count++;
-  if (!lua_isnil(w->L, w->places))
+  if (w->count <= FEW)
+    w->few[w->count - 1] = address;
+  else
     note_place(w, address, w->count);
   if (w->nodes) {
     lua_pushvalue(w->L, node);
@@ -286,19 +329,35 @@ static void take_place(walk *w, int node) {
 }
 
 static void visit_bind(walk *w, int node) {
-  int place = place_of(w, lua_topointer(w->L, node));
+  const void *address = lua_topointer(w->L, node);
+  int place = place_of(w, address);
   if (place) {
     emit_number(w, "^", place);
     return;
   }
-  take_place(w, node);
+  take_place(w, node, address);
   push_own(w, node, VALUE);
   lua_rawseti(w->L, w->values, w->count);
-  emit_inner(w, node, TYPE, BIND_KEY);
+  push_own(w, node, TYPE);
+  emit_field_of_top(w, BIND_KEY);
   if (push_own(w, node, KEY) == LUA_TNIL)
     lua_pop(w->L, 1);
   else
     emit_atom(w);
+}
+
+/* A value that has no node yet, and whose type is on top, popped; `value` is its index. */
+static void visit_value(walk *w, int value, const void *address) {
+  int place = place_of(w, address);
+  if (place) {
+    lua_pop(w->L, 1);
+    emit_number(w, "^", place);
+    return;
+  }
+  take_place(w, 0, address);
+  emit_field_of_top(w, BIND_KEY);
+  lua_pushvalue(w->L, value);
+  lua_rawseti(w->L, w->values, w->count);
 }
 
 static void visit_list(walk *w, int node) {
@@ -307,19 +366,44 @@ static void visit_list(walk *w, int node) {
   lua_pushboolean(w->L, w->expands);
   lua_call(w->L, 2, 1);
   emit_top(w);
-  take_place(w, node);
+  take_place(w, node, lua_topointer(w->L, node));
+}
+
+/* A comparison with a value, whose operator is on top. */
+static void visit_compared(walk *w, int node) {
+  emit_field_of_top(w, TOKEN);
+  lua_rawgeti(w->L, node, COMPARED_LEFT);
+  visit(w);
+  if (w->nodes)
+    push_field(w, node, RIGHT);
+  else
+    lua_rawgeti(w->L, node, COMPARED_RIGHT);
+  if (!lua_isnil(w->L, -1)) {
+    visit(w);
+    return;
+  }
+  lua_rawgeti(w->L, node, COMPARED_VALUE);
+  lua_rawgeti(w->L, node, COMPARED_TYPE);
+  visit_value(w, lua_gettop(w->L) - 1, lua_topointer(w->L, node));
 }
 
 /* The type of an operation follows from its parts, except where a script says it. */
 static void visit_binary(walk *w, int node) {
+  lua_rawgeti(w->L, node, COMPARED_OPERATOR);
+  if (!lua_isnil(w->L, -1)) {
+    visit_compared(w, node);
+    return;
+  }
   push_field(w, node, OPERATOR);
   int operator_index = lua_gettop(w->L);
   push_field(w, operator_index, TOKEN);
   emit_top(w);
   push_field(w, operator_index, NAME);
   const char *name = lua_tostring(w->L, -1);
-  if (name && strcmp(name, "op") == 0)
-    emit_inner(w, node, TYPE, KEY);
+  if (name && strcmp(name, "op") == 0) {
+    push_field(w, node, TYPE);
+    emit_field_of_top(w, KEY);
+  }
   lua_pop(w->L, 2);
   if (push_own(w, node, ESCAPE) == LUA_TNIL) {
     lua_pop(w->L, 1);
@@ -337,9 +421,9 @@ static void visit_binary(walk *w, int node) {
 
 /* A field that a node has is named by its place among those of its kind; one that it has not leaves no trace.
  */
-static void visit_atoms(walk *w, int node, const orr_kind *kind) {
+static void visit_atoms(walk *w, int node, const orr_kind *kind, int rest) {
   for (int i = 0; i < kind->atoms; i++) {
-    if (push_own(w, node, kind->first + i) == LUA_TNIL) {
+    if (push_part(w, node, kind, rest, kind->first + i) == LUA_TNIL) {
       lua_pop(w->L, 1);
       continue;
     }
@@ -348,9 +432,12 @@ static void visit_atoms(walk *w, int node, const orr_kind *kind) {
   }
 }
 
-static void visit_lists(walk *w, int node, const orr_kind *kind) {
+static void visit_lists(walk *w, int node, const orr_kind *kind, int rest) {
   for (int i = 0; i < kind->lists; i++) {
-    if (push_part(w, node, kind, kind->first + kind->atoms + i) != LUA_TTABLE) {
+    int name = kind->first + kind->atoms + i;
+    if (lacks(w, kind, rest, name))
+      continue;
+    if (push_part(w, node, kind, rest, name) != LUA_TTABLE) {
       lua_pop(w->L, 1);
       continue;
     }
@@ -365,32 +452,53 @@ static void visit_lists(walk *w, int node, const orr_kind *kind) {
   }
 }
 
-static void visit_nodes(walk *w, int node, const orr_kind *kind) {
+/* A number in the place of a node: of a limit. No other node can have the address. */
+static void visit_count(walk *w, int node, int name) {
+  const char *address = lua_topointer(w->L, node);
+  int value = lua_gettop(w->L);
+  lua_getfield(w->L, w->helpers, "count");
+  visit_value(w, value, address + w->shaper->places[name]);
+  lua_pop(w->L, 1);
+}
+
+static void visit_nodes(walk *w, int node, const orr_kind *kind, int rest) {
   for (int i = 0; i < kind->nodes; i++) {
-    push_part(w, node, kind, kind->first + kind->atoms + kind->lists + i);
+    int name = kind->first + kind->atoms + kind->lists + i;
+    int type = push_part(w, node, kind, rest, name);
     if (!lua_toboolean(w->L, -1)) {
       lua_pop(w->L, 1);
       continue;
     }
     emit_number(w, "n", i);
-    visit(w);
+    if (type == LUA_TNUMBER)
+      visit_count(w, node, name);
+    else
+      visit(w);
   }
 }
 
 static void visit_fields(walk *w, int node, const orr_kind *kind) {
   push_field(w, node, VISIT);
   emit_top(w);
-  if (push_part(w, node, kind, TYPE) == LUA_TTABLE) {
+  if (push_field(w, node, TYPE) == LUA_TTABLE) {
     push_field(w, lua_gettop(w->L), KEY);
     emit_top(w);
   }
   lua_pop(w->L, 1);
-  visit_atoms(w, node, kind);
-  if (kind->nodes_first)
-    visit_nodes(w, node, kind);
-  visit_lists(w, node, kind);
-  if (!kind->nodes_first)
-    visit_nodes(w, node, kind);
+  visit_atoms(w, node, kind, 0);
+  visit_nodes(w, node, kind, 0);
+  visit_lists(w, node, kind, 0);
+  emit(w, ")", 1);
+}
+
+static void visit_statement(walk *w, int node, const orr_kind *kind) {
+  emit_number(w, "S", kind - w->shaper->kinds);
+  lua_rawgeti(w->L, node, kind->rest);
+  int rest = lua_istable(w->L, -1) ? lua_gettop(w->L) : 0;
+  if (rest)
+    visit_atoms(w, node, kind, rest);
+  visit_lists(w, node, kind, rest);
+  visit_nodes(w, node, kind, rest);
   emit(w, ")", 1);
 }
 
@@ -415,15 +523,31 @@ static void visit_shared(walk *w, int node, const orr_kind *kind) {
 
 /* ---- learning kinds ---- */
 
-/* Adds the names in a field of a kind's parts, if any, and says how many they are. */
-static int names_in(lua_State *L, int parts, const char *field, walk *w) {
+/* The number that the table at `index`, if it is one, has under the name on top. */
+static int number_by_name(lua_State *L, int index) {
+  if (!lua_istable(L, index))
+    return 0;
+  lua_pushvalue(L, -1);
+  lua_rawget(L, index);
+  int number = (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return number;
+}
+
+/* Adds the names in a field of a kind's parts, if any, and says how many they are. `places`: index of where a
+   statement has them. */
+static int names_in(lua_State *L, int parts, const char *field, int places, walk *w) {
   if (!lua_istable(L, parts))
     return 0;
   lua_getfield(L, parts, field);
   int count = lua_istable(L, -1) ? (int)orr_rawlen(L, -1) : 0;
   for (int i = 1; i <= count; i++) {
+    if (w->shaper->names + 1 == MAX_NAMES)
+      luaL_error(L, "orrery: more names than shapelib.c has room for");
     lua_rawgeti(L, -1, i);
-    lua_rawseti(L, w->names, ++w->shaper->names);
+    int place = number_by_name(L, places);
+    w->shaper->places[++w->shaper->names] = (unsigned char)place;
+    lua_rawseti(L, w->names, w->shaper->names);
   }
   lua_pop(L, 1);
   return count;
@@ -455,12 +579,19 @@ static const orr_kind *learn(walk *w) {
   if (!name || (!lua_istable(L, -1) && (special <= STATEMENT || special == SHARED)))
     orr_raisef(L, "CompileError", "%s cannot be part of a statement",
                name ? name : luaL_typename(L, visit_name));
-  orr_kind kind = {special, 0, 0, 0, 0, special != STATEMENT};
+  orr_kind kind = {special, 0, 0, 0, 0, 0, NULL};
+  int places = visit_name + 2;
+  lua_getfield(L, w->helpers, "places");
+  lua_pushvalue(L, visit_name);
+  lua_rawget(L, -2);
+  lua_replace(L, places);
+  lua_pushliteral(L, "rest");
+  kind.rest = number_by_name(L, places);
   do { /* once more where a finalizer has walked over a statement, and learnt, in between */
     kind.first = w->shaper->names + 1;
-    kind.atoms = names_in(L, visit_name + 1, "atoms", w);
-    kind.lists = names_in(L, visit_name + 1, "lists", w);
-    kind.nodes = names_in(L, visit_name + 1, "nodes", w);
+    kind.atoms = names_in(L, visit_name + 1, "atoms", places, w);
+    kind.lists = names_in(L, visit_name + 1, "lists", places, w);
+    kind.nodes = names_in(L, visit_name + 1, "nodes", places, w);
   } while (w->shaper->names != kind.first + kind.atoms + kind.lists + kind.nodes - 1);
   if (w->shaper->count == KINDS)
     luaL_error(L, "orrery: more kinds of nodes than shapelib.c has room for");
@@ -472,31 +603,56 @@ static const orr_kind *learn(walk *w) {
   return &w->shaper->kinds[number - 1];
 }
 
+/* The kind of a node by its metatable, where no other kind has that. */
+static const orr_kind *kind_by_meta(walk *w, int node) {
+  if (!lua_getmetatable(w->L, node))
+    return NULL;
+  const void *meta = lua_topointer(w->L, -1);
+  lua_pop(w->L, 1);
+  for (int i = 0; i < w->shaper->owns; i++) {
+    const orr_kind *kind = &w->shaper->kinds[w->shaper->own[i]];
+    if (kind->meta == meta)
+      return kind;
+  }
+  return NULL;
+}
+
+/* A kind whose nodes have their `visit` from their metatable, which is kept for as long as the shaper. */
+static void note_meta(walk *w, int node, int number) {
+  lua_State *L = w->L;
+  if (w->shaper->kinds[number].meta || w->shaper->owns == OWN || !lua_getmetatable(L, node))
+    return;
+  const void *meta = lua_topointer(L, -1);
+  lua_pushinteger(L, number + 1);
+  lua_rawset(L, w->numbers);
+  if (!w->shaper->kinds[number].meta && w->shaper->owns < OWN) { /* still, whatever a finalizer did */
+    w->shaper->kinds[number].meta = meta;
+    w->shaper->own[w->shaper->owns++] = number;
+  }
+}
+
 static const orr_kind *kind_of(walk *w, int node) {
-  push_field(w, node, VISIT);
+  bool own = push_own(w, node, VISIT) != LUA_TNIL;
+  if (!own) {
+    lua_pop(w->L, 1);
+    push_field(w, node, VISIT);
+  }
   lua_pushvalue(w->L, -1);
   lua_rawget(w->L, w->numbers);
   int number = (int)lua_tointeger(w->L, -1);
   lua_pop(w->L, 1);
-  if (!number)
-    return learn(w);
-  lua_pop(w->L, 1);
-  return &w->shaper->kinds[number - 1];
+  const orr_kind *kind = number ? &w->shaper->kinds[number - 1] : learn(w);
+  if (!own)
+    note_meta(w, node, (int)(kind - w->shaper->kinds));
+  lua_settop(w->L, node);
+  return kind;
 }
 
-/* Writes the node on top out and pops it. */
-static void visit(walk *w) {
-  int node = lua_gettop(w->L);
-  if (!lua_istable(w->L, node))
-    orr_raisef(w->L, "CompileError", "a %s cannot be part of a statement", luaL_typename(w->L, node));
-  if (++w->depth > MAX_DEPTH)
-    orr_raisef(
-        w->L, "CompileError",
-        "an expression is nested deeper than %d levels; and_(...) and or_(...) take any number of conditions",
-        MAX_DEPTH);
-  luaL_checkstack(w->L, 20, "statement");
-  const orr_kind *kind = kind_of(w, node);
+static void visit_kind(walk *w, int node, const orr_kind *kind) {
   switch (kind->special) {
+  case STATEMENT:
+    visit_statement(w, node, kind);
+    break;
   case COLUMN:
     visit_column(w, node);
     break;
@@ -527,24 +683,41 @@ static void visit(walk *w) {
   default:
     visit_fields(w, node, kind);
   }
+}
+
+/* Writes the node on top out and pops it. */
+static void visit(walk *w) {
+  int node = lua_gettop(w->L);
+  if (!lua_istable(w->L, node))
+    orr_raisef(w->L, "CompileError", "a %s cannot be part of a statement", luaL_typename(w->L, node));
+  if (++w->depth > MAX_DEPTH)
+    orr_raisef(
+        w->L, "CompileError",
+        "an expression is nested deeper than %d levels; and_(...) and or_(...) take any number of conditions",
+        MAX_DEPTH);
+  luaL_checkstack(w->L, 20, "statement");
+  const orr_kind *kind = kind_by_meta(w, node);
+  if (kind || !emit_token(w, node))
+    visit_kind(w, node, kind ? kind : kind_of(w, node));
   lua_settop(w->L, node - 1);
   w->depth--;
 }
 
 /* ---- for Lua ---- */
 
-/* shape(statement, dialect name, expands [, wants nodes]) -> text, values, count [, nodes]. Upvalue: the
- * shaper. */
+/* shape(statement, dialect [, wants nodes]) -> text, values, count [, nodes]. Upvalue: the shaper. */
 static int shape(lua_State *L) {
   walk w;
-  lua_settop(L, 4);
+  lua_settop(L, 3);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_getfield(L, 2, "array_in");
   w.L = L;
   w.shaper = lua_touserdata(L, lua_upvalueindex(1));
   w.text = w.first;
   w.len = 0;
   w.room = sizeof w.first;
   w.shared = w.count = w.depth = 0;
-  w.expands = lua_toboolean(L, 3);
+  w.expands = !lua_toboolean(L, 4);
   luaL_checkstack(L, 30, "statement");
   orr_getuservalue(L, lua_upvalueindex(1));
   for (int field = NAMES; field <= PARTS; field++)
@@ -561,13 +734,12 @@ static int shape(lua_State *L) {
   lua_createtable(L, 4, 0);
   w.values = lua_gettop(L);
   w.nodes = 0;
-  if (lua_toboolean(L, 4)) {
+  if (lua_toboolean(L, 3)) {
     lua_newtable(L);
     w.nodes = lua_gettop(L);
   }
-  size_t len;
-  const char *dialect = luaL_checklstring(L, 2, &len);
-  emit(&w, dialect, len);
+  lua_getfield(L, 2, "name");
+  emit_top(&w);
   lua_pushvalue(L, 1);
   visit(&w);
   lua_pushlstring(L, w.text, w.len);
@@ -607,22 +779,7 @@ static int new_shaper(lua_State *L) {
   return 1;
 }
 
-/* core.copy(table) -> a fresh table with its fields and its metatable */
-static int copy(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 1);
-  lua_createtable(L, 0, 8);
-  for (lua_pushnil(L); lua_next(L, 1);) {
-    lua_pushvalue(L, -2);
-    lua_insert(L, -2);
-    lua_rawset(L, 2);
-  }
-  if (lua_getmetatable(L, 1))
-    lua_setmetatable(L, 2);
-  return 1;
-}
-
 void orr_shape_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"shaper", new_shaper}, {"copy", copy}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"shaper", new_shaper}, {NULL, NULL}};
   orr_setfuncs(L, functions);
 }
