@@ -40,14 +40,16 @@ local function source_type(source)
   return source.pack and types.Text or source.type or source.node.type
 end
 
+-- What is known of each marker's value, and whether one of them has a name, under which execution may give it.
 local function binds_of(markers, dialect)
-  local binds = {}
+  local binds, named = {}, false
   for position, source in ipairs(markers) do
     local node = source.node or {}
     binds[position] = { key = source.key or node.key, type = source_type(source):for_dialect(dialect),
       callable = source.callable, name = source.name }
+    named = named or binds[position].key ~= nil
   end
-  return binds
+  return binds, named
 end
 
 local function text_columns(node)
@@ -98,10 +100,10 @@ local function compile(node, dialect, state)
   local sql, markers = with_heads(text, state)
   order_markers(markers, dialect)
   check_size(markers, dialect)
-  local compiled = { sql = sql, kind = kind, binds = binds_of(markers, dialect),
-    readonly = kind == "select" and not state.writes,
+  local compiled = { sql = sql, kind = kind, readonly = kind == "select" and not state.writes,
     table = CHANGES[kind] and node.target or nil,
     upsert = kind == "insert" and node.conflict ~= nil and node.conflict.columns ~= nil }
+  compiled.binds, compiled.named = binds_of(markers, dialect)
   if kind == "text" then
     compiled.readonly = nil
   end
@@ -252,7 +254,9 @@ end
 ---@return table compiled
 ---@return table values
 function compiler.cached(node, dialect, cache, params)
-  node = expression.clause(node) or node
+  if not node.visit then
+    node = expression.clause(node) or node
+  end
   if params then
     node = change.for_parameters(node, params)
   end

@@ -11,7 +11,7 @@ local core = import "core"
 local diagnosis = import "diagnosis"
 local settings = import "settings"
 local effect = import "effect"
-local result_of = import("outcome").of
+local result_of, compiled_of = import("outcome").of, compiler.cached
 
 local WEAK_KEYS, NONE = { __mode = "k" }, {}
 
@@ -291,12 +291,13 @@ local function chosen(self, name, options, statement)
 end
 
 local function check_statement(statement)
-  if type(statement) == "string" then
+  if type(statement) == "table" then
+    return
+  elseif type(statement) == "string" then
     errors.raise("ArgumentError", "execute(): SQL is written text(%s), not as a bare string", errors.show(statement))
-  elseif type(statement) ~= "table" then
-    errors.raise("ArgumentError", "execute(): a statement expected, got %s%s", errors.show(statement),
-      core.is_class(statement) and "; write select(...) of it" or "")
   end
+  errors.raise("ArgumentError", "execute(): a statement expected, got %s%s", errors.show(statement),
+    core.is_class(statement) and "; write select(...) of it" or "")
 end
 
 -- Runs one of several sets; rows that come back join `rows`.
@@ -354,11 +355,6 @@ local function execute_many(self, compiled, value_sets)
   return outcome
 end
 
-local function compile(self, statement, set)
-  check_statement(statement)
-  local engine = self.engine
-  return compiler.cached(statement, engine.dialect, engine.cache, set)
-end
 
 --- What start() takes: the compiled form of a statement, and the values of its markers.
 ---@param statement table
@@ -366,10 +362,16 @@ end
 ---@return table compiled
 ---@return table values
 function Connection:compile(statement, params)
-  check(self, "compile")
-  local set = execution.read_params(params)
-  local compiled, own = compile(self, statement, set)
-  return compiled, execution.fill(compiled, own, set)
+  if self.closed then
+    check(self, "compile")
+  end
+  local set, engine = params ~= nil and execution.read_params(params) or nil, self.engine
+  check_statement(statement)
+  local compiled, own = compiled_of(statement, engine.dialect, engine.cache, set)
+  if set or compiled.named then
+    own = execution.fill(compiled, own, set)
+  end
+  return compiled, own
 end
 
 --- Runs what compile() gave.
@@ -408,7 +410,7 @@ end
 
 local function execute(self, statement, params, options)
   local set, sets = execution.read_params(params)
-  local compiled, own = compile(self, statement, set)
+  local compiled, own = compiled_of(statement, self.engine.dialect, self.engine.cache, set)
   local chunk = chosen(self, "yield_per", options, statement)
   local seconds = chosen(self, "timeout", options, statement)
   if seconds ~= self.slot.timeout then

@@ -130,11 +130,16 @@ loading.new_plan = new_plan
 ---@param joined? integer how many of its last items belong to relationships of the others
 ---@return table plan { core, single, names, row_metatable, finishers }
 function loading.plan_of(compiled, joined)
-  local plans = compiled.load_plans or {}
-  local plan = plans[joined or 0]
+  joined = joined or 0
+  local plans = compiled.load_plans
+  if not plans then
+    plans = {}
+    compiled.load_plans = plans
+  end
+  local plan = plans[joined]
   if not plan then
-    plan = new_plan(compiled, #compiled.raw - (joined or 0))
-    plans[joined or 0], compiled.load_plans = plan, plans
+    plan = new_plan(compiled, #compiled.raw - joined)
+    plans[joined] = plan
   end
   return plan
 end
@@ -193,6 +198,31 @@ function loading.finish(plan, order, out, session)
   end
 end
 
+--- The same as run(), on a connection, with a plan.
+---@param session table
+---@param connection orrery.Connection
+---@param compiled table
+---@param values table
+---@param plan table
+---@param order orrery.LoadOrder
+---@param out table|false
+---@return table|false array
+---@return integer count
+function loading.run_plan(session, connection, compiled, values, plan, order, out)
+  local stmt, bound = connection:start(compiled, values)
+  plan = plan or order.plan_for(stmt)
+  local ok, count = pcall(core.load, session[1], stmt, plan.core, out or nil, order.rows and plan.row_metatable or nil,
+    order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns)
+  if not ok then
+    connection:failed(count, compiled, bound)
+  end
+  connection:finish(stmt, compiled, bound, count)
+  if mapper_module.hears_loads or plan.finishers then
+    loading.finish(plan, order, out, session)
+  end
+  return out, count
+end
+
 --- Runs a compiled select and returns its rows, or its first items' objects, as an array, read to the end.
 ---@param session table
 ---@param compiled table
@@ -206,17 +236,8 @@ function loading.run(session, compiled, values, order, out)
   if out == nil then
     out = {}
   end
-  local connection = session:connection(compiled)
-  local stmt, bound = connection:start(compiled, values)
-  local plan = order.plan_for and order.plan_for(stmt) or loading.plan_of(compiled, order.links and #order.links)
-  local ok, count = pcall(core.load, session[1], stmt, plan.core, out or nil, order.rows and plan.row_metatable or nil,
-    order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns)
-  if not ok then
-    connection:failed(count, compiled, bound)
-  end
-  connection:finish(stmt, compiled, bound, count)
-  loading.finish(plan, order, out, session)
-  return out, count
+  local plan = not order.plan_for and loading.plan_of(compiled, order.links and #order.links)
+  return loading.run_plan(session, session:connection(compiled), compiled, values, plan, order, out)
 end
 
 -- ---- statements that are made once per class or relationship ----

@@ -184,12 +184,18 @@ end
 
 local EMPTY = {}
 
--- A source is a buffer, and perhaps a cursor that fills it again: an object with fetch(max) (elements, and whether they
--- were the last), close(), and is_current(), false once its connection has ended it.
-local function new_source(buffer, cursor, complete, chunk)
-  return { buffer = buffer, position = 0, complete = complete, cursor = cursor or false, chunk = chunk or 100,
-    exhausted = false, closed = false }
+-- A source is a buffer, of which `position` elements were read (-1: all, and there is nothing more), and perhaps a cursor
+-- that fills it again: an object with fetch(max) (elements, and whether they were the last: `complete`), close(), and
+-- is_current(), false once its connection has ended it. `closed` says why it can be read no longer.
+local function new_source(buffer)
+  return { buffer = buffer, position = 0, cursor = false, closed = false }
 end
+
+local function new_cursor_source(buffer, cursor, complete, chunk)
+  return { buffer = buffer, position = 0, cursor = cursor, closed = false, complete = complete, chunk = chunk }
+end
+
+local DEFAULT_CHUNK = 100
 
 local function close_source(source, reason)
   if source.closed then
@@ -215,30 +221,29 @@ local function check_readable(source)
   end
 end
 
+-- The first element that the cursor has behind the buffer, or nil.
 local function refill(source)
-  source.position = 0
-  if source.complete then
-    source.buffer, source.exhausted = EMPTY, true
-  else
-    source.buffer, source.complete = source.cursor:fetch(source.chunk)
+  source.position, source.buffer = -1, EMPTY
+  if source.cursor and not source.complete then
+    source.position = 0
+    source.buffer, source.complete = source.cursor:fetch(source.chunk or DEFAULT_CHUNK)
+    source.position = source.buffer[1] == nil and -1 or 1
   end
+  return source.buffer[1]
 end
 
 -- The next element, or nil at the end and ever after.
 local function next_element(source)
-  if source.exhausted and not source.closed then
+  local position = source.position + 1
+  if position == 0 and not source.closed then
     return nil
   end
-  check_readable(source)
-  local position = source.position + 1
+  if source.needs_unique or source.closed or source.cursor then
+    check_readable(source)
+  end
   local element = source.buffer[position]
   if element == nil then
-    refill(source)
-    position, element = 1, source.buffer[1]
-    if element == nil then
-      source.exhausted = true
-      return nil
-    end
+    return refill(source)
   end
   source.position = position
   return element
@@ -280,37 +285,40 @@ function metatable.__len()
   errors.raise("ArgumentError", "a result has no length before it is read; #result:all() has")
 end
 
-local function is_result(value)
-  return type(value) == "table" and rawget(value, "source") ~= nil
-end
-
 local function check(self, call)
-  if not is_result(self) then
+  if type(self) ~= "table" or not rawget(self, "source") then
     errors.check_self(self, false, "result:" .. call)
   end
 end
 
--- convert(element) makes what this view hands out; `scalar` says that it hands out single values.
-local function new_result(source, shape, convert, scalar)
-  return setmetatable({ source = source, shape = shape or false, convert = convert or false,
-    scalar_values = scalar or false, seen = false, strategy = false }, metatable)
+-- `scalar` says that it hands out single values. `how` is false where it hands out what the source has, else it has
+-- convert(element), which makes what this view hands out, and, where that is unique, what was `seen` and the `strategy`
+-- to tell it apart.
+local function new_result(source, shape, scalar, how)
+  return setmetatable({ source = source, shape = shape or false, scalar_values = scalar or false, how = how or false },
+    metatable)
+end
+
+local function convert_of(self)
+  return self.how and self.how.convert
 end
 
 -- A view of the same source, read through `convert` and, where this one is, unique.
 local function view(self, shape, convert, scalar)
-  local copy = new_result(self.source, shape, convert, scalar)
+  local how = self.how
+  local copy = new_result(self.source, shape, scalar, (how or convert) and { convert = convert or false,
+    seen = how and how.seen and {}, strategy = how and how.strategy })
   copy.rowcount, copy.lastrowid, copy.inserted_primary_key = self.rowcount, self.lastrowid, self.inserted_primary_key
-  copy.seen, copy.strategy = self.seen and {}, self.strategy
   return copy
 end
 
 local NIL = {}
 
 -- Whether an element was not seen before. Rows are told apart by their values, along a tree of tables.
-local function is_new(self, element)
-  local seen, key = self.seen, element
-  if self.strategy then
-    key = self.strategy(element)
+local function is_new(how, element)
+  local seen, key = how.seen, element
+  if how.strategy then
+    key = how.strategy(element)
   end
   local shape, values = shape_of(key), key
   for position = 1, shape and shape.count - 1 or 0 do
@@ -328,24 +336,30 @@ local function is_new(self, element)
   return new
 end
 
-local function next_value(self)
-  local source, convert = self.source, self.convert
-  if not self.shape then
-    errors.raise("ResourceClosedError",
-      "this statement returns no rows; .rowcount says how many it changed, and returning() makes it return some")
-  end
+-- The next element that this view makes, or nil.
+local function next_made(source, how)
   while true do
     local element = next_element(source)
     if element == nil then
       return nil
     end
-    if convert then
-      element = convert(element)
+    if how.convert then
+      element = how.convert(element)
     end
-    if not self.seen or is_new(self, element) then
+    if not how.seen or is_new(how, element) then
       return element
     end
   end
+end
+
+local function next_value(self)
+  if not self.shape then
+    errors.raise("ResourceClosedError",
+      "this statement returns no rows; .rowcount says how many it changed, and returning() makes it return some")
+  elseif self.how then
+    return next_made(self.source, self.how)
+  end
+  return next_element(self.source)
 end
 
 metatable.__call = next_value
@@ -386,12 +400,12 @@ end
 -- The whole buffer, where nothing was read of it yet and nothing is made of its elements: they need not be copied.
 local function take_buffer(self)
   local source = self.source
-  if self.convert or self.seen or not self.shape or not source.complete or source.exhausted or source.position > 0 then
+  if self.how or not self.shape or (source.cursor and not source.complete) or source.position ~= 0 then
     return nil
   end
   check_readable(source)
   local buffer = source.buffer
-  source.buffer, source.exhausted = EMPTY, true
+  source.buffer, source.position = EMPTY, -1
   return buffer
 end
 
@@ -431,7 +445,7 @@ end
 ---@return table
 function Result:fetchmany(size)
   check(self, "fetchmany")
-  size = check_size(size == nil and self.source.chunk or size, "fetchmany")
+  size = check_size(size == nil and (self.source.chunk or DEFAULT_CHUNK) or size, "fetchmany")
   local list = {}
   while #list < size do
     local value = next_value(self)
@@ -448,7 +462,7 @@ end
 ---@return function iterator
 function Result:partitions(size)
   check(self, "partitions")
-  size = check_size(size == nil and self.source.chunk or size, "partitions")
+  size = check_size(size == nil and (self.source.chunk or DEFAULT_CHUNK) or size, "partitions")
   return function()
     local list = self:fetchmany(size)
     return list[1] ~= nil and list or nil
@@ -567,7 +581,7 @@ function Result:scalars(column)
   end
   local position = find_column(self.shape, column == nil and 1 or column)
   local shape = { names = { self.shape.names[position] }, count = 1 }
-  return view(self, shape, chain(self.convert, function(row)
+  return view(self, shape, chain(convert_of(self), function(row)
     local value = rawget(row, position)
     if value == nil then
       return null
@@ -586,7 +600,7 @@ function Result:mappings()
       raise_ambiguous(name)
     end
   end
-  return view(self, shape, chain(self.convert, function(row)
+  return view(self, shape, chain(convert_of(self), function(row)
     local mapping = {}
     for position = 1, shape.count do
       mapping[shape.names[position]] = rawget(row, position)
@@ -605,7 +619,7 @@ function Result:columns(...)
     positions[index] = find_column(self.shape, (select(index, ...)))
   end
   local shape, convert = narrowed(self, positions)
-  return view(self, shape, chain(self.convert, convert))
+  return view(self, shape, chain(convert_of(self), convert))
 end
 
 --- The same without repetitions: rows count as equal when their values are, objects when they are the same.
@@ -621,8 +635,8 @@ function Result:unique(strategy)
     return self
   end
   self.source.needs_unique = nil
-  local copy = view(self, self.shape, self.convert, self.scalar_values)
-  copy.seen, copy.strategy = {}, strategy or false
+  local copy = view(self, self.shape, convert_of(self), self.scalar_values)
+  copy.how = { convert = convert_of(self), seen = {}, strategy = strategy or false }
   return copy
 end
 
@@ -649,7 +663,7 @@ end
 ---@param scalar? boolean each is a single value
 ---@return table
 function result.from_cursor(cursor, columns, rows, complete, chunk, scalar)
-  return new_result(new_source(rows, cursor, complete, chunk), columns.shape or shape_of_names(columns), nil, scalar)
+  return new_result(new_cursor_source(rows, cursor, complete, chunk), columns.shape or shape_of_names(columns), scalar)
 end
 
 --- A result over an array that is there already: rows made with the metatable given, or any values where names
@@ -660,8 +674,7 @@ end
 ---@param fields? table rowcount
 ---@return table
 function result.from_array(elements, columns, scalar, fields)
-  local source = new_source(elements, nil, true)
-  local self = new_result(source, columns.shape or shape_of_names(columns), nil, scalar)
+  local self = new_result(new_source(elements), columns.shape or shape_of_names(columns), scalar)
   if fields then
     self.rowcount = fields.rowcount
   end
@@ -674,7 +687,7 @@ end
 ---@param convert fun(row: table): table
 ---@return table
 function result.converted(self, columns, convert)
-  return view(self, columns.shape, chain(self.convert, convert))
+  return view(self, columns.shape, chain(convert_of(self), convert))
 end
 
 --- How many rows a new result has, or has changed, as echo says it: "100+" where not all are known yet.
@@ -685,7 +698,7 @@ function result.count(self)
   if not self.shape then
     return self.rowcount
   end
-  return source.complete and #source.buffer or #source.buffer .. "+"
+  return (source.complete or not source.cursor) and #source.buffer or #source.buffer .. "+"
 end
 
 --- Marks a result whose rows were multiplied by the collections joined to them: SQLAlchemy has its callers say unique()
@@ -702,7 +715,7 @@ end
 ---@param fields? table rowcount, lastrowid, inserted_primary_key
 ---@return table
 function result.without_rows(fields)
-  local self = new_result(new_source(EMPTY, nil, true), nil)
+  local self = new_result(new_source(EMPTY))
   for name in pairs(PROPERTIES) do
     self[name] = fields and fields[name]
   end

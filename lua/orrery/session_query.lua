@@ -70,23 +70,31 @@ local function new_part(self, expanded, execution, rows, width)
 end
 
 local ROWS, OBJECTS = { rows = true }, {}
+local SELECT, ITEMS, REST = statement.SELECT, statement.ITEMS, statement.REST
+local NO_OPTIONS = {}
 
 -- Whether a statement selects one class, and nothing is to come with its objects: most do.
-local function is_plain(self, stmt, items, execution)
+local function is_plain(self, stmt, execution)
+  if getmetatable(stmt) ~= SELECT or execution.yield_per or execution.populate_existing then
+    return false
+  end
+  local items, rest = stmt[ITEMS], stmt[REST]
   local item = items[1]
-  return #items == 1 and item.visit == "entity" and not item.concrete and stmt.visit == "select"
-    and not stmt.loader_options
-    and not (execution.yield_per or execution.populate_existing)
+  return item.visit == "entity" and not item.concrete and not items[2] and not (rest and rest.loader_options)
     and loader_option.default_tree(item.mapper):is_inert(self)
 end
 
 local function run_plain_select(self, stmt, params, scalars)
-  local connection = self:connection(stmt)
+  local connection = not self.by_key and not self.unsettled and self.seat.conn
+  if not connection or connection.closed then
+    connection = self:connection(stmt)
+  end
   local compiled, values = connection:compile(stmt, params)
   local plan = loading.plan_of(compiled)
-  local rows = not (scalars and plan.single)
-  local out = loading.run(self, compiled, values, rows and ROWS or OBJECTS)
-  return result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
+  if scalars then
+    return result.from_array(loading.run_plan(self, connection, compiled, values, plan, OBJECTS, {}), plan.names, true)
+  end
+  return result.from_array(loading.run_plan(self, connection, compiled, values, plan, ROWS, {}), plan.row_metatable)
 end
 
 -- The same from the rows of another statement, in which the columns are found by name. Nothing can be joined to them.
@@ -114,9 +122,7 @@ end
 -- Rows, or objects where `scalars` and the statement selects one class; nil where it selects none.
 local function run_select(self, stmt, params, execution, scalars)
   local items = stmt:result_items()
-  if is_plain(self, stmt, items, execution) then
-    return run_plain_select(self, stmt, params, scalars)
-  elseif not has_entity(items) then
+  if not has_entity(items) then
     return nil
   end
   local expanded = joined.expand(stmt, loader_option.trees(items, stmt.loader_options))
@@ -137,21 +143,13 @@ local function run_select(self, stmt, params, execution, scalars)
   return expanded.lists and result.must_be_unique(made, not rows) or made
 end
 
--- Calls fn(self, stmt, ...) with the timeout that the call or the statement has of its own, which also holds for what is
--- loaded along.
-local function within(self, execution, fn, ...)
-  local seconds = execution.timeout
-  if seconds == nil then
-    return fn(self, ...)
-  end
-  return self:connection((...)):within(seconds, fn, self, ...)
-end
-
 local function run_plain(self, stmt, params, execution, options, scalars)
-  if execution.autoflush ~= false then
+  if execution.autoflush ~= false and not core.is_clean(self[1]) then
     self:autoflush_now(stmt)
   end
-  if is_select(stmt) and bundle.is_in(stmt) then
+  if is_plain(self, stmt, execution) then
+    return run_plain_select(self, stmt, params, scalars)
+  elseif is_select(stmt) and bundle.is_in(stmt) then
     return bundle.result(stmt, run_plain(self, bundle.flat(stmt), params, execution, options, false))
   elseif from_statement.is(stmt) then
     return run_from_statement(self, stmt, params, execution, scalars)
@@ -163,16 +161,32 @@ local function run_plain(self, stmt, params, execution, options, scalars)
 end
 
 -- With the listeners to do_orm_execute, which may change the statement, or run it themselves.
-local function run(self, stmt, params, execution, options, scalars)
-  if not self.dispatch.do_orm_execute or type(stmt) ~= "table" then
-    return run_plain(self, stmt, params, execution, options, scalars)
-  end
+local function run_heard(self, stmt, params, execution, options, scalars)
   local function invoke(own_stmt, own_params, own_execution)
     return run_plain(self, own_stmt, own_params, settings.over(own_stmt, own_execution), options, scalars)
   end
   local state, answer = orm_execute.tell(self, { statement = stmt, parameters = params, execution_options = execution,
     invoke = invoke })
   return answer or invoke(state.statement, state.parameters, state.execution_options)
+end
+
+local function run(self, stmt, params, execution, options, scalars)
+  if self.dispatch.do_orm_execute and type(stmt) == "table" then
+    return run_heard(self, stmt, params, execution, options, scalars)
+  end
+  return run_plain(self, stmt, params, execution, options, scalars)
+end
+
+-- With the timeout that the call or the statement has of its own, which also holds for what is loaded along.
+local function execute(self, stmt, params, options, scalars)
+  if options == nil and getmetatable(stmt) == SELECT and not stmt[REST] then
+    return run(self, stmt, params, NO_OPTIONS, nil, scalars)
+  end
+  local execution, of_connection = settings.of_session(options, stmt)
+  if execution.timeout == nil then
+    return run(self, stmt, params, execution, of_connection, scalars)
+  end
+  return self:connection(stmt):within(execution.timeout, run, self, stmt, params, execution, of_connection, scalars)
 end
 
 ---@class orrery.ExecutionOptions
@@ -189,8 +203,7 @@ end
 ---@return table result
 function Session:execute(stmt, params, options)
   check(self, "execute")
-  local execution, of_connection = settings.of_session(options, stmt)
-  return within(self, execution, run, stmt, params, execution, of_connection, false)
+  return execute(self, stmt, params, options, false)
 end
 
 --- The first item of each row: the objects of select(Class). NULL is orm.null.
@@ -199,21 +212,16 @@ end
 ---@param options? orrery.ExecutionOptions
 function Session:scalars(stmt, params, options)
   check(self, "scalars")
-  local execution, of_connection = settings.of_session(options, stmt)
-  return within(self, execution, run, stmt, params, execution, of_connection, true):scalars()
-end
-
-local function objects_or_rows(self, stmt, execution)
-  local items = stmt:result_items()
-  return run(self, stmt, nil, execution, nil, true), #items == 1 and items[1].visit == "entity"
+  local made = execute(self, stmt, params, options, true)
+  return made.scalar_values and made or made:scalars()
 end
 
 --- What a legacy query gives: objects where the statement selects one class (then also true), rows otherwise.
 ---@param self table session
 ---@param stmt table
 function session_query.objects_or_rows(self, stmt)
-  local execution = settings.of_session(nil, stmt)
-  return within(self, execution, objects_or_rows, stmt, execution)
+  local items = stmt:result_items()
+  return execute(self, stmt, nil, nil, true), #items == 1 and items[1].visit == "entity"
 end
 
 --- How the database means to run a statement, with the joins that its loader options bring: print(session:explain(stmt)).

@@ -56,6 +56,12 @@ end
 
 local NONE = {}
 
+-- What a statement says of its execution.
+local function own_options(stmt)
+  local mark = getmetatable(stmt)
+  return type(mark) == "table" and mark.__statement and stmt.execution or NONE
+end
+
 --- Checks the options of one execute() of a session, which may stand in `execution_options` as on a statement, and puts
 --- what the statement says below them.
 ---@param options? table
@@ -63,7 +69,7 @@ local NONE = {}
 ---@return table execution what holds for this execution
 ---@return table? of_connection what the connection is told
 function settings.of_session(options, stmt)
-  local own = type(stmt) == "table" and rawget(stmt, "execution") or NONE
+  local own = own_options(stmt)
   if options == nil then
     return own, nil
   end
@@ -82,7 +88,7 @@ end
 ---@return table
 function settings.over(stmt, ...)
   local merged = {}
-  for _, source in ipairs{ type(stmt) == "table" and rawget(stmt, "execution") or NONE, ... } do
+  for _, source in ipairs{ own_options(stmt), ... } do
     for name, value in pairs(source) do
       merged[name] = value
     end
