@@ -463,9 +463,14 @@ function loading.columns(session, mapper, object, numbers)
   read_again(session, mapper, object, shaping.only(mapper, numbers))
 end
 
+-- What waits as an SQL expression has its value after a flush only.
 local function session_for_column(mapper, object, key)
-  return session_of(mapper, object, key, "add it to a session, or load it before the session is closed "
+  local session = session_of(mapper, object, key, "add it to a session, or load it before the session is closed "
     .. "(sessions with expire_on_commit = false keep what is loaded after a commit)")
+  if session.expressions[1] then
+    session:autoflush_now()
+  end
+  return session
 end
 
 local function refuse_if_raising(mapper, key, left)

@@ -9,6 +9,8 @@ local change = import "change"
 local event = import "event"
 local hierarchy = import "hierarchy"
 local expression = import "expression"
+local functions = import "functions"
+local joining = import "joining"
 local loading = import "loading"
 local statement = import "statement"
 local transaction = import "transaction"
@@ -433,15 +435,67 @@ end
 
 -- ---- SQL expressions as values ----
 
+-- What new objects are to be inserted with, by object and attribute number: values that the database is asked for first.
+local awaited, any_awaited = setmetatable({}, { __mode = "k" }), false
+
+local function await(mapper, object, number, value)
+  if joining.tables_of(value)[1] then
+    errors.raise("ArgumentError", "%s.%s: this SQL expression reads columns, and a new object has no row yet; insert it with a "
+      .. "plain value, or write a subquery, select(...):scalar_subquery()", mapper.name, mapper.column_keys[number])
+  end
+  awaited[object] = awaited[object] or {}
+  awaited[object][number], any_awaited = value, true
+  core.unload(object, number)
+end
+
+local function awaited_numbers(object)
+  local numbers = {}
+  for number in ipairs(mapper_module.of_object(object).column_keys) do
+    if awaited[object][number] and not core.is_given(object, number) then
+      numbers[#numbers + 1] = number
+    end
+  end
+  return numbers
+end
+
+local function ask_awaited(session, object, numbers)
+  local mapper, columns = mapper_module.of_object(object), {}
+  for position, number in ipairs(numbers) do
+    local kind = mapper.attributes[mapper.column_keys[number]].origin.type
+    columns[position] = functions.type_coerce(awaited[object][number], kind):label("value_" .. position)
+  end
+  local row = session:connection(mapper):execute(statement.select((table.unpack or unpack)(columns))):one()
+  for position, number in ipairs(numbers) do
+    object[mapper.column_keys[number]] = row[position] == nil and core.null or row[position]
+  end
+end
+
+-- Gives new objects the values of their expressions.
+local function fill_awaited(session, handle)
+  for _, object in ipairs(any_awaited and core.list(handle, "new") or {}) do
+    local numbers = awaited[object] and awaited_numbers(object) or {}
+    if numbers[1] then
+      ask_awaited(session, object, numbers)
+    end
+    awaited[object] = nil
+  end
+end
+
 -- obj.x = Class.x + 1: the expression stands in the session until the flush, the attribute counts as unloaded.
 core.hook("assign_expression", function(object, number, value)
-  if not expression.is_element(value) then
+  local node = expression.clause(value)
+  local is_statement = node ~= nil and node.is_statement
+  if not expression.is_element(value) and not is_statement then
     return false
   end
-  local mapper, session = mapper_module.of_object(object), core.session_of(object)
-  if not session or core.state(object) ~= "persistent" then
-    errors.raise("ArgumentError", "%s.%s: an SQL expression can only be assigned to an object that has a row; insert it with a "
-      .. "plain value first", mapper.name, mapper.column_keys[number])
+  value = is_statement and node:scalar_subquery() or value
+  local mapper, session, state = mapper_module.of_object(object), core.session_of(object), core.state(object)
+  if state == "transient" or state == "pending" then
+    await(mapper, object, number, value)
+    return true
+  elseif not session or state ~= "persistent" then
+    errors.raise("ArgumentError", "%s.%s: an SQL expression can be assigned to new objects and to those of a session; this one is "
+      .. "%s", mapper.name, mapper.column_keys[number], state)
   end
   core.unload(object, number)
   core.touch(object)
@@ -894,6 +948,7 @@ function writing.write(session, handle, cascaded)
   for _, connection in ipairs(connections) do
     connection:ensure_begun(true)
   end
+  fill_awaited(session, handle)
   local flush, err, blind = attempt(session, handle, connections)
   if not flush and blind and may_be_known_now(err, connections[1]) then
     learn_unique_values(session, handle)

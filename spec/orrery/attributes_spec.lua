@@ -201,8 +201,46 @@ describe("a value", function()
     one.size = orm.func.abs(-3)
     session:commit()
     assert.same({ "3" }, rows(engine, "SELECT size FROM note WHERE id = 1"))
+    one.size = Note.size + 1
+    assert.equal(4, one.size) -- read before the flush, which comes first then
+    one.size = Note.size + 1
+    assert.same({ 3, 5 }, { session:no_autoflush(function() return one.size - 1 end), 5 })
+    session:commit()
+    assert.same({ "5" }, rows(engine, "SELECT size FROM note WHERE id = 1"))
     assert.is_false((pcall(function() one.size = setmetatable({}, {}) end)))
     assert.is_false((pcall(function() one.size = {} end)))
+  end)
+
+  it("may be an SQL expression, or a select, of a new object, too", function()
+    local Note, session, engine = note_class()
+    local one = Note { size = orm.func.abs(-3), text = orm.literal("a") .. orm.literal("b"), price = 2 }
+    assert.is_nil(one.size)
+    session:add(one)
+    session:flush()
+    assert.same({ 3, "ab" }, { one.size, one.text })
+    local two = Note { size = 1 }
+    two.size = orm.select(orm.func.max(Note.size))
+    two.text = orm.func.upper("x")
+    two.text = "plain"
+    session:add(two)
+    session:commit()
+    assert.same({ "3|ab|2", "3|plain|NULL" }, rows(engine, "SELECT size, text, price FROM note WHERE id > 2 ORDER BY id"))
+  end)
+
+  it("of a new object that the database cannot work out takes the flush back", function()
+    local Note, session, engine = note_class()
+    local one = Note { size = orm.func.no_such_function() }
+    session:add(one)
+    raises("OperationalError", "no such function", session.flush, session)
+    assert.equal("pending", orm.inspect(one).state)
+    one.size = 7
+    session:commit()
+    assert.same({ "7" }, rows(engine, "SELECT size FROM note WHERE id = 3"))
+    raises("ArgumentError", { "Note.size", "has no row yet", "subquery" }, function() return Note { size = Note.size + 1 } end)
+    raises("ArgumentError", { "Note.size", "detached" }, function()
+      session:expunge(one)
+      one.size = orm.func.abs(1)
+    end)
   end)
 end)
 

@@ -715,13 +715,13 @@ static const char *set_event(const orr_class *class, int attribute) {
 }
 
 /* Whether the value at 3 is an SQL expression, which waits for the flush. */
-static bool take_expression(lua_State *L, int column) {
-  if (lua_type(L, 3) != LUA_TTABLE || !lua_getmetatable(L, 3))
+static bool take_expression(lua_State *L, int object, int column, int value) {
+  if (lua_type(L, value) != LUA_TTABLE || !lua_getmetatable(L, value))
     return false;
   orr_push_hook(L, "assign_expression");
-  lua_pushvalue(L, 1);
+  lua_pushvalue(L, object);
   lua_pushinteger(L, column + 1);
-  lua_pushvalue(L, 3);
+  lua_pushvalue(L, value);
   lua_call(L, 3, 1);
   bool taken = lua_toboolean(L, -1);
   lua_pop(L, 2);
@@ -732,7 +732,7 @@ static void assign_attribute(lua_State *L, orr_instance *object, int attribute) 
   const orr_class *class = object->class;
   if (is_heard(class, attribute))
     orr_attribute_event(L, 1, attribute, 3, set_event(class, attribute), false);
-  if (attribute < class->column_count && take_expression(L, attribute))
+  if (attribute < class->column_count && take_expression(L, 1, attribute, 3))
     return;
   if (attribute < class->column_count)
     orr_instance_assign(L, object, 1, attribute, 3);
@@ -798,7 +798,7 @@ static void read_plain(lua_State *L, const orr_class *class, int column, int val
 static void read_fields(lua_State *L, const orr_class *class, givens *all) {
   for (lua_pushnil(L); lua_next(L, 2); lua_settop(L, 3)) {
     int attribute = orr_class_attribute(class, L, 3);
-    if (is_plain(class, attribute))
+    if (is_plain(class, attribute) && !lua_istable(L, 4))
       read_plain(L, class, attribute, 4, all);
     else if (attribute >= class->column_count)
       all->relations = true;
@@ -834,7 +834,7 @@ static void give(lua_State *L, orr_class *class, orr_instance *object, const giv
     lua_pushvalue(L, value);
     lua_pushvalue(L, 1);
     lua_call(L, 4, 0);
-  } else {
+  } else if (!take_expression(L, 3, attribute, value)) {
     take(L, class, attribute, value, &taken, scratch);
     orr_instance_put(L, object, 3, attribute, &taken);
   }
