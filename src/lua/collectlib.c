@@ -422,10 +422,10 @@ static void warn_of_noted(lua_State *L, orr_flush *f, int object, int number) {
 
 /* Whether a pass has anything to do with an object: what has no row holds on to nothing, and what is deleted
    takes nothing in. */
-static bool may_hold(const orr_flush_entry *entry, pass what) {
-  if (entry->kind == (what == loosen ? ORR_UNIT_INSERT : ORR_UNIT_DELETE))
+static bool may_hold(const orr_flush *f, uint32_t n, pass what) {
+  if (f->entries[n - 1].kind == (what == loosen ? ORR_UNIT_INSERT : ORR_UNIT_DELETE))
     return false;
-  return orr_instance_is_linked(entry->object);
+  return orr_instance_is_linked(orr_flush_look(f, n));
 }
 
 /* Whether a pass must know what a relation of the object holds. */
@@ -445,7 +445,7 @@ static void run_pass(lua_State *L, orr_flush *f, pass what) {
   int top = lua_gettop(L);
   for (uint32_t n = 1; n <= f->count; n++) {
     const orr_class *class = f->entries[n - 1].class;
-    if (!may_hold(&f->entries[n - 1], what))
+    if (!may_hold(f, n, what))
       continue;
     orr_instance *object = orr_flush_object(L, f, n);
     for (int r = 0; r < class->relation_count; r++) {
@@ -688,11 +688,10 @@ static bool is_updated(const orr_flush *f, uint32_t n) {
 
 /* The number that the row of object `n` has in the database, as its key; 0 where that is no integer. */
 static int64_t key_number(lua_State *L, const orr_flush *f, uint32_t n) {
-  orr_instance *object = f->entries[n - 1].object;
+  orr_instance *object = orr_flush_look(f, n);
   const orr_class *class = object->class;
   orr_value values[ORR_MAX_KEY];
   unsigned tag = class->simple_key ? orr_tags(object)[class->keys[0]] : 0;
-  orr_flush_fetch(f, n);
   if ((tag & (ORR_TAG | ORR_CHANGED)) == ORR_INT)
     return orr_cells(object)[class->keys[0]].i;
   orr_flush_object(L, f, n);

@@ -139,23 +139,24 @@ typedef struct orr_flush_past {
 #define ORR_PREFETCH(address) ((void)(address))
 #endif
 
-/* Objects are mostly met in the order of their numbers and seldom are in a cache: where number `n` is looked
-   at, one that comes soon is fetched, with what Lua keeps before it. */
-static inline void orr_flush_fetch(const orr_flush *f, uint32_t n) {
+/* Object number `n`. Objects are mostly met in the order of their numbers and seldom are in a cache: one that
+   comes soon is fetched, with what Lua keeps before it. */
+static inline orr_instance *orr_flush_look(const orr_flush *f, uint32_t n) {
   enum { AHEAD = 4, LINE = 64 };
-  if (n + AHEAD > f->count)
-    return;
-  const char *object = (const char *)f->entries[n + AHEAD - 1].object;
-  ORR_PREFETCH(object - LINE);
-  ORR_PREFETCH(object);
-  ORR_PREFETCH(object + LINE);
+  if (n + AHEAD <= f->count) {
+    const char *object = (const char *)f->entries[n + AHEAD - 1].object;
+    ORR_PREFETCH(object - LINE);
+    ORR_PREFETCH(object);
+    ORR_PREFETCH(object + LINE);
+  }
+  return f->entries[n - 1].object;
 }
 
 /* Pushes object number `n`. */
 static inline orr_instance *orr_flush_object(lua_State *L, const orr_flush *f, uint32_t n) {
-  orr_flush_fetch(f, n);
+  orr_instance *object = orr_flush_look(f, n);
   lua_rawgeti(L, f->objects, (int)n);
-  return f->entries[n - 1].object;
+  return object;
 }
 
 static inline bool orr_flush_deleting(const orr_instance *object) { return object->flags & ORR_DELETING; }

@@ -450,11 +450,11 @@ static bool reserve_object(lua_State *L, orr_flush *f, uint32_t n, const ending 
 /* Makes everything that the end of the flush needs; returns how many keys it has noted. */
 static uint32_t reserve(lua_State *L, orr_flush *f, ending *at) {
   uint32_t kinds[ORR_UNIT_DELETE + 1] = {0}, rekeyed = 0, first = f->session->rekeyed_count + 1;
-  for (uint32_t n = (uint32_t)f->count; n >= 1; n--) {
+  for (uint32_t n = 1; n <= f->count; n++) {
     orr_flush_entry *entry = &f->entries[n - 1];
     kinds[entry->kind]++;
-    if (entry->kind == ORR_UNIT_INSERT ? !is_plain_key(entry->object)
-                                       : entry->kind == ORR_UNIT_UPDATE && key_changed(entry->object))
+    if (entry->kind == ORR_UNIT_INSERT ? !is_plain_key(orr_flush_look(f, n))
+                                       : entry->kind == ORR_UNIT_UPDATE && key_changed(orr_flush_look(f, n)))
       rekeyed += reserve_object(L, f, n, at, first + rekeyed);
   }
   orr_session_reserve(L, f->session, kinds[ORR_UNIT_INSERT] + rekeyed, at->weak);

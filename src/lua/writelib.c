@@ -91,8 +91,7 @@ static void bind(lua_State *L, binder *b, const orr_value *value) { bind_next(L,
 
 /* The value of a column of object `n`, which need not stand on the stack but for a string of Lua's. */
 static void value_of(lua_State *L, const orr_flush *f, uint32_t n, int column, orr_value *out) {
-  orr_instance *object = f->entries[n - 1].object;
-  orr_flush_fetch(f, n);
+  orr_instance *object = orr_flush_look(f, n);
   if (orr_tags(object)[column] & ORR_OUTSIDE)
     orr_flush_object(L, f, n);
   orr_instance_value(L, object, lua_gettop(L), column, out);
