@@ -99,6 +99,7 @@ end
 ---@field exact_operators table<string, string> templates for them by the operator's name
 ---@field exact_functions table<string, string> functions in place of others for them
 ---@field types? table<string, string> names of types where they differ
+---@field casts table<string, string> templates of what makes a value of a type, where CAST does not
 ---@field table_names string a template, of "schema." or "", of a query for the names of tables and views, in lower case
 ---@field strict_types? table<integer, string> types of columns by kind, in tables that check them
 ---@field reserved_prefix? string with which no name of a table may begin
@@ -122,6 +123,7 @@ local STANDARD = {
   literals = {},
   exact_operators = {},
   exact_functions = {},
+  casts = {},
   moment_arithmetic = true,
   distinct_on = false,
   compound_member = "(%s)",
@@ -208,6 +210,8 @@ dialect.sqlite = dialect.define{
   exact_operators = { add = "orrery_add(%s, %s)", sub = "orrery_sub(%s, %s)", mul = "orrery_mul(%s, %s)",
     neg = "orrery_sub(0, %s)" },
   exact_functions = { sum = "orrery_sum" },
+  -- CAST would make numbers of texts that begin with digits.
+  casts = { Date = "substr(%s, 1, 10)", Time = "CAST(%s AS TEXT)", DateTime = "CAST(%s AS TEXT)", JSON = "CAST(%s AS TEXT)" },
   offset_limit = "-1",
   row_locks = false,
   change_prefix = true,

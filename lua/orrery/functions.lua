@@ -260,9 +260,12 @@ function functions.exists(statement)
   return setmetatable({ visit = "exists", statement = node, type = Boolean }, exists_metatable)
 end
 
---- Several columns that are compared at once: tuple_(A.x, A.y):in_{ { 1, 2 }, { 3, 4 } }.
+--- Several columns or values that are compared at once: tuple_(A.x, A.y):in_{ { 1, 2 }, { 3, 4 } }.
 function functions.tuple_(...)
-  local elements = expression.expect_all("tuple_()", ...)
+  local elements = {}
+  for position = 1, select("#", ...) do
+    elements[position] = value_or_node((select(position, ...)), "tuple_()", position)
+  end
   if #elements == 0 then
     errors.raise("ArgumentError", "tuple_() needs its columns")
   end
@@ -292,15 +295,30 @@ local function element_type(options)
     or (first ~= nil and first ~= false) and types.of_value(first) or NullType
 end
 
+-- bindparam(key, options), bindparam(key, value), bindparam(key, value, options)
+local function bind_options(value, options)
+  if options == nil and type(value) == "table" then
+    return errors.check_options(value, BIND_OPTIONS, "bindparam()")
+  end
+  options = errors.check_options(options, BIND_OPTIONS, "bindparam()")
+  if value == nil then
+    return options
+  elseif options.value ~= nil then
+    errors.raise("ArgumentError", "bindparam(): the value is given twice")
+  end
+  return { value = value, type_ = options.type_, expanding = options.expanding }
+end
+
 --- A value that is given by name when the statement is executed; with expanding, a list of values, for in_() and for
 --- IN in text().
 ---@param key string
+---@param value? any what it is where none is given; a table stands in the options
 ---@param options? { type_?: orrery.Type, value?: any, expanding?: boolean }
-function functions.bindparam(key, options)
+function functions.bindparam(key, value, options)
   if type(key) ~= "string" or not key:find("^[%a_][%w_]*$") then
     errors.raise("ArgumentError", "bindparam(): %s is no name", errors.show(key))
   end
-  options = errors.check_options(options, BIND_OPTIONS, "bindparam()")
+  options = bind_options(value, options)
   if options.expanding then
     return new{ visit = "bind", key = key, value = options.value, expanding = true,
       type = types.list_of{ element_type(options) } }

@@ -477,7 +477,7 @@ function VISIT.coerced(node, state)
 end
 
 function VISIT.cast(node, state)
-  return ("CAST(%s AS %s)"):format(render(node.element, state), node.type:ddl(state.dialect))
+  return node.type:cast(state.dialect, render(node.element, state))
 end
 
 function VISIT.collation(node, state)

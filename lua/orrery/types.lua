@@ -230,6 +230,20 @@ function Type:ddl(dialect)
   return type(name) == "function" and name(self, dialect) or name
 end
 
+--- SQL that makes a value of the type.
+---@param dialect table
+---@param operand string
+---@return string
+function Type:cast(dialect, operand)
+  local kind = self:for_dialect(dialect)
+  kind = kind.impl or kind
+  if kind ~= self then
+    return kind:cast(dialect, operand)
+  end
+  local template = dialect.casts[self.definition.name]
+  return template and template:format(operand) or ("CAST(%s AS %s)"):format(operand, self:ddl(dialect))
+end
+
 --- Names of dialects, by name; dialects put themselves here.
 types.dialects = {}
 

@@ -111,6 +111,8 @@ local CASES = {
   { "the last direction counts", user.id:asc():desc(), "u.id DESC", {} },
   { "cast", user.id:cast(orm.String(5)), "CAST(u.id AS VARCHAR(5))", {} },
   { "cast of a value", orm.cast("5", orm.Integer), "CAST(? AS INTEGER)", { "5" } },
+  { "tuple with values", orm.tuple_(user.id, 5):eq(orm.tuple_(1, user.age)), "(u.id, ?) = (?, u.age)", { 5, 1 } },
+  { "a parameter with a value", user.id:eq(orm.bindparam("n", 5)), "u.id = ?", { 5 } },
   { "type_coerce", orm.type_coerce(user.id, orm.Text) .. "x", "u.id || ?", { "x" } },
   { "an operator of the database", user.age:op("&")(4), "u.age & ?", { 4 } },
   { "an operator in words", user.name:op("GLOB", { is_comparison = true })("a*"), "u.name GLOB ?", { "a*" } },
@@ -341,5 +343,39 @@ describe("text in arithmetic", function()
     end)
     raises("ArgumentError", "'*' is for numbers", function() return 2 * user.name end)
     assert.equal("CAST(user_account.name AS INTEGER) + ?", tostring(user.name:cast(orm.Integer) + 1))
+  end)
+end)
+
+describe("a cast", function()
+  local engine = orm.create_engine("sqlite://")
+
+  local function cast(value, from, to)
+    return engine:begin(function(conn)
+      return conn:scalar(orm.select(orm.cast(orm.literal(value, from), to)))
+    end)
+  end
+
+  it("to a date, a time or a document keeps its text", function()
+    assert.equal("2024-02-29", cast("2024-02-29", orm.Text, orm.Date))
+    assert.equal("2024-02-29", cast("2024-02-29T12:30:00", orm.DateTime, orm.Date))
+    assert.equal("2024-02-29T12:30:00", cast("2024-02-29 12:30:00", orm.Text, orm.DateTime))
+    assert.equal("2024-02-29T00:00:00", cast("2024-02-29", orm.Date, orm.DateTime))
+    assert.equal("12:30:00", cast("12:30:00", orm.Text, orm.Time))
+    assert.same({ a = 1 }, cast('{"a":1}', orm.Text, orm.JSON))
+    assert.equal("CAST(user_account.name AS DATE)", user.name:cast(orm.Date):compile{ dialect = "postgresql" }.sql)
+  end)
+
+  it("takes the words of a variant and of a decorated type", function()
+    local Day = orm.TypeDecorator("Day", { impl = orm.Date })
+    assert.equal("2024-02-29", cast("2024-02-29", orm.Text, Day))
+    assert.equal("2024-02-29", cast("2024-02-29", orm.Text, orm.Integer:with_variant(orm.Date, "sqlite")))
+  end)
+end)
+
+describe("a parameter", function()
+  it("has its value once", function()
+    raises("ArgumentError", "the value is given twice", orm.bindparam, "n", 5, { value = 6 })
+    raises("ArgumentError", "unknown option 'tpye'", orm.bindparam, "n", 5, { tpye = orm.Integer })
+    assert.equal("VARCHAR", orm.bindparam("n", 5, { type_ = orm.String }).type:ddl())
   end)
 end)
