@@ -166,7 +166,9 @@ end
 
 -- What is known here of a fault of the database: its SQL, its parameters, and what may be meant.
 local function complete(self, err, compiled, values)
+  local refused = compiled and execution.refused(execution.facts(compiled))
   if compiled and errors.is_error(err) then
+    err.message = (refused or "") .. err.message
     err.statement = rawget(err, "statement") or compiled.sql
     err.params = rawget(err, "params") or values
   end
@@ -319,9 +321,19 @@ local function run_set(self, compiled, values, facts, rows)
   return self.dbc:changes()
 end
 
+local function convert_sets(facts, value_sets, state)
+  local converted = {}
+  for index = 1, #value_sets do
+    state.current = value_sets[index]
+    converted[index] = execution.convert(facts, value_sets[index])
+  end
+  return converted
+end
+
 -- Runs every set on one prepared statement; listeners hear of it once.
 local function run_many(self, compiled, value_sets, state)
   local facts, total, rows = execution.facts(compiled), 0, {}
+  value_sets = facts.bind_functions and convert_sets(facts, value_sets, state) or value_sets
   effect.begin_for(self, compiled, facts)
   local trace = self:trace()
   if trace then

@@ -80,6 +80,29 @@ local function name_near(err, conn)
   end
 end
 
+-- ---- what is not allowed where it stands ----
+
+-- Texts of faults, and what to do. SQLite's words; others may add theirs.
+local ADVICE = {
+  { "^misuse of aggregate", "where() sees one row at a time; a condition on an aggregate goes into having(), or the "
+    .. "aggregate into a subquery" },
+  { "^misuse of window function", "where() and having() come before windows; select the window in a subquery, and put the "
+    .. "condition on that" },
+  { "^ambiguous column name", "several tables of the statement have it; name the table too" },
+  { "^attempt to write a readonly database", "the engine or connection is readonly, or the file and its folder are not "
+    .. "writable" },
+  { "^file is not a database", "it is another kind of file, or an encrypted database" },
+  { "^table .+ already exists", "create_all() and create(engine, { checkfirst = true }) make only what is missing" },
+}
+
+local function advice_on(err)
+  for _, entry in ipairs(ADVICE) do
+    if err.message:find(entry[1]) then
+      return entry[2]
+    end
+  end
+end
+
 -- ---- constraints ----
 
 local function place_of(err)
@@ -140,6 +163,8 @@ function diagnosis.explain(err, conn)
     err.hint = advise(err)
   elseif rawget(err, "retryable") then
     err.hint = about_lock(err, conn)
+  elseif advice_on(err) then
+    err.hint = advice_on(err)
   elseif conn.engine.driver and conn.dbc:is_open() then
     local near, others = name_near(err, conn)
     local hint = near or others or ""

@@ -141,6 +141,13 @@ function errors.new(kind, message, fields)
   return setmetatable(err, metatable)
 end
 
+--- What an error says, without its place.
+---@param err any
+---@return string
+function errors.message(err)
+  return type(err) == "table" and rawget(err, "message") or tostring(err)
+end
+
 --- Raises an error of `kind` whose message is `format` filled with the rest.
 ---@param kind string
 ---@param format string

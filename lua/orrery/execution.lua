@@ -113,10 +113,22 @@ function execution.convert(facts, values)
   for _, entry in ipairs(functions) do
     local value = values[entry.position]
     if value ~= nil and (value ~= null or entry.type.elements) then
+      facts.converting = entry.position -- left there by a function that raises
       copy[entry.position] = entry.type:bind(value)
     end
   end
+  facts.converting = false
   return copy
+end
+
+--- The parameter whose value a type's function has refused, as an error names it: "parameter 'name': ".
+---@param facts table
+---@return string?
+function execution.refused(facts)
+  local position = facts.converting
+  facts.converting = false
+  return position and "parameter " .. (facts.bind_names[position] and errors.show(facts.bind_names[position])
+    or tostring(position)) .. ": " or nil
 end
 
 -- ---- parameters ----
@@ -251,16 +263,16 @@ function execution.fill(compiled, own, set)
   return fill_markers(compiled.binds, own, set)
 end
 
---- The same for a list of sets, which have the same names; ready to be bound.
+--- The same for a list of sets, which have the same names.
 ---@param compiled table
 ---@param own table
 ---@param sets table[]
 ---@return table[]
 function execution.fill_sets(compiled, own, sets)
-  local facts, value_sets = facts_of(compiled), {}
+  local value_sets = {}
   check_names(compiled, sets[1])
   for index, set in ipairs(sets) do
-    value_sets[index] = execution.convert(facts, fill_markers(compiled.binds, own, set, index > 1))
+    value_sets[index] = fill_markers(compiled.binds, own, set, index > 1)
   end
   return value_sets
 end

@@ -558,14 +558,17 @@ local function check_list(list, self, name)
 end
 
 -- One type binds all items. What does not have it must fit the column's own, as in any comparison.
-local function check_item(value, item_type, self, name)
+local function check_item(value, item_type, self, name, position)
   local kind = type(value)
   if value == null then
     return
   elseif kind ~= "number" and kind ~= "string" and kind ~= "boolean" then
     check_value(value, self, name)
   elseif compared(self.type, kind) ~= item_type then
-    self.type:to_db(value)
+    local ok, err = pcall(self.type.to_db, self.type, value)
+    if not ok then
+      errors.raise("ArgumentError", "%s:%s(): item %d: %s", describe(self), name, position, errors.message(err))
+    end
   end
 end
 
@@ -583,7 +586,7 @@ local function value_list(list, length, self, name)
   local item_type = compared(self.type, type(list[1]))
   for position = 1, length do
     local value = list[position]
-    check_item(value, item_type, self, name)
+    check_item(value, item_type, self, name, position)
     fits = fits and packing.fits(value)
     bytes = bytes and (type(value) == "string" or value == null)
     values[position] = value
@@ -697,8 +700,8 @@ local function membership(self, list, name, negated)
   if members then
     members = members_node(members, self, name)
   elseif type(list) ~= "table" then
-    errors.raise("ArgumentError", "%s:%s(): a list or a select expected, got %s", describe(self), name,
-      list == nil and "nil" or errors.show(list))
+    errors.raise("ArgumentError", "%s:%s(): a list or a select expected, got %s%s", describe(self), name,
+      list == nil and "nil" or errors.show(list), list ~= nil and ("; write %s{ ... }"):format(name) or "")
   end
   members = members or members_of(list, self, name)
   if not members then

@@ -616,13 +616,36 @@ describe("echo", function()
         assert.is_nil(tostring(err):find("4711", 1, true))
         assert.is_nil(rawget(err, "params"))
       end
-      local t = orm.Table("t", orm.MetaData(), orm.Column("a", orm.Integer))
-      local ok, err = pcall(function() conn:execute(orm.select(t):where(t.c.a:eq("secret 4711"))) end)
-      assert.is_false(ok)
-      assert.is_nil(tostring(err):find("4711", 1, true))
+      local t = orm.Table("t", orm.MetaData(), orm.Column("a", orm.Integer), orm.Column("e", orm.Enum("x", "y")))
+      for _, condition in ipairs{ t.c.a:eq("secret 4711"), t.c.e:eq("4711") } do
+        local err = raises("ArgumentError", conn.execute, conn, orm.select(t.c.a):where(condition))
+        assert.is_nil(tostring(err):find("4711", 1, true))
+      end
     end)
     assert.is_nil(all:find("4711", 1, true))
     assert.truthy(all:find("(parameters hidden)", 1, true))
+  end)
+end)
+
+describe("a value that a type refuses", function()
+  it("is named with its parameter and statement, in one set of values or in many", function()
+    local engine = watched()
+    local t = orm.Table("task", orm.MetaData(), orm.Column("id", orm.Integer, { primary_key = true }),
+      orm.Column("state", orm.Enum("new", "old")))
+    t:create(engine)
+    local conn = engine:connect()
+    for _, params in ipairs{ { state = "lost" }, { { state = "new" }, { state = "lost" } } } do
+      local err = raises("ArgumentError", conn.execute, conn, orm.insert(t), params)
+      assert.equal("parameter 'state': one of new, old expected, got 'lost'", err.message)
+      assert.equal("INSERT INTO task (state) VALUES (?)", err.statement)
+      assert.same({ "lost" }, err.params)
+    end
+    conn:execute(orm.insert(t), { state = "new" })
+    local err = raises("IntegrityError", conn.execute, conn, orm.insert(t), { id = 1, state = "new" })
+    assert.equal("UNIQUE constraint failed: task.id", err.message)
+    err = raises("ArgumentError", t.c.id.in_, t.c.id, { 1, "x" })
+    assert.equal("task.id:in_(): item 2: an integer expected, got 'x'", err.message)
+    conn:close()
   end)
 end)
 

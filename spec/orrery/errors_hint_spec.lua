@@ -85,6 +85,31 @@ describe("a constraint that is violated", function()
   end
 end)
 
+describe("what is not allowed where it stands", function()
+  local cases = {
+    { "SELECT id FROM team WHERE count(*) > 1", "misuse of aggregate", "having()" },
+    { "SELECT id FROM team WHERE row_number() OVER () > 1", "misuse of window function", "in a subquery" },
+    { "SELECT id FROM team, player", "ambiguous column name", "name the table" },
+    { "CREATE TABLE team (id INTEGER)", "already exists", "checkfirst = true" },
+  }
+  for _, case in ipairs(cases) do
+    it(("(%s) comes with what to do"):format(case[2]), function()
+      local err = fault("OperationalError", case[2], case[1])
+      assert.truthy(err.hint:find(case[3], 1, true), err.hint)
+    end)
+  end
+
+  it("is writing where a database is only read", function()
+    local path, remove = database.file()
+    orm.create_engine("sqlite:////" .. path:sub(2)):begin(function(conn) conn:execute(text("CREATE TABLE t (id)")) end)
+    local conn = orm.create_engine("sqlite:////" .. path:sub(2), { readonly = true }):connect()
+    local err = raises("OperationalError", "readonly database", conn.execute, conn, text("INSERT INTO t VALUES (1)"))
+    conn:close()
+    remove()
+    assert.truthy(err.hint:find("is readonly", 1, true))
+  end)
+end)
+
 describe("a lock", function()
   local path, remove
   before_each(function() path, remove = database.file() end)
