@@ -43,6 +43,24 @@ describe("a class body", function()
     assert.equal("b", session:get(Portfolio, 1).owner)
   end)
 
+  it("makes objects of any number of fields at once", function()
+    local base = orm.declarative_base()
+    local body, fields = { __tablename__ = "t", id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      day = orm.mapped_column(orm.Date) }, { day = "2024-02-29" }
+    for i = 1, 40 do
+      body["c" .. i], fields["c" .. i] = orm.mapped_column(orm.Text), ("x"):rep(i * 7)
+    end
+    local T = base:model("T", body)
+    local engine = database.create(base)
+    local session, object = orm.Session(engine), T(fields)
+    session:add(object)
+    session:commit()
+    for name, value in pairs(fields) do
+      assert.equal(value, object[name])
+    end
+    session:close()
+  end)
+
   it("keeps textual order for many columns", function()
     local names, parts = {}, {}
     for number = 1, 200 do

@@ -753,12 +753,12 @@ int orr_instance_write(lua_State *L) {
 
 /* ---- core.new ---- */
 
-enum { MOST_GIVEN = 24 };
+enum { MOST_GIVEN = 24, FREE_TEXTS = 5 };
 
 /* What a constructor is given, read before the object is made, so that it is allocated once. Text borrows
-   from the fields. */
+   from strings that are kept on the stack: a finalizer may change the fields while the object is made. */
 typedef struct givens {
-  int count;
+  int count, texts;
   size_t text;    /* bytes of it */
   bool relations; /* relationships are given too */
   bool others;    /* and what is not stored as it is: somebody has to be asked, or there is no room here */
@@ -780,30 +780,47 @@ static bool is_among(const givens *all, int column) {
   return false;
 }
 
-/* Reads the value at `value` for a plain column. */
-static void read_plain(lua_State *L, const orr_class *class, int column, int value, givens *all) {
+/* Reads the value at `value` for a plain column; true where it is text that must stay on the stack. */
+static bool read_plain(lua_State *L, const orr_class *class, int column, int value, givens *all) {
   orr_value taken;
   char scratch[ORR_TYPE_SCRATCH];
   take(L, class, column, value, &taken, scratch);
+  bool text = taken.tag >= ORR_TEXT;
   all->text += taken.len;
-  if (all->count == MOST_GIVEN || (taken.tag >= ORR_TEXT && taken.as.s == scratch)) {
+  if (all->count == MOST_GIVEN || (text && taken.as.s == scratch)) {
     all->others = true;
-    return;
+    return false;
   }
   all->fields[all->count].column = column;
   all->fields[all->count++].value = taken;
+  all->texts += text;
+  return text;
 }
 
-/* Reads the fields at 2. */
+/* Reads the field whose name and value are on top; true where its value must stay on the stack. */
+static bool read_field(lua_State *L, const orr_class *class, int name, givens *all) {
+  int attribute = orr_class_attribute(class, L, name);
+  if (is_plain(class, attribute) && !lua_istable(L, name + 1))
+    return read_plain(L, class, attribute, name + 1, all);
+  if (attribute >= class->column_count)
+    all->relations = true;
+  else
+    all->others = true;
+  return false;
+}
+
+/* Reads the fields at 2; texts are left on the stack, with their names. */
 static void read_fields(lua_State *L, const orr_class *class, givens *all) {
-  for (lua_pushnil(L); lua_next(L, 2); lua_settop(L, 3)) {
-    int attribute = orr_class_attribute(class, L, 3);
-    if (is_plain(class, attribute) && !lua_istable(L, 4))
-      read_plain(L, class, attribute, 4, all);
-    else if (attribute >= class->column_count)
-      all->relations = true;
-    else
-      all->others = true;
+  int name = 3;
+  for (lua_pushnil(L); lua_next(L, 2);) {
+    if (!read_field(L, class, name, all)) {
+      lua_pop(L, 1);
+      continue;
+    }
+    if (all->texts == FREE_TEXTS)
+      luaL_checkstack(L, 3 * MOST_GIVEN, "fields");
+    lua_pushvalue(L, name);
+    name += 2;
   }
 }
 
@@ -814,7 +831,7 @@ static void read_identity(lua_State *L, const orr_class *class, givens *all) {
   orr_class_field(L, 1, ORR_CLASS_IDENTITY);
   if (!lua_isnil(L, -1))
     read_plain(L, class, class->discriminator, lua_gettop(L), all);
-  lua_pop(L, 1);
+  lua_pop(L, 1); /* the class holds it */
 }
 
 /* Gives the new object at 3 the field whose name and value are on top, unless it has it, or that is a
@@ -884,10 +901,8 @@ static void refuse_fields(lua_State *L) {
              luaL_typename(L, 2));
 }
 
-/* Gives the new object at 3 what was read of the fields at 2, and the others. */
-static void give_all(lua_State *L, orr_class *class, orr_instance *object, const givens *all) {
-  for (int i = 0; i < all->count; i++)
-    orr_instance_store(object, all->fields[i].column, &all->fields[i].value);
+/* Gives the new object at 3 what could not be read before. */
+static void give_rest(lua_State *L, orr_class *class, orr_instance *object, const givens *all) {
   if (class->discriminator >= 0 && orr_tags(object)[class->discriminator] & ORR_UNLOADED)
     give_identity(L, class, object);
   if (all->others)
@@ -901,7 +916,7 @@ static void give_all(lua_State *L, orr_class *class, orr_instance *object, const
    index of the metatable, or 0. */
 static int make_object(lua_State *L, orr_class *class, int meta) {
   givens all;
-  all.count = 0;
+  all.count = all.texts = 0;
   all.text = 0;
   all.relations = all.others = false;
   if (lua_istable(L, 2))
@@ -912,10 +927,12 @@ static int make_object(lua_State *L, orr_class *class, int meta) {
     read_identity(L, class, &all);
   if (!meta)
     orr_class_field(L, 1, ORR_CLASS_META);
-  orr_instance *object = orr_instance_new_slotted(L, class, all.text, meta ? meta : 3);
-  if (!meta)
-    lua_replace(L, 3);
-  give_all(L, class, object, &all);
+  orr_instance *object = orr_instance_new_slotted(L, class, all.text, meta ? meta : lua_gettop(L));
+  for (int i = 0; i < all.count; i++)
+    orr_instance_store(object, all.fields[i].column, &all.fields[i].value);
+  lua_insert(L, 3);
+  lua_settop(L, 3);
+  give_rest(L, class, object, &all);
   lua_settop(L, 3);
   return 1;
 }
@@ -943,6 +960,7 @@ static int new_constructor(lua_State *L) {
   lua_pushcclosure(L, construct, 2);
   return 1;
 }
+
 /* core.assign(object, fields): as the constructor does, onto an object that is there. */
 static int assign_fields(lua_State *L) {
   const orr_class *class = orr_instance_check(L, 1)->class;
