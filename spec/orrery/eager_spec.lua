@@ -1,5 +1,6 @@
 local orm = require "orrery"
 local library = require "spec.support.library"
+local database = require "spec.support.database"
 local raises = require "spec.support.raises"
 
 local function titles(list)
@@ -55,6 +56,36 @@ describe("selectinload", function()
     assert.equal(held, books[1].author)
     assert.equal("a2", books[4].author.name)
     assert.equal(0, #lib.record:take())
+  end)
+
+  it("finds what belongs to many objects by whatever keys they have", function()
+    local base = orm.declarative_base()
+    local Shelf = base:model("Shelf", { __tablename__ = "shelf",
+      name = orm.mapped_column(orm.String, { primary_key = true }),
+      floor = orm.mapped_column(orm.Float, { primary_key = true }),
+      items = orm.relationship("Item"),
+    })
+    local Item = base:model("Item", { __tablename__ = "item",
+      id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      shelf_name = orm.mapped_column(orm.String), shelf_floor = orm.mapped_column(orm.Float),
+      __table_args__ = { orm.ForeignKeyConstraint({ "shelf_name", "shelf_floor" }, { "shelf.name", "shelf.floor" }) },
+    })
+    local session = orm.Session(database.create(base))
+    local odd = { 'a "quoted" one', "back\\slash", "line\nend", "tab\t", "\1\31", "\127", "z\195\188rich", "" }
+    local function count_found(extra)
+      for i = 1, 40 do
+        session:add(Shelf{ name = (odd[i] or "shelf " .. i) .. extra, floor = i + i / 3, items = { Item{}, Item{} } })
+      end
+      session:commit()
+      session:expunge_all()
+      local found = 0
+      for _, shelf in ipairs(session:scalars(orm.select(Shelf):options(orm.selectinload(Shelf.items))):all()) do
+        found = found + #shelf.items
+      end
+      return found
+    end
+    assert.equal(80, count_found(""))
+    assert.equal(160, count_found("\0")) -- for which JSON has no place
   end)
 
   it("leaves a relationship as it was where the statement fails in the midst of its rows", function()
