@@ -1,5 +1,6 @@
 -- What a delete takes along where it is not loaded: found level by level, for all deleted objects together.
 local orm = require "orrery"
+local library = require "spec.support.library"
 local database = require "spec.support.database"
 local statements = require "spec.support.statements"
 local Integer, ForeignKey, relationship = orm.Integer, orm.ForeignKey, orm.relationship
@@ -98,4 +99,52 @@ describe("a delete cascade over what is not loaded", function()
     session:rollback()
     assert.same({ "1|2|2|1|1" }, counts(lib.engine))
   end)
+end)
+
+describe("an object that is to be deleted, and is put with a parent that stays,", function()
+  local function cases(cascade)
+    local lib = library.open { books = { cascade = cascade } }
+    local one, other = lib.session:get(lib.Author, 1), lib.session:get(lib.Author, 2)
+    local book = one.books[1]
+    assert.equal(2, #other.books) -- loaded now, since loading it later would flush
+    return lib, one, other, book
+  end
+  local ways = {
+    ["by its list"] = function(other, book) other.books:append(book) end,
+    ["by the other side"] = function(other, book) book.author = other end,
+  }
+
+  for how, move in pairs(ways) do
+    it("is kept: " .. how, function()
+      local lib, _, other, book = cases("save-update, merge")
+      lib.session:delete(book)
+      move(other, book)
+      assert.same({}, lib.session.deleted)
+      lib.session:commit()
+      assert.same({ "1|2" }, rows(lib.engine, "SELECT id, author_id FROM book WHERE id = 1"))
+    end)
+
+    it("is kept where its former parent takes along what it has: " .. how, function()
+      local lib, one, other, book = cases("all, delete-orphan")
+      lib.session:delete(one)
+      move(other, book)
+      lib.session:commit()
+      assert.same({ "1|2", "3|2", "4|2" }, rows(lib.engine, "SELECT id, author_id FROM book ORDER BY id"))
+      assert.equal("persistent", orm.inspect(book).state)
+    end)
+
+    it("is deleted where that is said after the move, or where the new parent goes, too: " .. how, function()
+      local lib, _, other, book = cases("all, delete-orphan")
+      move(other, book)
+      lib.session:delete(book)
+      lib.session:flush()
+      assert.equal("deleted", orm.inspect(book).state)
+      lib.session:rollback()
+      lib.session:delete(other)
+      lib.session:delete(book)
+      move(other, book)
+      lib.session:commit()
+      assert.same({ "2|1" }, rows(lib.engine, "SELECT id, author_id FROM book ORDER BY id"))
+    end)
+  end
 end)

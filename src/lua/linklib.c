@@ -456,6 +456,25 @@ static void cascade(lua_State *L, const orr_end *near, int item) {
     orr_session_add(L, session, item);
 }
 
+/* A child that is put with a parent that stays is not to be deleted any more, as if it had been added again. */
+static void keep_child(lua_State *L, const orr_instance *parent, int index) {
+  const orr_instance *child = lua_touserdata(L, index);
+  if (child->flags & ORR_DELETING && child->session == parent->session && !(parent->flags & ORR_DELETING) &&
+      parent->state != ORR_DELETED)
+    orr_session_add(L, orr_instance_session(child), index);
+}
+
+/* The same for either end of a relation from which `item` was reached. */
+static void keep_linked(lua_State *L, const orr_end *near, int item) {
+  const orr_relationship *relation = about(near);
+  if (relation->flags & ORR_RELATION_VIEWONLY)
+    return;
+  if (relation->direction == ORR_ONE_TO_MANY)
+    keep_child(L, near->object, item);
+  else if (relation->direction == ORR_MANY_TO_ONE && relation->reverse >= 0)
+    keep_child(L, lua_touserdata(L, item), near->index);
+}
+
 /* ---- what a script changes ---- */
 
 static bool is_instance_of(lua_State *L, const orr_class *class, int index) {
@@ -499,6 +518,7 @@ void orr_relationship_added(lua_State *L, orr_instance *owner, int owner_index, 
   mark(L, &near);
   link_far(L, &near, item);
   cascade(L, &near, item);
+  keep_linked(L, &near, item);
 }
 
 void orr_relationship_removed(lua_State *L, orr_instance *owner, int owner_index, int relation, int item) {
@@ -545,6 +565,7 @@ static void replace_scalar(lua_State *L, const orr_end *end, int value) {
   if (!lua_isnil(L, value)) {
     link_far(L, end, value);
     cascade(L, end, value);
+    keep_linked(L, end, value);
   }
   lua_pop(L, 1);
 }
