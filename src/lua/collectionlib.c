@@ -326,7 +326,17 @@ void orr_collection_accept(lua_State *L, orr_collection *list, orr_instance *own
   orr_relationship_claim(L, owner, owner_index, list->relation, item);
 }
 
-static orr_collection *check(lua_State *L) { return orr_box_check(L, 1, &orr_collection_kind); }
+/* The collection that a script has called a method of. Upvalue 1 is the address of collections' metatable,
+   which is all that has to be compared. */
+static orr_collection *check(lua_State *L) {
+  if (lua_type(L, 1) == LUA_TUSERDATA && lua_getmetatable(L, 1)) {
+    bool same = lua_topointer(L, -1) == lua_touserdata(L, lua_upvalueindex(1));
+    lua_pop(L, 1);
+    if (same)
+      return lua_touserdata(L, 1);
+  }
+  return orr_box_check(L, 1, &orr_collection_kind);
+}
 
 int orr_collection_refuse(lua_State *L, orr_collection *list, const char *message) {
   orr_instance *owner = orr_collection_owner(L, 1);
@@ -350,7 +360,8 @@ static void append_value(lua_State *L, orr_collection *list, orr_instance *owner
 /* list:append(object) */
 static int append(lua_State *L) {
   orr_collection *list = check(L);
-  luaL_checkany(L, 2);
+  if (lua_gettop(L) < 2)
+    luaL_checkany(L, 2);
   orr_instance *owner = orr_collection_begin(L, list);
   append_value(L, list, owner, lua_gettop(L), 2);
   return 0;
@@ -740,10 +751,11 @@ static void drop_last(lua_State *L, orr_collection *list) {
     removed(L, list, owner, 4, 5);
 }
 
-/* Pushes the method that is called by the name at 2, or nil; the upvalues are the methods of each form. */
+/* Pushes the method that is called by the name at 2, or nil; the upvalues from 2 are the methods of each
+ * form. */
 static void push_method(lua_State *L, const orr_collection *list) {
   lua_pushvalue(L, 2);
-  lua_rawget(L, lua_upvalueindex((int)list->form + 1));
+  lua_rawget(L, lua_upvalueindex((int)list->form + 2));
 }
 
 static int write_keyed(lua_State *L, orr_collection *list) {
@@ -888,14 +900,25 @@ static int is_collection(lua_State *L) {
   return 1;
 }
 
-/* Sets a function that has the methods of each form as upvalues, in the metatable on top. */
+/* Sets functions in the table on top that know collections' metatable by its address. */
+static void set_functions(lua_State *L, const luaL_Reg *functions, const void *meta) {
+  for (; functions->name; functions++) {
+    lua_pushlightuserdata(L, (void *)meta);
+    lua_pushcclosure(L, functions->func, 1);
+    lua_setfield(L, -2, functions->name);
+  }
+}
+
+/* Sets a function that has the methods of each form as further upvalues, in the metatable on top. */
 static void add_accessor(lua_State *L, const char *event, lua_CFunction function,
                          const luaL_Reg *const *methods) {
+  const void *meta = lua_topointer(L, -1);
+  lua_pushlightuserdata(L, (void *)meta);
   for (int form = ORR_FORM_LIST; form <= ORR_FORM_KEYED; form++) {
     lua_newtable(L);
-    orr_setfuncs(L, methods[form]);
+    set_functions(L, methods[form], meta);
   }
-  lua_pushcclosure(L, function, 3);
+  lua_pushcclosure(L, function, 4);
   lua_setfield(L, -2, event);
 }
 
@@ -935,7 +958,8 @@ void orr_collection_open(lua_State *L) {
                                        {"is_collection", is_collection},
                                        {NULL, NULL}};
   static const luaL_Reg *const methods[] = {list, set, keyed};
-  orr_box_define(L, &orr_collection_kind, NULL, meta);
+  orr_box_define(L, &orr_collection_kind, NULL, NULL);
+  set_functions(L, meta, lua_topointer(L, -1));
   add_accessor(L, "__index", read, methods);
   add_accessor(L, "__newindex", write, methods);
   lua_pop(L, 1);

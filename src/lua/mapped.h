@@ -30,6 +30,7 @@ typedef struct orr_world {
   orr_alloc alloc;
   orr_session **sessions; /* open sessions by number & (session_room - 1) */
   uint32_t session_room, session_count, last_session;
+  int users; /* registry reference: weak table of sessions' user values by number */
   uint32_t last_class;
   uint32_t *ranks; /* of every table that a flush may write, by group number: see unit.h */
   bool *cyclic;

@@ -6,8 +6,6 @@
 #include "libs.h"
 #include "mapped.h"
 
-static const char USERS = 0; /* registry key: weak table of sessions' user values by number */
-
 /* ---- numbers ---- */
 
 static void leave_world(orr_session *session) {
@@ -54,7 +52,7 @@ static void enter_world(lua_State *L, orr_session *session, int index) {
     world->last_session++;
   while (world->last_session == 0 || world->sessions[world->last_session & (world->session_room - 1)]);
   index = orr_absindex(L, index);
-  orr_rawgetp(L, LUA_REGISTRYINDEX, &USERS);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, world->users);
   orr_getuservalue(L, index);
   lua_rawseti(L, -2, (int)world->last_session);
   lua_pop(L, 1);
@@ -105,7 +103,7 @@ static int user_at(lua_State *L, int index) {
 }
 
 bool orr_session_user(lua_State *L, orr_session *session) {
-  orr_rawgetp(L, LUA_REGISTRYINDEX, &USERS);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, session->world->users);
   lua_rawgeti(L, -1, (int)session->number);
   lua_replace(L, -2);
   if (lua_istable(L, -1))
@@ -282,8 +280,8 @@ static int get(lua_State *L) {
     int64_t number;
     lua_rawgeti(L, 1, 1);
     orr_session *session = lua_touserdata(L, 4);
-    /* A block of that size beginning with this address is a class, or session, of this world. (A light userdata
-       has no size.) */
+    /* A block of that size beginning with this address is a class, or session, of this world. (A light
+       userdata has no size.) */
     if (session && orr_rawlen(L, 4) == sizeof *session && session->world == world && session->number &&
         orr_rawlen(L, 2) == sizeof *class && class->world == world && class->simple_key &&
         orr_toint64(L, 3, &number)) {
@@ -599,22 +597,23 @@ static bool is_in(const orr_session *session, const orr_instance *object) {
   return object->session == session->number;
 }
 
-static void enlist(lua_State *L, worklist *work, int item) {
-  if (is_in(work->session, lua_touserdata(L, item)))
-    return;
+/* Enlists the object on top, which is not in the session. */
+static void enlist(lua_State *L, worklist *work) {
   if (work->count == 0) {
     lua_newtable(L);
     lua_replace(L, work->table);
   }
-  lua_pushvalue(L, item);
+  lua_pushvalue(L, -1);
   lua_rawseti(L, work->table, ++work->count);
 }
 
-static void enlist_items(lua_State *L, worklist *work, int collection) {
-  const orr_collection *items = lua_touserdata(L, collection);
+/* Enlists the items of the collection on top. */
+static void enlist_items(lua_State *L, worklist *work, const orr_collection *items) {
+  int collection = lua_gettop(L);
   for (uint32_t i = 1; i <= items->count; i++) {
     orr_collection_item(L, items, collection, i);
-    enlist(L, work, collection + 1);
+    if (!is_in(work->session, lua_touserdata(L, -1)))
+      enlist(L, work);
     lua_pop(L, 1);
   }
 }
@@ -629,11 +628,11 @@ static void enlist_related(lua_State *L, worklist *work, int index) {
     if (!(class->relations[r].flags & ORR_RELATION_SAVE_UPDATE))
       continue;
     orr_instance_held(L, object, index, r);
-    int value = lua_gettop(L);
-    if (lua_isuserdata(L, value) && class->relations[r].flags & ORR_RELATION_LIST)
+    const void *value = lua_touserdata(L, -1);
+    if (value && class->relations[r].flags & ORR_RELATION_LIST)
       enlist_items(L, work, value);
-    else if (lua_isuserdata(L, value))
-      enlist(L, work, value);
+    else if (value && !is_in(work->session, value))
+      enlist(L, work);
     lua_pop(L, 1);
   }
 }
@@ -1019,7 +1018,7 @@ void orr_session_open(lua_State *L) {
   lua_pushliteral(L, "v");
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
-  orr_rawsetp(L, LUA_REGISTRYINDEX, &USERS);
+  orr_world_get(L)->users = luaL_ref(L, LUA_REGISTRYINDEX);
   orr_setfuncs(L, functions);
   orr_load_open(L);
   orr_cohort_open(L);
