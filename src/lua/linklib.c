@@ -456,7 +456,8 @@ static void cascade(lua_State *L, const orr_end *near, int item) {
     orr_session_add(L, session, item);
 }
 
-/* A child that is put with a parent that stays is not to be deleted any more, as if it had been added again. */
+/* A child that is put with a parent that stays is not to be deleted any more, as if it had been added again.
+ */
 static void keep_child(lua_State *L, const orr_instance *parent, int index) {
   const orr_instance *child = lua_touserdata(L, index);
   if (child->flags & ORR_DELETING && child->session == parent->session && !(parent->flags & ORR_DELETING) &&
