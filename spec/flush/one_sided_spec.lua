@@ -131,6 +131,34 @@ describe("a list that its items do not know", function()
   end)
 end)
 
+describe("a flush that fails", function()
+  it("leaves foreign keys of text as they were, however long", function()
+    for _, code in ipairs { "b", ("b"):rep(100) } do
+      local base = orm.declarative_base()
+      local Country = base:model("Country", { __tablename__ = "country", code = Mapped(String, { primary_key = true }),
+        people = relationship("Person") })
+      local Person = base:model("Person", { __tablename__ = "person", id = key(), name = Mapped(Optional(String)),
+        country_code = Mapped(Optional(String), orm.ForeignKey("country.code")) })
+      local engine = database.create(base)
+      local session = orm.Session(engine)
+      local first, second = Country { code = ("a"):rep(#code), people = { Person {}, Person {} } }, Country { code = code }
+      session:add_all { first, second, Person { id = 9 } }
+      session:commit()
+      local moved, given = first.people[1], first.people[2]
+      assert.same({ first.code, first.code }, { moved.country_code, given.country_code })
+      given.country_code = ("z"):rep(#code)
+      given.country_code = first.code
+      second.people = { moved, given }
+      session:add(Person { id = 9 })
+      assert.is_false((pcall(session.flush, session)))
+      assert.same({ first.code, first.code }, { moved.country_code, given.country_code })
+      session:expunge(session.new[1])
+      session:commit()
+      assert.same({ "2" }, rows(engine, ("SELECT count(*) FROM person WHERE country_code = '%s'"):format(code)))
+    end
+  end)
+end)
+
 describe("what is not saved along", function()
   it("is named in a warning, and not referred to", function()
     local place = open("merge")

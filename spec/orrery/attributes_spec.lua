@@ -244,6 +244,70 @@ describe("a value", function()
   end)
 end)
 
+describe("a document", function()
+  it("that changes before its first flush is written once", function()
+    local Note, session, engine = note_class()
+    local note = Note { id = 3, tags = { 1 } }
+    session:add(note)
+    note.tags[2] = 2
+    assert.same({ {}, { note } }, { session.dirty, session.new })
+    local count = 0
+    orm.event.listen(engine, "before_cursor_execute", function() count = count + 1 end)
+    session:flush()
+    assert.equal(1, count)
+    assert.same({}, session.dirty)
+    note.tags[3] = 3
+    session:flush()
+    assert.equal(2, count)
+    assert.same({ "[1,2,3]" }, rows(session, "SELECT tags FROM note WHERE id = 3"))
+  end)
+end)
+
+describe("what a query leaves out", function()
+  it("is left out of an object that it reads again, and refused where it says so, until it is read", function()
+    local Note, session = note_class()
+    local note = session:get(Note, 1)
+    assert.equal("one", note.text)
+    local function again(...)
+      return session:scalars(orm.select(Note):where(Note.id:eq(1)):options(...)
+        :execution_options { populate_existing = true }):one()
+    end
+    assert.equal(note, again(orm.defer(Note.text, { raiseload = true })))
+    raises("InvalidRequestError", "text", function() return note.text end)
+    assert.equal(note, again())
+    assert.equal("one", note.text)
+  end)
+end)
+
+describe("the first attribute of a class", function()
+  it("may say which class a row is of, or be unique among rows that others refer to", function()
+    local base = orm.declarative_base()
+    local Animal = base:model("Animal", { kind = Mapped(Text), __tablename__ = "animal", id = Mapped(Integer,
+      { primary_key = true }),
+      __mapper_args__ = { polymorphic_on = "kind", polymorphic_identity = "animal" } })
+    local Dog = base:model("Dog", { __inherits__ = Animal, tricks = Mapped(Optional(Integer)),
+      __mapper_args__ = { polymorphic_identity = "dog" } })
+    local Place = base:model("Place", { code = Mapped(Optional(Text), { unique = true }), __tablename__ = "place",
+      id = Mapped(Integer, { primary_key = true }), visits = orm.relationship("Visit", { back_populates = "place" }) })
+    base:model("Visit", { __tablename__ = "visit", id = Mapped(Integer, { primary_key = true }),
+      place_code = Mapped(Optional(Text), orm.ForeignKey("place.code")),
+      place = orm.relationship("Place", { back_populates = "visits" }) })
+    local engine = database.create(base)
+    local session = orm.Session(engine)
+    local one, two = Place { code = "a" }, Place { code = "b" }
+    session:add_all { Dog { tricks = 1 }, Dog {}, Animal {}, one, two }
+    session:commit()
+    assert.same({ "dog|1", "dog|NULL", "animal|NULL" }, rows(engine, "SELECT kind, tricks FROM animal ORDER BY id"))
+    one.code, two.code = "b", "a"
+    session:commit()
+    assert.same({ "b", "a" }, rows(engine, "SELECT code FROM place ORDER BY id"))
+    session:delete(one)
+    session:add(Place { code = "b" })
+    session:commit()
+    assert.same({ "a", "b" }, rows(engine, "SELECT code FROM place ORDER BY id"))
+  end)
+end)
+
 describe("listeners of an attribute", function()
   it("come and go, of columns and of relationships", function()
     local lib = library.open()

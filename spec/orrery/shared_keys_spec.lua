@@ -103,6 +103,17 @@ describe("a list that is loaded for many", function()
     assert.equal("1 2", ids(found[1][2].tags))
   end)
 
+  it("is not asked for again where it is there", function()
+    local lib = library.open()
+    local author = lib.session:get(lib.Author, 1)
+    assert.equal(2, #author.books)
+    lib.record:take()
+    lib.session:scalars(select(lib.Author):where(lib.Author.id:eq(1)):options(orm.selectinload(lib.Author.books))):all()
+    assert.same({ "SELECT author" }, lib.record:headlines())
+    lib.session:scalars(select(lib.Book):where(lib.Book.author_id:eq(1)):options(orm.selectinload(lib.Book.author))):all()
+    assert.same({ "SELECT book" }, lib.record:headlines())
+  end)
+
   it("keeps what was changed before it came", function()
     local lib = library.open()
     local Author, Book = lib.Author, lib.Book
