@@ -264,6 +264,7 @@ describe("a sandbox", function()
         fails("error", "cannot leave the sandbox", "tell(" .. value .. ")", { functions = { tell = function() end } })
       end
       fails("error", "in circles", "local t = {} t.t = t return t")
+      fails("error", "in circles", "local t = {} t[t] = 1 return t")
       fails("error", "attributes", MODEL .. "return Note{ text = 'x' }")
       raises("ArgumentError", "cannot go into a sandbox", run, "", nil, print)
       raises("ArgumentError", "cannot go into a sandbox", run, "", nil, { setmetatable({}, {}) })
