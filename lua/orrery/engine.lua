@@ -240,6 +240,15 @@ local function execution_of(self, options)
     timeout = options.statement_timeout }, "create_engine()")
 end
 
+-- What sessions of the engine load late, and how, is known to eager.lua, which is read for it where it is not yet.
+local function late_strategy(options)
+  if options.lazy == nil then
+    return false
+  end
+  core.read_all()
+  return engine.late_strategy(options.lazy, "create_engine()")
+end
+
 -- An engine over a target of core.connect(); `open(engine)` makes its database connections.
 local function new_engine(name, url, target, options, open)
   local self = setmetatable({
@@ -251,7 +260,7 @@ local function new_engine(name, url, target, options, open)
     readonly = target.readonly or false,
     echo = options.echo or false,
     hide_parameters = options.hide_parameters or false,
-    lazy = engine.late_strategy(options.lazy, "create_engine()"),
+    lazy = late_strategy(options),
     dispatch = new_dispatch(),
     cache = compiler.new_cache(options.query_cache_size, options.enable_from_linting ~= false),
   }, metatable)

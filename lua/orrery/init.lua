@@ -1,21 +1,6 @@
---- init: the table that require "orrery" returns. It only re-exports.
+--- init: completes the table that require "orrery" returns with what is about mapped classes. It only re-exports.
 local import = ...
-local core = import "core"
-local errors = import "errors"
-local types = import "types"
-local json = import "json"
-local expression = import "expression"
-local functions = import "functions"
-local schema = import "schema"
-local selectable = import "selectable"
-local statement = import "statement"
-local change = import "change"
-local compiler = import "compiler"
-local ddl = import "ddl"
-local inspector = import "inspector"
-local event = import "event"
-local url = import "url"
-local engine = import "engine"
+local sql = import "sql"
 local joincondition = import "joincondition"
 local collection = import "collection"
 local relationship = import "relationship"
@@ -36,38 +21,9 @@ local database = import "database"
 local automap = import "automap"
 local diagram = import "diagram"
 local sandbox = import "sandbox"
-import "plan"
 
-local orm = { _VERSION = "Orrery 0.1.0" }
+local export = sql.export
 
-local function export(source, ...)
-  for position = 1, select("#", ...) do
-    local name = (select(position, ...))
-    orm[name] = source[name]
-  end
-end
-
-orm.null = core.null
-orm.array = json.array
-orm.json = json
-orm.event = { listen = event.listen, remove = event.remove, contains = event.contains }
-orm.func = functions.func
-orm.all = expression.all
-
-export(errors, "try", "is_error", "on_warning")
-export(types, "Integer", "SmallInteger", "BigInteger", "Float", "Double", "Numeric", "String", "Text", "Boolean", "Date",
-  "Time", "DateTime", "Interval", "LargeBinary", "JSON", "Enum", "Uuid", "NullType", "Optional", "TypeDecorator")
-export(expression, "and_", "or_", "not_", "literal")
-export(functions, "text", "bindparam", "case_", "cast", "tuple_", "extract", "literal_column", "type_coerce",
-  "true_", "false_", "asc", "desc", "nulls_first", "nulls_last", "distinct", "between", "collate")
-export(schema, "MetaData", "Table", "Column", "ForeignKey", "ForeignKeyConstraint", "PrimaryKeyConstraint", "UniqueConstraint",
-  "CheckConstraint", "Index")
-export(statement, "select", "exists", "union", "union_all", "intersect", "intersect_all", "except_", "except_all")
-export(change, "insert", "update", "delete")
-export(schema, "Computed", "Identity", "conv")
-export(ddl, "CreateTable", "DropTable", "CreateIndex", "DropIndex", "CreateView", "DropView", "DDL")
-export(inspector, "inspector")
-export(engine, "create_engine", "with")
 export(relationship, "relationship", "backref", "with_parent")
 export(joincondition, "foreign", "remote")
 export(collection, "list", "set", "attribute_keyed_dict", "column_keyed_dict", "keyfunc_mapping")
@@ -92,14 +48,6 @@ export(automap, "automap")
 export(diagram, "diagram")
 export(sandbox, "sandbox")
 
-orm.make_url, orm.URL = url.parse, { create = url.create }
-orm.dialects = compiler.dialects
-orm.alias, orm.join = selectable.alias, selectable.join
+database.complete(sql.orm)
 
-database.complete(orm)
-
-return setmetatable(orm, {
-  __index = function(_, name)
-    errors.raise("ArgumentError", "orrery has no '%s'%s", tostring(name), errors.hint(tostring(name), errors.sorted_keys(orm)))
-  end,
-})
+return sql.orm

@@ -278,7 +278,8 @@ local function result_index(self, key)
     near and ("; did you mean '%s'?"):format(near) or "")
 end
 
-local metatable = { __name = "result", __index = result_index, __metatable = false }
+local MARK = { __name = "orrery.result" } -- what getmetatable gives
+local metatable = { __name = "result", __index = result_index, __metatable = MARK }
 
 -- From Lua 5.2 on; the rows are not counted before they are read.
 function metatable.__len()
@@ -286,7 +287,7 @@ function metatable.__len()
 end
 
 local function check(self, call)
-  if type(self) ~= "table" or not rawget(self, "source") then
+  if getmetatable(self) ~= MARK then
     errors.check_self(self, false, "result:" .. call)
   end
 end

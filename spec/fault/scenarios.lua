@@ -175,6 +175,7 @@ scenario("load", {
     local number = conn:scalar(orm.text("SELECT count(*) FROM author"))
     conn:close()
     engine:dispose()
+    assert(orm.Session, "the second part is read when a script asks for it")
     return tostring(number)
   end,
 })

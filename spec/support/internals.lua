@@ -1,6 +1,7 @@
 -- internals: parts of the library that a script cannot reach, for specs of what no statement shows. Found by their
 -- fields among the upvalues of what a script can reach.
 local orm = require "orrery"
+assert(orm.Session) -- so that all files are read
 
 local function each_upvalue(fn, visit)
   local position = 1

@@ -14,4 +14,6 @@ void orr_shape_open(lua_State *L); /* shapelib.c: the walk over a statement that
 void orr_node_open(lua_State *L);  /* nodelib.c: the nodes that most queries are written with */
 void orr_sandbox_open(lua_State *L); /* sandboxlib.c: states with limits for scripts that are not trusted */
 
+void orr_read_all(lua_State *L); /* orrery.c: loads what a script has not asked for yet */
+
 #endif

@@ -32,6 +32,8 @@ static int import(lua_State *L) {
   return 1;
 }
 
+static int read_all(lua_State *L);
+
 static void open_core(lua_State *L) {
   lua_newtable(L);
   orr_box_open(L);
@@ -44,6 +46,8 @@ static void open_core(lua_State *L) {
   orr_node_open(L);
   orr_shape_open(L);
   orr_sandbox_open(L);
+  lua_pushcfunction(L, read_all);
+  lua_setfield(L, -2, "read_all");
 }
 
 /* Whether this state reads the bytecode: that of LuaJIT is good for one release of it only, and a state
@@ -97,6 +101,7 @@ static void push_globals(lua_State *L) {
   lua_setmetatable(L, -2);
 }
 
+/* The globals are on the stack behind the table of loaded files. */
 static void run_chunk(lua_State *L, size_t i, bool from_code, int loaded) {
   push_chunk(L, i, from_code);
   lua_pushvalue(L, loaded + 1);
@@ -114,25 +119,56 @@ static void run_chunk(lua_State *L, size_t i, bool from_code, int loaded) {
 
 static const char LOADED = 0; /* registry key: the table of loaded files */
 
-static int load_all(lua_State *L) {
+/* The file that ends the first part, which knows no mapped classes and makes the table that a script gets.
+   The others are read when a script asks that table for more. */
+static const char FIRST_PART[] = "sql";
+
+/* In the table of loaded files: the number of the first that is not loaded yet, and the globals. */
+enum { NEXT = 1, GLOBALS };
+
+static size_t next_chunk(lua_State *L, int loaded) {
+  lua_rawgeti(L, loaded, NEXT);
+  size_t next = (size_t)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return next;
+}
+
+/* Loads the files up to the one of this name into the table at `loaded`. */
+static void load_until(lua_State *L, int loaded, const char *last) {
+  lua_rawgeti(L, loaded, GLOBALS);
+  bool from_code = reads_code(L), done = false;
+  for (size_t i = next_chunk(L, loaded); !done && i < sizeof CHUNKS / sizeof *CHUNKS; i++) {
+    run_chunk(L, i, from_code, loaded);
+    lua_pushinteger(L, (lua_Integer)i + 1);
+    lua_rawseti(L, loaded, NEXT);
+    done = strcmp(CHUNKS[i].name, last) == 0;
+  }
+  lua_settop(L, loaded);
+}
+
+static int load_first(lua_State *L) {
   lua_newtable(L);
   int loaded = lua_gettop(L);
   open_core(L);
   lua_setfield(L, loaded, "core");
-  bool from_code = reads_code(L);
   push_globals(L);
-  for (size_t i = 0; i < sizeof CHUNKS / sizeof *CHUNKS; i++)
-    run_chunk(L, i, from_code, loaded);
-  lua_settop(L, loaded);
+  lua_rawseti(L, loaded, GLOBALS);
+  load_until(L, loaded, FIRST_PART);
   lua_pushvalue(L, loaded);
   orr_rawsetp(L, LUA_REGISTRYINDEX, &LOADED);
   return 1;
 }
 
+static int load_rest(lua_State *L) {
+  orr_rawgetp(L, LUA_REGISTRYINDEX, &LOADED);
+  load_until(L, lua_gettop(L), "init");
+  return 1;
+}
+
 /* Nothing that is loaded here becomes garbage: the collector would only walk over it again and again. */
-static void load_uncollected(lua_State *L) {
+static void load_uncollected(lua_State *L, lua_CFunction load) {
   bool runs = orr_gc_pause(L);
-  lua_pushcfunction(L, load_all);
+  lua_pushcfunction(L, load);
   int status = lua_pcall(L, 0, 1, 0);
   orr_gc_resume(L, runs);
   if (status != 0)
@@ -140,18 +176,42 @@ static void load_uncollected(lua_State *L) {
 }
 
 /* Once per state: a second load would make handles of the first one strangers to it. */
-static int open_part(lua_State *L, const char *part) {
+static void push_loaded(lua_State *L) {
   orr_rawgetp(L, LUA_REGISTRYINDEX, &LOADED);
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
-    load_uncollected(L);
+    load_uncollected(L, load_first);
   }
-  lua_getfield(L, -1, part);
+}
+
+void orr_read_all(lua_State *L) {
+  push_loaded(L);
+  lua_getfield(L, -1, "init");
+  bool complete = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  if (complete)
+    return;
+  load_uncollected(L, load_rest);
+  lua_pop(L, 1);
+}
+
+/* core.read_all(): the files that are not loaded yet, if any. */
+static int read_all(lua_State *L) {
+  orr_read_all(L);
+  return 0;
+}
+
+int luaopen_orrery(lua_State *L) {
+  push_loaded(L);
+  lua_getfield(L, -1, FIRST_PART);
+  lua_getfield(L, -1, "orm");
   return 1;
 }
 
-int luaopen_orrery(lua_State *L) { return open_part(L, "init"); }
-
 /* The private table, for the specs of the C parts; not for programs. */
 ORR_API int luaopen_orrery_core(lua_State *L);
-int luaopen_orrery_core(lua_State *L) { return open_part(L, "core"); }
+int luaopen_orrery_core(lua_State *L) {
+  push_loaded(L);
+  lua_getfield(L, -1, "core");
+  return 1;
+}

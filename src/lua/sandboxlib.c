@@ -193,6 +193,7 @@ static int open_state(lua_State *L) {
   orr_connection_confine(L);
   orr_confine_libraries(L);
   luaopen_orrery(L);
+  orr_read_all(L);
   open_engine(L);
   orr_confine_globals(L);
   lua_gc(L, LUA_GCCOLLECT, 0);

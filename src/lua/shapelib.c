@@ -45,7 +45,7 @@ typedef struct orr_shaper {
 } orr_shaper;
 
 /* User value of a shaper, and places of the walk's stack: */
-enum { NAMES = 1, NUMBERS, TOKENS, HELPERS, PARTS };
+enum { NAMES = 1, NUMBERS, TOKENS, HELPERS, PARTS, COUNT };
 /* Fields of a comparison with a value, as in expression.lua; the last one may be absent. */
 enum { COMPARED_OPERATOR = 1, COMPARED_LEFT, COMPARED_VALUE, COMPARED_TYPE, COMPARED_RIGHT };
 /* Names that every walk needs stand first in the table of names. */
@@ -78,7 +78,7 @@ typedef struct walk {
   orr_shaper *shaper;
   char *text; /* `first`, or a userdata at `box` once that is full */
   size_t len, room;
-  int names, numbers, tokens, helpers, parts; /* stack indexes */
+  int names, numbers, tokens, helpers, parts, counts; /* stack indexes */
   int box, values, nodes, seen; /* `nodes` 0: not wanted; `seen` nil until something is shared */
   int shared, count, depth;
   bool expands;         /* whether lists are written as single markers always */
@@ -106,6 +106,12 @@ static void emit(walk *w, const char *text, size_t len) {
 
 /* A mark and a number: "L12". */
 static void emit_number(walk *w, const char *mark, long long number) {
+  if (number >= 0 && number < 10 && w->len + 3 <= w->room && *mark && !mark[1]) { /* mostly */
+    w->text[w->len++] = *mark;
+    w->text[w->len++] = (char)('0' + number);
+    w->text[w->len++] = ';';
+    return;
+  }
   char text[32];
   size_t at = sizeof text, marks = strlen(mark);
   unsigned long long rest = number < 0 ? 0ULL - (unsigned long long)number : (unsigned long long)number;
@@ -456,7 +462,7 @@ static void visit_lists(walk *w, int node, const orr_kind *kind, int rest) {
 static void visit_count(walk *w, int node, int name) {
   const char *address = lua_topointer(w->L, node);
   int value = lua_gettop(w->L);
-  lua_getfield(w->L, w->helpers, "count");
+  lua_pushvalue(w->L, w->counts);
   visit_value(w, value, address + w->shaper->places[name]);
   lua_pop(w->L, 1);
 }
@@ -720,14 +726,15 @@ static int shape(lua_State *L) {
   w.expands = !lua_toboolean(L, 4);
   luaL_checkstack(L, 30, "statement");
   orr_getuservalue(L, lua_upvalueindex(1));
-  for (int field = NAMES; field <= PARTS; field++)
+  for (int field = NAMES; field <= COUNT; field++)
     lua_rawgeti(L, 5, field);
   w.names = 5 + NAMES;
   w.numbers = 5 + NUMBERS;
   w.tokens = 5 + TOKENS;
   w.helpers = 5 + HELPERS;
   w.parts = 5 + PARTS;
-  w.box = w.parts + 1;
+  w.counts = 5 + COUNT;
+  w.box = w.counts + 1;
   lua_settop(L, w.box + 2);
   w.places = w.box + 1;
   w.seen = w.box + 2;
@@ -752,7 +759,7 @@ static int shape(lua_State *L) {
 }
 
 /* core.shaper(PARTS, tokens, helpers) -> shape, as above. `tokens`: texts by column; `helpers`: the functions
-   of fingerprint.lua that are called for what a walk meets seldom. */
+   of fingerprint.lua that are called for what a walk meets seldom, `places`, and the type of `count`s. */
 static int new_shaper(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -774,6 +781,8 @@ static int new_shaper(lua_State *L) {
   lua_rawseti(L, -2, HELPERS);
   lua_pushvalue(L, 1);
   lua_rawseti(L, -2, PARTS);
+  lua_getfield(L, 3, "count");
+  lua_rawseti(L, -2, COUNT);
   orr_setuservalue(L, -2);
   lua_pushcclosure(L, shape, 1);
   return 1;
