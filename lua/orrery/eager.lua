@@ -125,6 +125,20 @@ local function objects_at(out, position, rows)
   return list
 end
 
+--- Whether there is anything to load behind the rows of a select.
+---@param trees (orrery.LoadTree|false)[]
+---@param visible integer how many of the trees are of items of the rows
+---@param came boolean whether what is joined came along
+---@return boolean
+function eager.is_busy(trees, visible, came)
+  for position = 1, visible do
+    if trees[position] and is_busy(trees[position], came) then
+      return true
+    end
+  end
+  return false
+end
+
 --- Loads what the trees of a select want behind its rows.
 ---@param work orrery.LoadWork
 ---@param trees (orrery.LoadTree|false)[]

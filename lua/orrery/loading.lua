@@ -173,6 +173,7 @@ end
 ---@field cohorts? integer[] numbers by item, of orrery.LoadTree:cohort()
 ---@field links? table[] { item, attribute number }: where the objects of each of the last items belong
 ---@field gather? userdata of core.gather, or core.unfilled: the collections that the objects come into
+---@field holders? boolean the objects are to hold related ones, which are loaded behind them
 ---@field key_columns? integer[] result columns that hold the keys of these collections
 
 local NOTHING = {}
@@ -212,7 +213,7 @@ function loading.run_plan(session, connection, compiled, values, plan, order, ou
   local stmt, bound = connection:start(compiled, values)
   plan = plan or order.plan_for(stmt)
   local ok, count = pcall(core.load, session[1], stmt, plan.core, out or nil, order.rows and plan.row_metatable or nil,
-    order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns)
+    order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns, order.holders)
   if not ok then
     connection:failed(count, compiled, bound)
   end

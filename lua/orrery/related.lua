@@ -363,7 +363,8 @@ local function run_for_keys(work, expanded, keys, gather, out)
   select = heard(session, select)
   local compiled, values = session:connection(select):compile(select, params)
   loading.run(session, compiled, values, { populated = work.populated, links = expanded.links, cohorts = expanded.cohorts,
-    rows = expanded.beside and not gather, gather = gather, key_columns = gather and expanded.key_columns }, out)
+    rows = expanded.beside and not gather, gather = gather, key_columns = gather and expanded.key_columns,
+    holders = gather and out and true }, out)
 end
 
 -- What is read along of objects that lack a column of their key: it was deferred, or unloaded by itself.

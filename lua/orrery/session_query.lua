@@ -58,7 +58,7 @@ end
 local function new_part(self, expanded, execution, rows, width)
   local work = eager.new_work(self, execution.populate_existing and {} or nil)
   local order = { rows = rows, populated = work.populated, links = expanded.links,
-    cohorts = related.cohorts(self, expanded.trees) }
+    cohorts = related.cohorts(self, expanded.trees), holders = eager.is_busy(expanded.trees, width, expanded.links ~= nil) }
   return { work = work, order = order, load_behind = function(out)
     eager.load_behind(work, expanded.trees, out, rows, width, expanded.links ~= nil)
     for position, item in ipairs(expanded.select and expanded.select.items or {}) do

@@ -105,7 +105,8 @@ enum {
   ORR_LOAD_LINKS,
   ORR_LOAD_GATHER,
   ORR_LOAD_KEYS,
-  ORR_LOAD_ARGUMENTS = ORR_LOAD_KEYS
+  ORR_LOAD_HOLDERS,
+  ORR_LOAD_ARGUMENTS = ORR_LOAD_HOLDERS
 };
 
 typedef struct orr_load {
@@ -115,9 +116,11 @@ typedef struct orr_load {
   orr_value *row;
   const orr_item *whole;      /* the item whose columns were all read last, of this row */
   orr_cohort_number *cohorts; /* of each item's objects, or NULL */
-  int objects;                /* index of the weak table of objects */
-  int metas;                  /* index of the first item's instance metatable */
-  int kinds;                  /* the same of the plan's first kind */
+  bool *holders; /* of each item: whether its objects are to hold related ones; NULL: of none it is known */
+  bool holder;   /* of the item at hand */
+  int objects;   /* index of the weak table of objects */
+  int metas;     /* index of the first item's instance metatable */
+  int kinds;     /* the same of the plan's first kind */
   bool populate; /* overwrite what objects hold already, each once: ORR_LOAD_POPULATED is the set of those
                     that were */
   char *key;     /* room for the bytes of a key */
@@ -135,8 +138,9 @@ typedef struct orr_load {
 
 /* Reads columns of the plan from the statement's row into that of the load. */
 void orr_load_read(lua_State *L, orr_load *to, int first, int count);
-/* Pushes a table for each link, then a place for what is held, and reads the links; `joins->count` is set. */
-void orr_joins_read(lua_State *L, const orr_load *to, orr_joins *joins);
+/* Pushes a table for each link, then a place for what is held, and reads the links, whose parents are
+   holders; `joins->count` is set. */
+void orr_joins_read(lua_State *L, orr_load *to, orr_joins *joins);
 /* Takes the row's objects behind the visible ones into the relations that they belong to. */
 void orr_joins_take(lua_State *L, const orr_load *to);
 /* Whether the row's first object is met for the first time. */

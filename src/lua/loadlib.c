@@ -82,8 +82,15 @@ static void mark_left_out(orr_instance *object, const orr_item *item) {
     tags[item->refused[i]] |= ORR_REFUSED;
 }
 
+/* Pushes an object with room for the row's text, and, where it is to hold others, for these. */
+static orr_instance *new_object(lua_State *L, const orr_load *to, const orr_item *item, orr_class *class,
+                                int meta) {
+  size_t size = text_size(to, item);
+  return to->holder ? orr_instance_new_slotted(L, class, size, meta) : orr_instance_new(L, class, size, meta);
+}
+
 static orr_instance *make_object(lua_State *L, orr_load *to, const orr_item *item, int meta) {
-  orr_instance *object = orr_instance_new(L, item->class, text_size(to, item), meta);
+  orr_instance *object = new_object(L, to, item, item->class, meta);
   orr_instance_pack(object, item->map, &to->row[item->first], item->count);
   if (item->left_count)
     mark_left_out(object, item);
@@ -132,7 +139,7 @@ static const orr_variant *kind_of_class(const orr_item *item, const orr_class *c
 static orr_instance *make_kind(lua_State *L, orr_load *to, orr_item *item) {
   const orr_variant *kind = kind_of_row(L, to, item);
   int meta = to->kinds + (int)(kind - to->plan->kinds);
-  orr_instance *object = orr_instance_new(L, kind->class, text_size(to, item), meta);
+  orr_instance *object = new_object(L, to, item, kind->class, meta);
   orr_instance_pack(object, kind->map, &to->row[item->first], item->count);
   if (item->left_count)
     mark_left_out(object, item);
@@ -268,6 +275,7 @@ static const orr_instance *push_item(lua_State *L, orr_load *to, int i) {
     orr_type_push(L, &item->type, &to->row[item->first]);
     return NULL;
   }
+  to->holder = to->holders && to->holders[i];
   orr_instance *object =
       item->concrete ? push_concrete(L, to, item) : push_object(L, to, item, to->metas + i);
   if (object && to->cohorts && to->cohorts[i])
@@ -337,6 +345,19 @@ static orr_cohort_number *read_cohorts(lua_State *L, const orr_plan *plan) {
   return cohorts;
 }
 
+/* Pushes one value. */
+static bool *new_holders(lua_State *L, const orr_plan *plan) {
+  bool holds = lua_toboolean(L, ORR_LOAD_HOLDERS);
+  if (!holds && !lua_istable(L, ORR_LOAD_LINKS)) {
+    lua_pushnil(L);
+    return NULL;
+  }
+  bool *holders = lua_newuserdata(L, plan->item_count * sizeof *holders);
+  for (size_t i = 0; i < plan->item_count; i++)
+    holders[i] = holds;
+  return holders;
+}
+
 /* What every load needs, on the stack. */
 static void begin_load(lua_State *L, orr_load *to) {
   memset(to, 0, sizeof *to);
@@ -346,6 +367,7 @@ static void begin_load(lua_State *L, orr_load *to) {
   to->populate = lua_istable(L, ORR_LOAD_POPULATED);
   to->row = lua_newuserdata(L, (size_t)to->plan->columns * sizeof *to->row);
   to->cohorts = read_cohorts(L, to->plan);
+  to->holders = new_holders(L, to->plan);
   lua_pushnil(L);
   to->key_box = lua_gettop(L);
   orr_getuservalue(L, ORR_LOAD_SESSION);
@@ -446,7 +468,7 @@ static int run(lua_State *L) {
    objects. links[i] = { item, attribute number }: the last items of the plan, from the i-th of them on,
    belong to that relation of that item's objects; where collections are among them, one visible object comes
    into `out` once. With a gather, the first item's objects join the collection that the row's key columns
-   name; with a collection, that. */
+   name; with a collection, that. `holders`: the objects are to hold related ones. */
 static int load_rows(lua_State *L) {
   lua_settop(L, ORR_LOAD_ARGUMENTS);
   orr_session_check(L, ORR_LOAD_SESSION);

@@ -156,7 +156,7 @@ void orr_filling_end(lua_State *L, const orr_load *to) {
 
 /* ---- reading what a load was told ---- */
 
-void orr_joins_read(lua_State *L, const orr_load *to, orr_joins *joins) {
+void orr_joins_read(lua_State *L, orr_load *to, orr_joins *joins) {
   int count = joins->count;
   luaL_checkstack(L, 4 * count + 30, "joined load");
   joins->links = lua_newuserdata(L, (size_t)count * sizeof *joins->links);
@@ -171,6 +171,7 @@ void orr_joins_read(lua_State *L, const orr_load *to, orr_joins *joins) {
     lua_rawgeti(L, ORR_LOAD_LINKS, i + 1);
     read_link(L, to->plan, &joins->links[i]);
     joins->lists += joins->links[i].list;
+    to->holders[joins->links[i].parent] = true;
     lua_pop(L, 1);
   }
   if (joins->lists && lua_isnil(L, ORR_LOAD_ROW_META)) {
@@ -213,19 +214,19 @@ static bool always_alive(void *ud, uint32_t slot) {
   return true;
 }
 
-/* Enters the collection on top under the key of its owner and pops it. */
-static void enter_parent(lua_State *L, orr_gather *gather, int user, const orr_value *values) {
+/* The slot of a parent's key; 0 where another parent has that key: where it is not unique, only the first one
+   is filled here, and the others load by themselves when they are read. */
+static uint32_t claim_slot(lua_State *L, orr_gather *gather, const orr_value *values) {
   orr_key key;
+  bool found;
+  int top = lua_gettop(L);
   size_t size = orr_key_size(values, gather->key_count);
   orr_key_make(&key, 1, values, gather->key_count, size ? lua_newuserdata(L, size) : NULL);
-  uint32_t slot = orr_identity_find(&gather->slots, &key);
-  if (!slot)
-    slot = orr_identity_insert(&gather->slots, &key, always_alive, NULL);
+  uint32_t slot = orr_identity_claim(&gather->slots, &key, always_alive, NULL, &found);
   if (!slot)
     luaL_error(L, "not enough memory");
-  if (size)
-    lua_pop(L, 1);
-  lua_rawseti(L, user, (int)slot);
+  lua_settop(L, top);
+  return found ? 0 : slot;
 }
 
 /* The key of a parent's rows, by these columns of it; false where a part of it is NULL: there are none. */
@@ -257,15 +258,6 @@ static bool has_columns(orr_instance *object, const int *columns, int count) {
   return true;
 }
 
-/* Whether another parent has that key: where it is not unique, only the first one is filled here, and the
-   others load by themselves when they are read. */
-static bool is_taken(lua_State *L, const orr_gather *gather, const orr_value *values) {
-  orr_key key;
-  size_t size = orr_key_size(values, gather->key_count);
-  orr_key_make(&key, 1, values, gather->key_count, size ? lua_newuserdata(L, size) : NULL);
-  return orr_identity_find(&gather->slots, &key) != 0;
-}
-
 /* Makes for each parent of the array at 1 a fresh collection for the relation at 2, an attribute number of
    the first one's class: those of subclasses have the same relation behind more columns. `columns` are its
    key; the array at `keys` gets the keys. */
@@ -280,15 +272,13 @@ static void open_collections(lua_State *L, orr_gather *gather, int user, int key
     luaL_argcheck(L, has_columns(object, columns, gather->key_count), 1, "objects with their keys expected");
     orr_value values[ORR_MAX_KEY];
     bool keyed = parent_key(L, object, top + 1, columns, gather->key_count, values);
-    if (keyed && is_taken(L, gather, values)) {
-      lua_settop(L, top);
-      continue;
-    }
-    orr_collection_new_usual(L, top + 1, number);
-    if (keyed) {
+    uint32_t slot = keyed ? claim_slot(L, gather, values) : 0;
+    if (slot || !keyed)
+      orr_collection_new_usual(L, top + 1, number);
+    if (slot) {
+      lua_rawseti(L, user, (int)slot);
       used = add_key(L, keys, used, values, gather->key_count);
-      enter_parent(L, gather, user, values);
-    } else {
+    } else if (!keyed) {
       orr_instance_hold(L, object, top + 1, number);
     }
     lua_settop(L, top);
