@@ -242,6 +242,7 @@ end
 ---   siblings reads want to know what came with the object
 ---   contains the rows of the query have it already: its own joins bring it
 ---   fixed    no option changes it
+---   keeps    the option leaves the relationship as it is loaded anyway; it is for what stands behind it
 ---   choose   function(arguments) -> word of another strategy that the option means with them
 local STRATEGIES = {
   { word = "select", option = "lazyload", read = load_one },
@@ -256,6 +257,7 @@ local STRATEGIES = {
   { word = "raise_on_sql", read = refuse },
   { word = "write_only", read = leave_empty, fixed = true },
   { word = "noload", option = "noload", read = leave_empty, asks = true },
+  { option = "defaultload", keeps = true },
 }
 
 for _, strategy in ipairs(STRATEGIES) do

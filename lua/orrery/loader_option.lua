@@ -95,7 +95,7 @@ end
 
 local function step_of(attribute, strategy, arguments)
   local name = strategy.option
-  local property = attribute == "*" and "*" or property_of(attribute, name)
+  local property = attribute == "*" and not strategy.keeps and "*" or property_of(attribute, name)
   arguments = errors.check_options(arguments, strategy.arguments or {}, name .. "()")
   local chosen = strategy.choose and strategy.choose(arguments)
   local step = { name = name, property = property, strategy = chosen and relationship.strategies[chosen] or strategy,
@@ -382,8 +382,14 @@ local function add_path(tree, path)
     end
     local node = tree.nodes[property] or { tree = tree, property = property }
     tree.nodes[property] = node
-    node.strategy, node.arguments, node.late = possible(tree, property, step.strategy), step.arguments, nil
-    node.criteria, node.target = step.criteria, step.target
+    if step.strategy.keeps then
+      node.strategy = node.strategy or default_node(tree, property).strategy
+      node.arguments = node.arguments or step.arguments
+    else
+      node.strategy, node.arguments, node.late = possible(tree, property, step.strategy), step.arguments, nil
+      node.target = step.target
+    end
+    node.criteria = step.criteria or step.strategy.keeps and node.criteria or nil
     node.children = node.children or new_tree(property.mapper, tree, tree.everywhere)
     tree = node.children
     tree.subclasses = step.of_type and appended(tree.subclasses or {}, step.of_type) or tree.subclasses

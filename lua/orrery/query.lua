@@ -16,7 +16,8 @@ local unpack = table.unpack or unpack
 
 ---@class orrery.Query
 local Query = {}
-local MARK = { __name = "orrery.Query" }
+-- As a list of values, in_(query), it is its select.
+local MARK = { __name = "orrery.Query", __clause = function(self) return self.select end }
 local metatable = { __index = errors.guard(Query, "a query"), __metatable = MARK, __name = "orrery.Query" }
 
 local function check(self, call)

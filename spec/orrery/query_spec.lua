@@ -93,3 +93,11 @@ describe("session:query", function()
     assert.equal(4, #lib.session:query(lib.Book):yield_per(2):all())
   end)
 end)
+
+it("a query is a list of values for in_()", function()
+  local lib = library.open()
+  local session, Author, Book = lib.session, lib.Author, lib.Book
+  local authors = session:query(Author.id):filter(Author.name:eq("a1"))
+  assert.equal(2, session:query(Book):filter(Book.author_id:in_(authors)):count())
+  assert.equal(2, session:scalar(orm.select(orm.func.count(Book.id)):where(Book.author_id:not_in(authors))))
+end)

@@ -535,3 +535,29 @@ describe("loader options", function()
     assert.same({}, lib.record:take())
   end)
 end)
+
+describe("defaultload", function()
+  it("leaves a relationship as it is, and is for what stands behind it", function()
+    local lib = library.open()
+    local Author, Book = lib.Author, lib.Book
+    local found = lib.session:scalars(orm.select(Author):options(orm.defaultload(Author.books):load_only(Book.title))):all()
+    assert.equal("b1", found[1].books[1].title)
+    assert.same({ "SELECT author.id, author.name FROM author",
+      "SELECT book.id, book.title FROM book WHERE book.author_id = ? ORDER BY book.id [1]" }, lib.record:take())
+    raises("ArgumentError", "defaultload()", orm.defaultload, "*")
+  end)
+
+  it("goes on from another option for the same relationship, in whichever order, and from the class's own way", function()
+    for _, first in ipairs { true, false } do
+      local lib = library.open()
+      local Author, Book = lib.Author, lib.Book
+      local one, two = orm.selectinload(Author.books), orm.defaultload(Author.books):selectinload(Book.tags)
+      lib.session:scalars(orm.select(Author):options(first and one or two, first and two or one)):all()
+      assert.same({ "SELECT author", "SELECT book", "SELECT tag" }, lib.record:headlines())
+    end
+    local lib = library.open { books = { lazy = "joined" } }
+    local query = orm.select(lib.Author):options(orm.defaultload(lib.Author.books):selectinload(lib.Book.tags))
+    assert.equal(2, #lib.session:scalars(query):unique():first().books[1].tags)
+    assert.same({ "SELECT author", "SELECT tag" }, lib.record:headlines())
+  end)
+end)
