@@ -18,7 +18,7 @@ local kinds = core.kinds
 --   dialect; markers: what the markers stand for, in the order of the text; numbered: how many there are so far
 --   names: of aliases and subqueries without one, by object; stems: how many names were made
 --   enclosing: tables of the statements around the one in progress
---   labels: those that the select in progress shows, each { position, named }
+--   labels: those that the select in progress shows, each { position, name }
 --   own: whether what is rendered belongs to a table (a column's default), not to the statement
 --   ctes: by their first version; heads: the parts of WITH that are done; writes: whether one of them changes rows
 --   literal: whether values are written out; beside: the column that a value is compared with, for the marker's name
@@ -573,8 +573,8 @@ end
 -- A label is named where the select shows it, and written out elsewhere.
 function order_term(node, state)
   local shown = node.visit == "label" and state.labels[node]
-  if shown and shown.named then
-    return collated(quote(state, node.name), node.type, state)
+  if shown and shown.name then
+    return collated(quote(state, shown.name), node.type, state)
   elseif node.visit ~= "ordering" then
     return collated(render(node, state), node.type, state)
   end

@@ -318,7 +318,7 @@ local function labels_of(entries)
   end
   for position, entry in ipairs(entries) do
     if entry.node.visit == "label" then
-      labels[entry.node] = { position = position, named = count[entry.name:lower()] == 1 }
+      labels[entry.node] = { position = position, name = count[entry.name:lower()] == 1 and entry.name or nil }
     end
   end
   return labels

@@ -40,6 +40,7 @@ local SCHEMA = {
 }
 
 local u, p, c, n = users.c, posts.c, comments.c, nodes.c
+local second_id = u.age:label("id")
 local ALL = "users.id, users.name, users.age"
 local POSTS = "posts.id, posts.title, posts.user_id, posts.doc"
 
@@ -92,6 +93,9 @@ local CASES = {
     "SELECT users.id FROM users ORDER BY users.age + ? DESC", { 1 } },
   { "groups", select(u.name, func.count():label("n")):group_by("name"):having(func.count():gt(1)):order_by("n"),
     "SELECT users.name, count(*) AS n FROM users GROUP BY users.name HAVING count(*) > ? ORDER BY n", { 1 } },
+  { "a label that a subquery names otherwise",
+    select(select(u.id, second_id):order_by(second_id:desc()):subquery().c.id_1),
+    "SELECT anon_1.id_1 FROM (SELECT users.id, users.age AS id_1 FROM users ORDER BY id_1 DESC) AS anon_1", {} },
   { "an insert that replaces", orm.insert(users):prefix_with("OR REPLACE"):values{ id = 1 },
     "INSERT OR REPLACE INTO users (id) VALUES (?)", { 1 } },
   { "an update that ignores", users:update():prefix_with("OR IGNORE"):values{ id = 1 }:where(u.id:eq(2)),
