@@ -264,24 +264,28 @@ function statement.entries(items)
   return entries, raw
 end
 
-local function free_name(name, taken)
+local function free_name(name, taken, fold)
   local free, number = name, 0
-  while taken[free] do
+  while taken[fold(free)] do
     number = number + 1
     free = ("%s_%d"):format(name, number)
   end
-  taken[free] = true
+  taken[fold(free)] = true
   return free
 end
 
---- The columns as a subquery shows them: no name twice.
+local function same(name)
+  return name
+end
+
+--- The columns as a subquery shows them: no name twice, in small or large letters, which some databases do not tell apart.
 ---@return table[] entries as of statement.entries
 function common:exported()
   local entries, taken, keys = statement.entries(self:result_items()), {}, {}
   for _, entry in ipairs(entries) do
-    local name = free_name(entry.name, taken)
+    local name = free_name(entry.name, taken, string.lower)
     entry.said = entry.said or name ~= entry.name
-    entry.name, entry.key = name, free_name(entry.key, keys)
+    entry.name, entry.key = name, free_name(entry.key, keys, same)
   end
   return entries
 end
