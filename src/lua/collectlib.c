@@ -689,13 +689,11 @@ static bool is_updated(const orr_flush *f, uint32_t n) {
 /* The number that the row of object `n` has in the database, as its key; 0 where that is no integer. */
 static int64_t key_number(lua_State *L, const orr_flush *f, uint32_t n) {
   orr_instance *object = orr_flush_look(f, n);
-  const orr_class *class = object->class;
   orr_value values[ORR_MAX_KEY];
-  unsigned tag = class->simple_key ? orr_tags(object)[class->keys[0]] : 0;
-  if ((tag & (ORR_TAG | ORR_CHANGED)) == ORR_INT)
-    return orr_cells(object)[class->keys[0]].i;
+  if (orr_flush_plain_key(object, values))
+    return values[0].as.i;
   orr_flush_object(L, f, n);
-  bool keyed = class->key_count > 0 && orr_instance_key(L, object, lua_gettop(L), true, values);
+  bool keyed = object->class->key_count > 0 && orr_instance_key(L, object, lua_gettop(L), true, values);
   lua_pop(L, 1);
   return keyed && values[0].tag == ORR_INT ? values[0].as.i : 0;
 }

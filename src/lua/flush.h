@@ -159,6 +159,16 @@ static inline orr_instance *orr_flush_object(lua_State *L, const orr_flush *f, u
   return object;
 }
 
+/* Whether the object's key is one integer that was not changed: it is read where it stands, and takes no
+   bytes in the identity map. */
+static inline bool orr_flush_plain_key(orr_instance *object, orr_value *out) {
+  const orr_class *class = object->class;
+  if (!class->simple_key || (orr_tags(object)[class->keys[0]] & (ORR_TAG | ORR_CHANGED)) != ORR_INT)
+    return false;
+  *out = (orr_value){ORR_INT, 0, {orr_cells(object)[class->keys[0]].i}};
+  return true;
+}
+
 static inline bool orr_flush_deleting(const orr_instance *object) { return object->flags & ORR_DELETING; }
 
 /* A deleted object and a new one share a row, which is updated: nothing of it is inserted or deleted. */

@@ -212,12 +212,6 @@ static orr_flush_key *reserved_key(const orr_flush *f, const orr_instance *objec
   return key && key->bytes && key->size == size ? key : NULL;
 }
 
-/* Whether the key is one integer, which takes no bytes. */
-static bool is_plain_key(orr_instance *object) {
-  const orr_class *class = object->class;
-  return class->simple_key && (orr_tags(object)[class->keys[0]] & ORR_TAG) == ORR_INT;
-}
-
 static void reserve_key(lua_State *L, orr_flush *f, orr_instance *object, int index) {
   orr_value values[ORR_MAX_KEY];
   size_t size = read_key(L, object, index, values);
@@ -451,9 +445,10 @@ static bool reserve_object(lua_State *L, orr_flush *f, uint32_t n, const ending 
 static uint32_t reserve(lua_State *L, orr_flush *f, ending *at) {
   uint32_t kinds[ORR_UNIT_DELETE + 1] = {0}, rekeyed = 0, first = f->session->rekeyed_count + 1;
   for (uint32_t n = 1; n <= f->count; n++) {
-    orr_flush_entry *entry = &f->entries[n - 1];
+    const orr_flush_entry *entry = &f->entries[n - 1];
+    orr_value key;
     kinds[entry->kind]++;
-    if (entry->kind == ORR_UNIT_INSERT ? !is_plain_key(orr_flush_look(f, n))
+    if (entry->kind == ORR_UNIT_INSERT ? !orr_flush_plain_key(orr_flush_look(f, n), &key)
                                        : entry->kind == ORR_UNIT_UPDATE && key_changed(orr_flush_look(f, n)))
       rekeyed += reserve_object(L, f, n, at, first + rekeyed);
   }

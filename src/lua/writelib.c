@@ -123,13 +123,20 @@ static bool bind_stand_in(lua_State *L, binder *b, uint32_t n, int column) {
 
 /* The key by which a row is found: what it was, unless the database has carried a changed one to it already.
  */
-static void bind_key(lua_State *L, binder *b, orr_instance *object, int index, bool carried) {
+static void bind_key(lua_State *L, binder *b, uint32_t n, bool carried) {
   orr_value values[ORR_MAX_KEY];
-  if (!orr_instance_key(L, object, index, !carried, values))
+  orr_instance *object = orr_flush_look(b->f, n);
+  if (!b->f->asides && orr_flush_plain_key(object, values)) {
+    bind(L, b, values);
+    return;
+  }
+  orr_flush_object(L, b->f, n);
+  if (!orr_instance_key(L, object, lua_gettop(L), !carried, values))
     orr_attribute_error(L, object->class, object->class->keys[0], "FlushError",
                         "this object has no primary key to find its row by");
+  lua_pop(L, 1);
   for (int k = 0; k < object->class->key_count; k++)
-    if (!b->f->asides || !bind_stand_in(L, b, object->action, object->class->keys[k]))
+    if (!b->f->asides || !bind_stand_in(L, b, n, object->class->keys[k]))
       bind(L, b, &values[k]);
 }
 
@@ -515,14 +522,12 @@ static void bind_version(lua_State *L, binder *b, uint32_t n) {
 
 static void fill_update(lua_State *L, binder *b) {
   const orr_flush_record *r = record_at(b->f, b->batch, b->first);
-  orr_instance *object = orr_flush_object(L, b->f, r->object);
   for (int c = 0; c < r->class->column_count; c++)
     if (b->f->shape[c] == WRITTEN)
       bind_column(L, b, r->object, c);
-  bind_key(L, b, object, lua_gettop(L), r->class->above != NULL);
+  bind_key(L, b, r->object, r->class->above != NULL);
   if (orr_class_row_version(r->class) >= 0)
     bind_version(L, b, r->object);
-  lua_pop(L, 1);
 }
 
 static bool has_update(const binder *b, uint32_t i) { return record_at(b->f, b->batch, i)->writes; }
@@ -600,12 +605,10 @@ static void write_row(lua_State *L, orr_flush *f, const orr_unit_batch *batch, u
 
 static void fill_set_aside(lua_State *L, binder *b) {
   const orr_flush_record *r = record_at(b->f, b->batch, b->first);
-  orr_instance *object = orr_flush_object(L, b->f, r->object);
   bind_placeholder(L, b, r->unique, r->object);
-  bind_key(L, b, object, lua_gettop(L), false);
+  bind_key(L, b, r->object, false);
   if (orr_class_row_version(r->class) >= 0)
     bind_version(L, b, r->object);
-  lua_pop(L, 1);
 }
 
 static void write_set_aside(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t i) {
@@ -626,20 +629,18 @@ static void write_set_asides(lua_State *L, orr_flush *f, const orr_unit_batch *b
 static void fill_post(lua_State *L, binder *b) {
   static const orr_value null = {ORR_NULL, 0, {0}};
   const orr_flush_record *r = record_at(b->f, b->batch, b->first);
-  orr_instance *object = orr_flush_object(L, b->f, r->object);
-  int index = lua_gettop(L);
+  int version = orr_class_row_version(r->class);
   bool deleted = b->f->entries[r->object - 1].kind == ORR_UNIT_DELETE;
   for (int c = 0; c < r->class->column_count; c++)
     if (b->f->shape[c] == WRITTEN && b->f->posts[r->other - 1].from)
       bind_column(L, b, r->object, c);
     else if (b->f->shape[c] == WRITTEN)
       bind(L, b, &null);
-  bind_key(L, b, object, index, !deleted);
-  if (orr_class_row_version(r->class) >= 0 && deleted)
+  bind_key(L, b, r->object, !deleted);
+  if (version >= 0 && deleted)
     bind_version(L, b, r->object);
-  else if (orr_class_row_version(r->class) >= 0)
-    bind_column(L, b, r->object, object->class->version);
-  lua_settop(L, index - 1);
+  else if (version >= 0)
+    bind_column(L, b, r->object, version);
 }
 
 /* Copies the key that is there by now, and says which columns are written. */
@@ -671,11 +672,9 @@ static void write_posts(lua_State *L, orr_flush *f, const orr_unit_batch *batch)
 static void fill_delete(lua_State *L, binder *b) {
   for (uint32_t i = 0; i < b->count; i++) {
     const orr_flush_record *r = record_at(b->f, b->batch, b->first + i);
-    orr_instance *object = orr_flush_object(L, b->f, r->object);
-    bind_key(L, b, object, lua_gettop(L), false);
+    bind_key(L, b, r->object, false);
     if (orr_class_row_version(r->class) >= 0)
       bind_version(L, b, r->object);
-    lua_pop(L, 1);
   }
 }
 
