@@ -494,8 +494,8 @@ core.hook("assign_expression", function(object, number, value)
     await(mapper, object, number, value)
     return true
   elseif not session or state ~= "persistent" then
-    errors.raise("ArgumentError", "%s.%s: an SQL expression can be assigned to new objects and to those of a session; this one is "
-      .. "%s", mapper.name, mapper.column_keys[number], state)
+    errors.raise("ArgumentError", "%s.%s: an SQL expression can be assigned to new objects and to those of a session; this one "
+      .. "is %s", mapper.name, mapper.column_keys[number], state)
   end
   core.unload(object, number)
   core.touch(object)

@@ -148,3 +148,57 @@ describe("an object that is to be deleted, and is put with a parent that stays,"
     end)
   end
 end)
+
+describe("a delete cascade over what is loaded", function()
+  local function family(options)
+    local base = orm.declarative_base()
+    local House = base:model("House", { __tablename__ = "house", id = id(),
+      rooms = relationship("Room", { cascade = "all, delete-orphan", collection_class = options.collection_class }),
+      door = relationship("Door", { cascade = "all", uselist = false }) })
+    local Room = base:model("Room", { __tablename__ = "room", id = id(),
+      name = orm.Mapped(orm.Optional(orm.Text)), house_id = orm.Mapped(orm.Optional(Integer), ForeignKey("house.id")) })
+    local Door = base:model("Door", { __tablename__ = "door", id = id(),
+      house_id = orm.Mapped(orm.Optional(Integer), ForeignKey("house.id")) })
+    local engine = database.create(base)
+    local session = orm.Session(engine)
+    local house = House { door = Door {} }
+    house.rooms:extend { Room { name = "a" }, Room { name = "b" } }
+    session:add(house)
+    session:commit()
+    local _ = { house.door, #house.rooms }
+    return session, house, Room, statements.record(engine)
+  end
+
+  for name, class in pairs { list = orm.list, set = orm.set, dictionary = orm.attribute_keyed_dict("name") } do
+    it("marks the items of a " .. name .. " and a single object at once, without a statement", function()
+      local session, house, _, record = family { collection_class = class }
+      session:delete(house)
+      assert.equal(4, #session.deleted)
+      assert.same({}, record:take())
+      session:flush()
+      assert.same({ "DELETE door", "DELETE room", "DELETE house" }, record:headlines())
+    end)
+  end
+
+  it("lets new children out of the session", function()
+    local session, house, Room = family {}
+    local room = Room { name = "new" }
+    house.rooms:append(room)
+    session:delete(house)
+    assert.is_false(session:contains(room))
+    session:commit()
+    assert.same({ "0" }, rows(session, "SELECT count(*) FROM room"))
+  end)
+
+  it("leaves out an object that was added again, and goes past it", function()
+    local session, house = family {}
+    local room = house.rooms[1]
+    session:delete(house)
+    session:add(house)
+    assert.same(3, #session.deleted)
+    session:delete(house)
+    assert.equal(4, #session.deleted)
+    session:delete(room)
+    assert.equal(4, #session.deleted)
+  end)
+end)

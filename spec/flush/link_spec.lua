@@ -3,6 +3,7 @@ local orm = require "orrery"
 local library = require "spec.support.library"
 local database = require "spec.support.database"
 local raises = require "spec.support.raises"
+local statements = require "spec.support.statements"
 local rows, run = database.rows, database.run
 
 local LINKS = "SELECT book_id, tag_id FROM book_tag ORDER BY 1, 2"
@@ -178,6 +179,79 @@ describe("links", function()
     raises("IntegrityError", {}, session.flush, session)
     session:rollback()
     assert.same({ "1|1|near", "1|2|far" }, rows(session, "SELECT * FROM ab ORDER BY 1, 2"))
+  end)
+
+  it("of a deleted object whose key has several parts are found by all of them", function()
+    local base = orm.declarative_base()
+    orm.Table("ab", base.metadata, orm.Column("x", orm.Integer, { primary_key = true }),
+      orm.Column("y", orm.Integer, { primary_key = true }), orm.Column("b_id", orm.ForeignKey("b.id"), { primary_key = true }),
+      orm.ForeignKeyConstraint({ "x", "y" }, { "a.x", "a.y" }))
+    local A = base:model("A", { __tablename__ = "a", x = orm.mapped_column(orm.Integer, { primary_key = true }),
+      y = orm.mapped_column(orm.Integer, { primary_key = true }), bs = orm.relationship("B", { secondary = "ab" }) })
+    local B = base:model("B", { __tablename__ = "b", id = orm.mapped_column(orm.Integer, { primary_key = true }) })
+    local engine = database.create(base)
+    local session, record = orm.Session(engine), statements.record(engine)
+    local b = B {}
+    session:add_all { A { x = 1, y = 1, bs = { b } }, A { x = 1, y = 2, bs = { b } }, A { x = 2, y = 1, bs = { b } } }
+    session:commit()
+    local first, second = session:get(A, { 1, 2 }), session:get(A, { 2, 1 })
+    local _ = #first.bs + #second.bs
+    session:delete(first)
+    session:delete(second)
+    record:take()
+    session:flush()
+    assert.equal("DELETE FROM ab WHERE (x = ? AND y = ?) OR (x = ? AND y = ?) [1, 2, 2, 1]", record:take()[1])
+    assert.same({ "1|1|1" }, rows(session, "SELECT * FROM ab"))
+  end)
+
+  it("between two objects of one class that are both deleted count for either", function()
+    local base = orm.declarative_base()
+    local pairs_table = orm.Table("friend", base.metadata,
+      orm.Column("left_id", orm.ForeignKey("person.id"), { primary_key = true }),
+      orm.Column("right_id", orm.ForeignKey("person.id"), { primary_key = true }))
+    local Person = base:model("Person", { __tablename__ = "person",
+      id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      likes = orm.relationship("Person", { secondary = pairs_table, back_populates = "liked_by",
+        foreign_keys = { "friend.left_id", "friend.right_id" }, primaryjoin = function(own)
+          return own.id:eq(pairs_table.c.left_id)
+        end, secondaryjoin = function(_, other) return other.id:eq(pairs_table.c.right_id) end }),
+      liked_by = orm.relationship("Person", { secondary = pairs_table, back_populates = "likes",
+        foreign_keys = { "friend.left_id", "friend.right_id" }, primaryjoin = function(own)
+          return own.id:eq(pairs_table.c.right_id)
+        end, secondaryjoin = function(_, other) return other.id:eq(pairs_table.c.left_id) end }) })
+    local engine = database.create(base)
+    local session = orm.Session(engine)
+    local a, b, c = Person {}, Person {}, Person {}
+    a.likes:extend { a, b, c }
+    b.likes:extend { a, c }
+    c.likes:append(a)
+    session:add_all { a, b, c }
+    session:commit()
+    session:delete(a)
+    session:delete(b)
+    session:commit()
+    assert.same({}, rows(engine, "SELECT * FROM friend"))
+    assert.same({ "3" }, rows(engine, "SELECT id FROM person"))
+    assert.equal(0, #c.likes + #c.liked_by)
+  end)
+
+  it("that the other end has let go of go alone where a deleted object leaves its own to the database", function()
+    local lib = library.open { tags = { passive_deletes = true } }
+    local book, tag = lib.session:get(lib.Book, 2), lib.session:get(lib.Tag, 1)
+    tag.books:remove(book)
+    lib.session:delete(book)
+    lib.record:take()
+    lib.session:flush()
+    assert.same({ "DELETE FROM book_tag WHERE book_id = ? AND tag_id = ? [2, 1]", "DELETE FROM book WHERE id = ? [2]" },
+      lib.record:take())
+  end)
+
+  it("of a row that a new object takes over are those of the new one", function()
+    local lib = library.open()
+    lib.session:delete(lib.session:get(lib.Book, 1))
+    lib.session:add(lib.Book { id = 1, title = "again", tags = { lib.session:get(lib.Tag, 2) } })
+    lib.session:commit()
+    assert.same({ "1|2", "2|1" }, rows(lib.engine, LINKS))
   end)
 
   it("go once when both ends are deleted", function()
