@@ -30,8 +30,8 @@ export(collection, "list", "set", "attribute_keyed_dict", "column_keyed_dict", "
 export(declarative, "declarative_base", "Mapped", "mapped_column", "deferred", "assign", "pairs", "to_table",
   "isinstance", "declared_attr", "has_inherited_table", "configure_mappers")
 export(aliased, "aliased", "with_polymorphic")
-export(eager, "selectinload", "joinedload", "immediateload", "lazyload", "subqueryload", "batchload", "raiseload", "noload", "defaultload",
-  "contains_eager", "with_loader_criteria")
+export(eager, "selectinload", "joinedload", "immediateload", "lazyload", "subqueryload", "batchload", "raiseload", "noload",
+  "defaultload", "contains_eager", "with_loader_criteria")
 export(eager, "load_only", "defer", "undefer", "undefer_group", "with_expression", "selectin_polymorphic")
 export(mapper, "validates")
 export(inspection, "inspect")

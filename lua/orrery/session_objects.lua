@@ -237,7 +237,8 @@ function Session:refresh(object, names, options)
   in_session(self, object, "session:refresh()")
   local mapper = mapper_module.of_object(object)
   if core.state(object) ~= "persistent" then
-    errors.raise("InvalidRequestError", "session:refresh(): this object of class '%s' has no row yet", mapper.name)
+    errors.raise("InvalidRequestError", "session:refresh(): this object of class '%s' has no row %s", mapper.name,
+      core.state(object) == "deleted" and "any more: it was deleted in this transaction" or "yet")
   end
   if names == nil then
     expire_reached(self, object)

@@ -925,6 +925,14 @@ describe("session.is_active", function()
   end)
 end)
 
+it("a deleted object is not refreshed", function()
+  local lib = library.open()
+  local book = lib.session:get(lib.Book, 1)
+  lib.session:delete(book)
+  lib.session:flush()
+  raises("InvalidRequestError", "no row any more", lib.session.refresh, lib.session, book)
+end)
+
 it("says what to do to who takes a list, a class or an object for something else", function()
   local lib = library.open()
   local session, Book = lib.session, lib.Book
