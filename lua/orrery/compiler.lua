@@ -97,6 +97,11 @@ local function compile(node, dialect, state)
   state = state or rendering.new_state(dialect)
   state.criteria = node.criteria
   local text, kind = statement_text(node, state)
+  local again = rendering.without_clash(state)
+  if again then
+    state = again
+    text, kind = statement_text(node, state)
+  end
   local sql, markers = with_heads(text, state)
   order_markers(markers, dialect)
   check_size(markers, dialect)

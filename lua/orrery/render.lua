@@ -17,6 +17,7 @@ local kinds = core.kinds
 -- What is known while one statement is compiled:
 --   dialect; markers: what the markers stand for, in the order of the text; numbered: how many there are so far
 --   names: of aliases and subqueries without one, by object; stems: how many names were made
+--   given: the names that others have, in small letters; reserved: those of an earlier try
 --   enclosing: tables of the statements around the one in progress
 --   labels: those that the select in progress shows, each { position, name }
 --   own: whether what is rendered belongs to a table (a column's default), not to the statement
@@ -29,8 +30,8 @@ local kinds = core.kinds
 ---@param dialect orrery.Dialect
 ---@param as_literals? boolean
 function rendering.new_state(dialect, as_literals)
-  return { dialect = dialect, markers = {}, numbered = 0, names = {}, stems = {}, ctes = {}, heads = {}, labels = {},
-    marker_names = {}, literal = as_literals or false }
+  return { dialect = dialect, markers = {}, numbered = 0, names = {}, stems = {}, given = {}, reserved = {}, ctes = {},
+    heads = {}, labels = {}, marker_names = {}, literal = as_literals or false }
 end
 
 local VISIT = {}
@@ -207,12 +208,30 @@ rendering.quote = quote
 -- A name for what the script gave none: anon_1, users_1.
 local function made_name(object, stem, state)
   local name = state.names[object]
-  if not name then
+  while not name or state.reserved[name:lower()] do
     state.stems[stem] = (state.stems[stem] or 0) + 1
     name = ("%s_%d"):format(stem, state.stems[stem])
-    state.names[object] = name
   end
+  state.names[object] = name
   return name
+end
+
+local function given_name(name, state)
+  state.given[name:lower()] = true
+  return name
+end
+
+--- A state to render the same once more, where a name that was made is one that a table or the script has given.
+---@param state table
+---@return table? state
+function rendering.without_clash(state)
+  for _, name in pairs(state.names) do
+    if state.given[name:lower()] then
+      local again = rendering.new_state(state.dialect, state.literal)
+      again.reserved, again.linking, again.criteria = state.given, state.linking, state.criteria
+      return again
+    end
+  end
 end
 
 --- The cte that a recursive one began as; both have one name.
@@ -227,20 +246,22 @@ local NAMES = {}
 rendering.NAMES = NAMES
 
 function NAMES.table(selectable, state)
-  local name = quote(state, selectable.name)
+  local name = quote(state, given_name(selectable.name, state))
   return selectable.schema and quote(state, selectable.schema) .. "." .. name or name
 end
 
 function NAMES.alias(selectable, state)
-  return quote(state, selectable.name or made_name(selectable, selectable.element.name or "anon", state))
+  return quote(state, selectable.name and given_name(selectable.name, state)
+    or made_name(selectable, selectable.element.name or "anon", state))
 end
 
 function NAMES.subquery(selectable, state)
-  return quote(state, selectable.name or made_name(selectable, "anon", state))
+  return quote(state, selectable.name and given_name(selectable.name, state) or made_name(selectable, "anon", state))
 end
 
 function NAMES.cte(selectable, state)
-  return quote(state, selectable.name or made_name(rendering.first_version(selectable), "anon", state))
+  return quote(state, selectable.name and given_name(selectable.name, state)
+    or made_name(rendering.first_version(selectable), "anon", state))
 end
 
 function NAMES.excluded()
