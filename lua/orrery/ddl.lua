@@ -82,15 +82,30 @@ local function type_text(column, dialect)
   if column.table.options.sqlite_strict and dialect.strict_types then
     return kind.as == "string" and kind.kind == kinds.NUMERIC and "TEXT" or dialect.strict_types[kind.kind]
   end
-  return is_given(column) and dialect.serial and dialect.serial[kind.name] or kind:ddl(dialect)
+  return is_given(column) and not column.identity and dialect.serial and dialect.serial[kind.name] or kind:ddl(dialect)
 end
 
 local function computed_text(computed, dialect)
   local text = "GENERATED ALWAYS AS (" .. expression_text(computed.sqltext, dialect) .. ")"
-  if computed.persisted == nil then
-    return text
+  local stored = computed.persisted
+  if stored == nil then
+    stored = dialect.computed_stored
   end
-  return text .. (computed.persisted and " STORED" or " VIRTUAL")
+  return stored ~= nil and text .. (stored and " STORED" or " VIRTUAL") or text
+end
+
+local IDENTITY_WORDS = { { "start", "START WITH %d" }, { "increment", "INCREMENT BY %d" }, { "minvalue", "MINVALUE %d" },
+  { "maxvalue", "MAXVALUE %d" }, { "nominvalue", "NO MINVALUE" }, { "nomaxvalue", "NO MAXVALUE" }, { "cache", "CACHE %d" },
+  { "cycle", "CYCLE" } }
+
+local function identity_text(options)
+  local parts = {}
+  for _, entry in ipairs(IDENTITY_WORDS) do
+    local value = options[entry[1]]
+    parts[#parts + 1] = value and entry[2]:format(value) or nil
+  end
+  return ("GENERATED %s AS IDENTITY%s"):format(options.always and "ALWAYS" or "BY DEFAULT",
+    parts[1] and " (" .. concat(parts, " ") .. ")" or "")
 end
 
 local function check_identity(column, dialect)
@@ -131,6 +146,7 @@ local function column_text(column, dialect)
   check_identity(column, dialect)
   local parts = { dialect.quote(column.name) }
   parts[#parts + 1] = type_text(column, dialect)
+  parts[#parts + 1] = column.identity and dialect.identity and identity_text(column.identity.options) or nil
   parts[#parts + 1] = column.collation and collation_text(column.collation, dialect)
   if column.server_default ~= nil then
     parts[#parts + 1] = "DEFAULT " .. default_text(column.server_default, column.type, dialect)

@@ -104,6 +104,7 @@ end
 ---@field strict_types? table<integer, string> types of columns by kind, in tables that check them
 ---@field reserved_prefix? string with which no name of a table may begin
 ---@field identity? boolean whether Identity() may stand at any column
+---@field computed_stored? boolean what Computed() must say where the script does not
 ---@field defer_foreign_keys? string lets rows refer to nothing until the transaction ends (to drop circles)
 ---@field check_foreign_keys? string ends that
 ---@field explain? string a template of a statement, whose rows are id, parent, -, text of the steps of its plan

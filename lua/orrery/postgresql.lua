@@ -65,6 +65,7 @@ dialect.define{
   delete_using = true,
   changes_in_with = true,
   identity = true,
+  computed_stored = true,
 }
 
 return true
