@@ -33,6 +33,7 @@ function Session:add(object)
   check_object(object, "session:add()")
   core.add(self[1], object)
 end
+Session.add = core.adder(Session.add)
 
 --- Adds every object of an array.
 ---@param objects userdata[]
@@ -41,9 +42,12 @@ function Session:add_all(objects)
   if type(objects) ~= "table" and not core.is_collection(objects) then
     errors.raise("ArgumentError", "session:add_all() takes an array of objects, got %s", errors.show(objects))
   end
+  local add, handle = core.add, self[1]
   for position = 1, #objects do
-    check_object(objects[position], ("session:add_all(), item %d"):format(position))
-    core.add(self[1], objects[position])
+    local object = objects[position]
+    if not add(handle, object) then
+      check_object(object, ("session:add_all(), item %d"):format(position))
+    end
   end
 end
 

@@ -455,8 +455,7 @@ extern const orr_box_kind orr_session_kind;
 /* The session at `index`; one that was closed opens again, under a new number. */
 orr_session *orr_session_check(lua_State *L, int index);
 
-/* Adds the object at `index` and what its relationships cascade to; `session` is at `session_index` or 0 to
-   have it looked up. */
+/* Adds the object at `index` and what its relationships cascade to. */
 void orr_session_add(lua_State *L, orr_session *session, int index);
 /* Puts a changed persistent object on the dirty list. */
 void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index);

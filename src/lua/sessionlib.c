@@ -271,20 +271,39 @@ static int find(lua_State *L) {
   return 2;
 }
 
-/* session:get(class, key): the usual case (one integer, object there and fresh) here, everything else in the
-   Lua function that is upvalue 1. Upvalue 2 is the world. */
+/* ---- methods whose usual case is decided here, everything else in the Lua function that is upvalue 1 ----
+ */
+
+/* The world, upvalue 2 of such a method. */
+static const orr_world *world_of_method(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(2)); }
+
+/* Pushes the handle of the script's session at 1, and returns it where it is open. A block of that size
+   beginning with the world's address is a session of this world. (A light userdata has no size.) */
+static orr_session *session_of_method(lua_State *L) {
+  lua_rawgeti(L, 1, 1);
+  orr_session *session = lua_touserdata(L, -1);
+  return session && orr_rawlen(L, -1) == sizeof *session && session->world == world_of_method(L) &&
+                 session->number
+             ? session
+             : NULL;
+}
+
+/* Calls the Lua function with the arguments. */
+static int decide_in_lua(lua_State *L, int results) {
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, results);
+  return results;
+}
+
+/* session:get(class, key): one integer, object there and fresh. */
 static int get(lua_State *L) {
-  const orr_world *world = lua_touserdata(L, lua_upvalueindex(2));
   const orr_class *class = lua_touserdata(L, 2);
   if (class && lua_gettop(L) == 3 && lua_istable(L, 1)) {
     int64_t number;
-    lua_rawgeti(L, 1, 1);
-    orr_session *session = lua_touserdata(L, 4);
-    /* A block of that size beginning with this address is a class, or session, of this world. (A light
-       userdata has no size.) */
-    if (session && orr_rawlen(L, 4) == sizeof *session && session->world == world && session->number &&
-        orr_rawlen(L, 2) == sizeof *class && class->world == world && class->simple_key &&
-        orr_toint64(L, 3, &number)) {
+    orr_session *session = session_of_method(L);
+    if (session && orr_rawlen(L, 2) == sizeof *class && class->world == world_of_method(L) &&
+        class->simple_key && orr_toint64(L, 3, &number)) {
       orr_key key;
       orr_key_integer(&key, class->id, number);
       orr_getuservalue(L, 4);
@@ -296,19 +315,32 @@ static int get(lua_State *L) {
     }
     lua_settop(L, 3);
   }
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_insert(L, 1);
-  lua_call(L, lua_gettop(L) - 1, 1);
+  return decide_in_lua(L, 1);
+}
+
+/* session:add(object): a mapped object. */
+static int add_object(lua_State *L) {
+  if (lua_gettop(L) == 2 && lua_istable(L, 1)) {
+    orr_session *session = session_of_method(L);
+    if (session && orr_instance_test(L, 2)) {
+      orr_session_add(L, session, 2);
+      return 0;
+    }
+    lua_settop(L, 2);
+  }
+  return decide_in_lua(L, 0);
+}
+
+static int new_method(lua_State *L, lua_CFunction method) {
+  lua_settop(L, 1);
+  lua_pushlightuserdata(L, orr_world_get(L));
+  lua_pushcclosure(L, method, 2);
   return 1;
 }
 
-/* core.getter(slow) -> the function above */
-static int getter(lua_State *L) {
-  lua_settop(L, 1);
-  lua_pushlightuserdata(L, orr_world_get(L));
-  lua_pushcclosure(L, get, 2);
-  return 1;
-}
+/* core.getter(fn), core.adder(fn) -> session:get, session:add with fn for the unusual cases */
+static int getter(lua_State *L) { return new_method(L, get); }
+static int adder(lua_State *L) { return new_method(L, add_object); }
 
 /* ---- lists ---- */
 
@@ -660,12 +692,14 @@ void orr_session_add(lua_State *L, orr_session *session, int index) {
   lua_pop(L, 2);
 }
 
-/* core.add(session, object) */
+/* core.add(session, value) -> false where the value is no mapped object */
 static int add(lua_State *L) {
   orr_session *session = orr_session_check(L, 1);
-  orr_instance_check(L, 2);
-  orr_session_add(L, session, 2);
-  return 0;
+  bool mapped = orr_instance_test(L, 2) != NULL;
+  if (mapped)
+    orr_session_add(L, session, 2);
+  lua_pushboolean(L, mapped);
+  return 1;
 }
 
 /* ---- detaching ---- */
@@ -993,6 +1027,7 @@ void orr_session_open(lua_State *L) {
                                        {"session_of", session_of},
                                        {"find", find},
                                        {"getter", getter},
+                                       {"adder", adder},
                                        {"list", list},
                                        {"classes", classes},
                                        {"is_clean", is_clean},
