@@ -187,12 +187,8 @@ local EMPTY = {}
 -- A source is a buffer, of which `position` elements were read (-1: all, and there is nothing more), and perhaps a cursor
 -- that fills it again: an object with fetch(max) (elements, and whether they were the last: `complete`), close(), and
 -- is_current(), false once its connection has ended it. `closed` says why it can be read no longer.
-local function new_source(buffer)
-  return { buffer = buffer, position = 0, cursor = false, closed = false }
-end
-
-local function new_cursor_source(buffer, cursor, complete, chunk)
-  return { buffer = buffer, position = 0, cursor = cursor, closed = false, complete = complete, chunk = chunk }
+local function new_source(buffer, cursor, complete, chunk)
+  return { buffer = buffer, position = 0, cursor = cursor or false, closed = false, complete = complete, chunk = chunk }
 end
 
 local DEFAULT_CHUNK = 100
@@ -664,7 +660,7 @@ end
 ---@param scalar? boolean each is a single value
 ---@return table
 function result.from_cursor(cursor, columns, rows, complete, chunk, scalar)
-  return new_result(new_cursor_source(rows, cursor, complete, chunk), columns.shape or shape_of_names(columns), scalar)
+  return new_result(new_source(rows, cursor, complete, chunk), columns.shape or shape_of_names(columns), scalar)
 end
 
 --- A result over an array that is there already: rows made with the metatable given, or any values where names
@@ -675,7 +671,9 @@ end
 ---@param fields? table rowcount
 ---@return table
 function result.from_array(elements, columns, scalar, fields)
-  local self = new_result(new_source(elements), columns.shape or shape_of_names(columns), scalar)
+  local self = setmetatable({ source = { buffer = elements, position = 0, cursor = false, closed = false },
+    shape = columns.shape or named[columns] or shape_of_names(columns), scalar_values = scalar or false, how = false },
+    metatable)
   if fields then
     self.rowcount = fields.rowcount
   end

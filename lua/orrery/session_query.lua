@@ -90,11 +90,10 @@ local function run_plain_select(self, stmt, params, scalars)
     connection = self:connection(stmt)
   end
   local compiled, values = connection:compile(stmt, params)
-  local plan = loading.plan_of(compiled)
-  if scalars then
-    return result.from_array(loading.run_plan(self, connection, compiled, values, plan, OBJECTS, {}), plan.names, true)
-  end
-  return result.from_array(loading.run_plan(self, connection, compiled, values, plan, ROWS, {}), plan.row_metatable)
+  local plan = compiled.load_plans and compiled.load_plans[0] or loading.plan_of(compiled)
+  local out = {}
+  loading.run_plan(self, connection, compiled, values, plan, scalars and OBJECTS or ROWS, out)
+  return result.from_array(out, scalars and plan.names or plan.row_metatable, scalars)
 end
 
 -- The same from the rows of another statement, in which the columns are found by name. Nothing can be joined to them.
@@ -179,8 +178,8 @@ end
 
 -- With the timeout that the call or the statement has of its own, which also holds for what is loaded along.
 local function execute(self, stmt, params, options, scalars)
-  if options == nil and getmetatable(stmt) == SELECT and not stmt[REST] then
-    return run(self, stmt, params, NO_OPTIONS, nil, scalars)
+  if options == nil and getmetatable(stmt) == SELECT and not stmt[REST] and not self.dispatch.do_orm_execute then
+    return run_plain(self, stmt, params, NO_OPTIONS, nil, scalars)
   end
   local execution, of_connection = settings.of_session(options, stmt)
   if execution.timeout == nil then

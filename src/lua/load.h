@@ -109,6 +109,8 @@ enum {
   ORR_LOAD_ARGUMENTS = ORR_LOAD_HOLDERS
 };
 
+enum { ORR_FEW_COLUMNS = 16 };
+
 typedef struct orr_load {
   orr_session *session;
   orr_statement *statement;
@@ -134,6 +136,7 @@ typedef struct orr_load {
   lua_Integer rows, count;
   struct orr_joins *joins; /* NULL where no item belongs to another's relation */
   struct orr_filling *filling;
+  orr_value few[ORR_FEW_COLUMNS]; /* the row, where it is no longer */
 } orr_load;
 
 /* Reads columns of the plan from the statement's row into that of the load. */

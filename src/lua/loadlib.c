@@ -1,5 +1,6 @@
 /* loadlib: the loop from rows to objects: steps the statement, finds or makes each object as the plan says,
    puts it where it belongs and never enters Lua. */
+#include <stddef.h>
 #include <string.h>
 
 #include "load.h"
@@ -360,12 +361,13 @@ static bool *new_holders(lua_State *L, const orr_plan *plan) {
 
 /* What every load needs, on the stack. */
 static void begin_load(lua_State *L, orr_load *to) {
-  memset(to, 0, sizeof *to);
+  memset(to, 0, offsetof(orr_load, few));
   to->session = lua_touserdata(L, ORR_LOAD_SESSION);
   to->statement = lua_touserdata(L, ORR_LOAD_STATEMENT);
   to->plan = lua_touserdata(L, ORR_LOAD_PLAN);
   to->populate = lua_istable(L, ORR_LOAD_POPULATED);
-  to->row = lua_newuserdata(L, (size_t)to->plan->columns * sizeof *to->row);
+  size_t columns = (size_t)to->plan->columns;
+  to->row = columns <= ORR_FEW_COLUMNS ? to->few : lua_newuserdata(L, columns * sizeof *to->row);
   to->cohorts = read_cohorts(L, to->plan);
   to->holders = new_holders(L, to->plan);
   lua_pushnil(L);

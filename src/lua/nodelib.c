@@ -210,24 +210,30 @@ static int read_place(lua_State *L, int place) {
   return 1;
 }
 
-/* statement.name: what the array has in the place of that name (`behind` makes a node of a number), what the
-   table of everything else has, or a method. Names of fields have a place, 0 for those in that table; what
+/* statement.name: a method, what the array has in the place of that name (`behind` makes a node of a number),
+   or what the table of everything else has. Names of fields have a place, 0 for those in that table; what
    else is not there is a mistake of whoever asks, of which the methods' own __index says so. */
 static int read_field(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
   lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex(METHODS));
+  if (!lua_isnil(L, 3))
+    return 1;
+  lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(PLACES));
-  bool is_field = !lua_isnil(L, 3);
-  int place = (int)lua_tointeger(L, 3);
-  lua_rawgeti(L, 1, place ? place : (int)lua_tointeger(L, lua_upvalueindex(REST)));
-  if (lua_istable(L, 4) && !place) {
-    lua_pushvalue(L, 2);
-    lua_rawget(L, 4);
-    if (!lua_isnil(L, -1))
-      return 1;
-  } else if (place) {
+  bool is_field = !lua_isnil(L, 4);
+  int place = (int)lua_tointeger(L, 4);
+  if (place) {
+    lua_rawgeti(L, 1, place);
     return read_place(L, place);
+  }
+  lua_rawgeti(L, 1, (int)lua_tointeger(L, lua_upvalueindex(REST)));
+  if (lua_istable(L, 5)) {
+    lua_pushvalue(L, 2);
+    lua_rawget(L, 5);
+    if (!lua_isnil(L, 6))
+      return 1;
   }
   if (is_field)
     return 0;
@@ -247,7 +253,7 @@ static int field_reader(lua_State *L) {
 
 /* ---- selects ---- */
 
-enum { SELECT_META = 2, SWITCH, METATABLE, MAPPER, ENTITY };
+enum { SELECT_META = 2, SWITCH, METATABLE, MAPPER, ENTITY, SELECTED };
 
 /* Pushes the node that stands for the class at `index`; false where it is none, or none that was asked
  * before. */
@@ -263,13 +269,56 @@ static bool push_entity(lua_State *L, int index) {
   return true;
 }
 
+/* Pushes a select of the items on top, popped. */
+static void push_select(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(SELECT_META));
+  lua_rawgeti(L, -1, WHAT);
+  int places = (int)lua_tointeger(L, -1);
+  lua_createtable(L, places, 0);
+  lua_pushvalue(L, -4);
+  lua_rawseti(L, -2, 1);
+  for (int i = 2; i <= places; i++) {
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, -2, i);
+  }
+  lua_pushvalue(L, -3);
+  lua_setmetatable(L, -2);
+}
+
+/* Pushes the select of nothing but the entity on top, which has it once it was asked for: statements never
+   change. A copy of the entity may have that of another one. */
+static void push_select_of(lua_State *L) {
+  int entity = lua_gettop(L);
+  lua_pushvalue(L, lua_upvalueindex(SELECTED));
+  lua_rawget(L, entity);
+  if (lua_istable(L, -1)) {
+    lua_rawgeti(L, -1, 1);
+    lua_rawgeti(L, -1, 1);
+    bool own = lua_rawequal(L, -1, entity);
+    lua_pop(L, 2);
+    if (own)
+      return;
+  }
+  lua_createtable(L, 1, 0);
+  lua_pushvalue(L, entity);
+  lua_rawseti(L, -2, 1);
+  push_select(L);
+  lua_pushvalue(L, lua_upvalueindex(SELECTED));
+  lua_pushvalue(L, -2);
+  lua_rawset(L, entity);
+}
+
 /* select(what, ...) */
 static int select_items(lua_State *L) {
   int arguments = lua_gettop(L);
   lua_rawgeti(L, lua_upvalueindex(SWITCH), 1);
   if (!arguments || lua_toboolean(L, -1))
     return call_behind(L, arguments);
-  luaL_checkstack(L, 10, "statement");
+  luaL_checkstack(L, 12, "statement");
+  if (arguments == 1 && push_entity(L, 1)) {
+    push_select_of(L);
+    return 1;
+  }
   lua_createtable(L, arguments, 0);
   int items = lua_gettop(L);
   for (int i = 1; i <= arguments; i++) {
@@ -280,18 +329,7 @@ static int select_items(lua_State *L) {
     lua_rawseti(L, items, i);
     lua_settop(L, items);
   }
-  lua_pushvalue(L, lua_upvalueindex(SELECT_META));
-  lua_rawgeti(L, -1, WHAT);
-  int places = (int)lua_tointeger(L, -1);
-  lua_createtable(L, places, 0);
-  lua_pushvalue(L, items);
-  lua_rawseti(L, -2, 1);
-  for (int i = 2; i <= places; i++) {
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, -2, i);
-  }
-  lua_pushvalue(L, lua_upvalueindex(SELECT_META));
-  lua_setmetatable(L, -2);
+  push_select(L);
   return 1;
 }
 
@@ -301,7 +339,8 @@ static int selector(lua_State *L) {
   lua_pushliteral(L, "__metatable");
   lua_pushliteral(L, "__mapper");
   lua_pushliteral(L, "entity_node");
-  lua_pushcclosure(L, select_items, 6);
+  lua_pushliteral(L, "selected");
+  lua_pushcclosure(L, select_items, 7);
   return 1;
 }
 
