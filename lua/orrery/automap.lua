@@ -341,14 +341,26 @@ end
 
 local MODELS = { __name = "orrery.models" }
 
+-- Why a table has no class, or no class of that name; nil where there is no such table.
+local function why_none(models, base, name)
+  for _, tbl in ipairs(sorted_tables(base.metadata)) do
+    if tbl.name == name or automap.class_name(tbl.name) == name then
+      return models.names[tbl] and ("; table '%s' is models.%s"):format(tbl.name, models.names[tbl])
+        or #tbl.primary_key == 0 and ("; table '%s' has no primary key: declare a class with this __table__ and say which "
+          .. "columns are its key"):format(tbl.name)
+        or ("; table '%s' is a link between two others, whose objects have each other in collections"):format(tbl.name)
+    end
+  end
+end
+
 local function result_of(models, base)
   local found = { Base = base }
   for _, tbl in ipairs(models.mapped) do
     found[models.names[tbl]] = make_class(models, base, tbl)
   end
   return setmetatable(found, { __metatable = MODELS, __index = function(_, name)
-    errors.raise("ArgumentError", "the database gives no model %s%s", errors.show(name),
-      errors.hint(tostring(name), errors.sorted_keys(found)))
+    errors.raise("ArgumentError", "the database gives no model %s%s", errors.show(name), why_none(models, base, name)
+      or errors.hint(tostring(name), errors.sorted_keys(found)))
   end })
 end
 

@@ -38,9 +38,27 @@ local function names(conn, namespace, kind)
   return list
 end
 
+-- Tables that a virtual table keeps its data in, and that nobody else may write; known since SQLite 3.37.
+local function shadows(conn, namespace)
+  local found = {}
+  local major, minor = rows(conn, "SELECT sqlite_version()")[1][1]:match("^(%d+)%.(%d+)")
+  if tonumber(major) * 1000 + tonumber(minor) < 3037 then
+    return found
+  end
+  for _, row in ipairs(rows(conn, "SELECT name FROM pragma_table_list WHERE type = 'shadow' AND schema = ?",
+    namespace or "main")) do
+    found[row.name] = true
+  end
+  return found
+end
+
 ---@return string[]
 function catalog.table_names(conn, namespace)
-  return names(conn, namespace, "table")
+  local list, hidden = {}, shadows(conn, namespace)
+  for _, name in ipairs(names(conn, namespace, "table")) do
+    list[#list + 1] = not hidden[name] and name or nil
+  end
+  return list
 end
 
 ---@return string[]

@@ -93,6 +93,16 @@ describe("automap", function()
     assert.truthy(models.Child.parent_2 and models.Nephew.x_parent)
   end)
 
+  it("says why a table has no class, or which", function()
+    local models = orm.automap(made("CREATE TABLE a_b (id INTEGER PRIMARY KEY)", "CREATE TABLE c (id INTEGER PRIMARY KEY)",
+      "CREATE TABLE loose (n INTEGER)",
+      "CREATE TABLE tie (a INTEGER REFERENCES a_b, c INTEGER REFERENCES c, PRIMARY KEY (a, c))"))
+    for name, words in pairs{ loose = "'loose' has no primary key", Loose = "'loose' has no primary key",
+      Tie = "'tie' is a link between two others", a_b = "'a_b' is models.AB", Cc = "did you mean 'C'?" } do
+      raises("ArgumentError", words, function() return models[name] end)
+    end
+  end)
+
   it("maps columns and tables of any name", function()
     for _, name in ipairs{ "__index", "__gc", "__metatable", "__tablename__", "__init__", "metadata", "end", "_x", "select",
       'a"b', "a.b", ";--", "%s", "\n", "日本", "1", " ", "sqlite", "nil", "Base", "class" } do
