@@ -183,12 +183,14 @@ eager.new_work = new_work
 ---@param session table
 ---@param objects userdata[] of one class
 ---@param property orrery.Relationship
+---@return boolean whether all of them have it now: one alone, and one that was changed from its other side, load by themselves
 function eager.ensure(session, objects, property)
   local missing = core.lacking(objects, mapper_module.relation_number(objects[1], property))
   if #missing > 1 then
     local tree = loader_option.default_tree(mapper_module.of_object(objects[1]))
     related.load_many(new_work(session), tree:node(property), missing, false)
   end
+  return #missing > 1 and #missing == #objects
 end
 
 -- ---- when an attribute is read ----

@@ -285,9 +285,10 @@ local function load_below(session, handle, first, all)
   local lists, numbers = core.unknown(handle, first, all)
   for position, objects in ipairs(lists) do
     local mapper, number = mapper_module.of_object(objects[1]), numbers[position]
-    eager.ensure(session, objects, mapper.relationships[number - #mapper.column_keys])
-    for _, object in ipairs(objects) do
-      core.related(object, number)
+    if not eager.ensure(session, objects, mapper.relationships[number - #mapper.column_keys]) then
+      for _, object in ipairs(objects) do
+        core.related(object, number)
+      end
     end
   end
 end

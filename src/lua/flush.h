@@ -69,11 +69,11 @@ typedef struct orr_flush_key {
 /* The statement that ran last, anchored at a stack index, and what it was asked for with. */
 typedef struct orr_flush_call {
   int index;
-  orr_statement *statement; /* NULL: it may be gone */
+  orr_statement *statement;
   const char *kind;
   const orr_class *class;
   int relation;
-  size_t rows;
+  size_t rows, columns; /* of the shape */
   unsigned char *shape;
 } orr_flush_call;
 

@@ -14,11 +14,16 @@ static void push_digits(lua_State *L, int64_t value) {
   lua_pushlstring(L, digits, (size_t)snprintf(digits, sizeof digits, "%" PRId64, value));
 }
 
+/* Functions of the script may have had it closed, or use it themselves. */
+static bool is_idle(const orr_statement *statement) {
+  return statement && statement->handle && !statement->active;
+}
+
 static bool serves_again(const orr_flush *f, const char *kind, const orr_flush_record *r, size_t shape,
                          size_t rows) {
   const orr_flush_call *last = &f->last;
-  return last->statement && last->kind == kind && last->class == r->class && last->relation == r->relation &&
-         last->rows == rows && memcmp(last->shape, f->shape, shape) == 0;
+  return is_idle(last->statement) && last->kind == kind && last->class == r->class &&
+         last->relation == r->relation && last->rows == rows && memcmp(last->shape, f->shape, shape) == 0;
 }
 
 /* The statement that the provider has for a shape: provider(kind, class, relation number, shape, rows).
@@ -43,7 +48,8 @@ static orr_statement *statement_for(lua_State *L, orr_flush *f, const char *kind
   lua_replace(L, f->last.index);
   lua_pop(L, 1);
   memcpy(f->last.shape, f->shape, shape);
-  f->last = (orr_flush_call){f->last.index, statement, kind, r->class, r->relation, rows, f->last.shape};
+  f->last =
+      (orr_flush_call){f->last.index, statement, kind, r->class, r->relation, rows, shape, f->last.shape};
   return statement;
 }
 
@@ -184,8 +190,16 @@ static void check_transaction(lua_State *L, orr_flush *f) {
                "session:flush(): its transaction was ended by a function that listens to it");
 }
 
+/* What listens may have run so many statements that this one was closed. */
+static void renew(lua_State *L, binder *b) {
+  const orr_flush_call *last = &b->f->last;
+  if (!is_idle(b->statement))
+    b->statement =
+        statement_for(L, b->f, last->kind, record_at(b->f, b->batch, b->first), last->columns, last->rows);
+}
+
 /* trace(phase, sql, params, many, rows), where somebody listens; the params are on top and stay. */
-static void call_trace(lua_State *L, const binder *b, const char *phase, bool many, size_t rows) {
+static void call_trace(lua_State *L, binder *b, const char *phase, bool many, size_t rows) {
   int params = lua_gettop(L);
   lua_pushvalue(L, b->f->trace);
   lua_pushstring(L, phase);
@@ -195,7 +209,7 @@ static void call_trace(lua_State *L, const binder *b, const char *phase, bool ma
   lua_pushinteger(L, (lua_Integer)rows);
   lua_call(L, 5, 0);
   check_transaction(L, b->f);
-  b->f->last.statement = NULL;
+  renew(L, b);
 }
 
 /* Tells who listens of one execution. */
@@ -542,7 +556,7 @@ static void write_update_run(lua_State *L, orr_flush *f, const orr_unit_batch *b
   for (; b.first < first + count; b.first++) {
     if (!has_update(&b, b.first))
       continue;
-    orr_statement_restart(statement);
+    orr_statement_restart(b.statement);
     fill(L, &b);
     step(L, &b);
     finish(&b);
@@ -750,7 +764,6 @@ static void bind_link_values(lua_State *L, binder *b, uint32_t row) {
 static void push_link_values(lua_State *L, orr_flush *f, const orr_flush_record *r, uint32_t count) {
   lua_createtable(L, (int)count, 0);
   f->link_values = lua_gettop(L);
-  f->last.statement = NULL;
   for (uint32_t i = 1; i <= count; i++) {
     orr_push_hook(L, "link_defaults");
     orr_class_push(L, r->class);
@@ -776,10 +789,10 @@ static void insert_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch
                          uint32_t count) {
   int top = lua_gettop(L);
   const orr_flush_record *r = record_at(f, batch, first);
-  orr_statement *statement = statement_for(L, f, "link", r, 0, count);
   f->link_values = 0;
   if (orr_flush_relation(r)->flags & ORR_RELATION_DEFAULTS)
     push_link_values(L, f, r, count);
+  orr_statement *statement = statement_for(L, f, "link", r, 0, count);
   binder b = {f, statement, fill_link, batch, first, count, 1, 0};
   announce(L, &b, "before");
   fill(L, &b);
@@ -833,7 +846,7 @@ static void delete_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch
   binder b = {f, statement, fill_link, batch, first, 1, 1, 0};
   announce_run(L, &b, "before", has_link, count);
   for (; b.first < first + count; b.first++) {
-    orr_statement_restart(statement);
+    orr_statement_restart(b.statement);
     fill(L, &b);
     step(L, &b);
     finish(&b);
