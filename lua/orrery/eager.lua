@@ -355,7 +355,8 @@ core.hook("load_relation", function(object, number, script, tree, class, session
     return strategy.read(session, object, number, node)
   elseif not session then
     raise_detached(mapper, object, property)
-  elseif script then
+  elseif script and not core.is_clean(session[1]) then
+    loading.ensure_columns(session, mapper, object, related.near_numbers(node)) -- a flush may delete this very object
     session:autoflush_now()
   end
   if strategy == SELECT and is_list_alone(node) and not session.watching
