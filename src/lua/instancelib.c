@@ -46,7 +46,8 @@ void orr_instance_user(lua_State *L, orr_instance *object, int index) {
     return;
   }
   index = orr_absindex(L, index);
-  lua_createtable(L, 0, object->class->relation_count); /* mostly what it comes to hold */
+  int relations = object->flags & ORR_SLOTTED ? 0 : object->class->relation_count;
+  lua_createtable(L, 0, relations ? relations : 1); /* mostly what it comes to hold */
   lua_pushvalue(L, -1);
   orr_setuservalue(L, index);
   object->flags |= ORR_HAS_USER;
@@ -638,11 +639,15 @@ static void take(lua_State *L, const orr_class *class, int column, int value, or
     orr_attribute_error(L, class, column, error.kind, error.message);
 }
 
-/* Text of an assigned value is kept as the Lua string that it is. */
-static void put_assigned(lua_State *L, orr_instance *object, int index, int column, const orr_value *value) {
+/* Stores what the Lua value at `given` was taken as; text is kept as the Lua string that it is. */
+static void put_assigned(lua_State *L, orr_instance *object, int index, int column, const orr_value *value,
+                         int given) {
   unsigned changed = orr_tags(object)[column] & ORR_CHANGED;
   if (value->tag >= ORR_TEXT) {
-    lua_pushlstring(L, value->as.s, value->len);
+    if (lua_type(L, given) == LUA_TSTRING && lua_tostring(L, given) == value->as.s)
+      lua_pushvalue(L, given);
+    else
+      lua_pushlstring(L, value->as.s, value->len);
     orr_instance_setuser(L, object, index, column + 1);
     orr_tags(object)[column] = (unsigned char)(value->tag | ORR_OUTSIDE | changed);
     return;
@@ -664,7 +669,7 @@ void orr_instance_assign(lua_State *L, orr_instance *object, int index, int colu
     orr_session_dirty(L, session, object, index);
   }
   orr_instance_keep_old(L, object, index, column);
-  put_assigned(L, object, index, column, &incoming);
+  put_assigned(L, object, index, column, &incoming, value);
 }
 
 static int write_other(lua_State *L, orr_instance *object) {
@@ -1127,7 +1132,7 @@ static int replace_raw(lua_State *L) {
     if (session && object->state == ORR_PERSISTENT)
       orr_session_dirty(L, session, object, 1);
     orr_instance_keep_old(L, object, 1, column);
-    put_assigned(L, object, 1, column, &incoming);
+    put_assigned(L, object, 1, column, &incoming, 3);
     orr_tags(object)[column] |= (unsigned char)cached;
   }
   lua_pushboolean(L, differs);
@@ -1148,7 +1153,7 @@ static int set_raw(lua_State *L) {
   char scratch[ORR_TYPE_SCRATCH];
   orr_error error;
   if (orr_type_take(L, 3, &any, &value, scratch, &error) == 0)
-    put_assigned(L, object, 1, column, &value);
+    put_assigned(L, object, 1, column, &value, 3);
   else
     unload_column(L, object, column);
   return 0;
