@@ -134,6 +134,7 @@ typedef struct orr_load {
   const orr_instance *first; /* and that, where it is an object */
   int visible;               /* items that the caller gets; those behind them belong to relations of others */
   lua_Integer rows, count;
+  int kilobytes;           /* that Lua held when the load began */
   struct orr_joins *joins; /* NULL where no item belongs to another's relation */
   struct orr_filling *filling;
   orr_value few[ORR_FEW_COLUMNS]; /* the row, where it is no longer */

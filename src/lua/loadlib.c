@@ -320,13 +320,34 @@ static bool next_row(lua_State *L, orr_load *to) {
   return code == ORR_STEP_ROW;
 }
 
+enum { ROWS_BETWEEN_LOOKS = 1024, MUCH = 3 };
+
+/* Once a load has tripled what Lua holds, the collector waits for its end, and begins then: it would walk
+   over all that has come in again at each further doubling. Smaller loads go at the collector's own pace,
+   since each end would be a beginning for it. */
+static void look_at_memory(lua_State *L, orr_load *to) {
+#ifdef LUA_GCISRUNNING
+  if (lua_gc(L, LUA_GCCOUNT, 0) / MUCH >= to->kilobytes && !to->session->paused &&
+      lua_gc(L, LUA_GCISRUNNING, 0)) {
+    lua_gc(L, LUA_GCSTOP, 0);
+    to->session->paused = true;
+  }
+#else
+  (void)L;
+  (void)to;
+#endif
+}
+
 /* Calls the loop with the arguments on the stack and the statement held, whatever happens in it. */
-static void run_held(lua_State *L, lua_CFunction loop, orr_statement *statement) {
+static void run_held(lua_State *L, lua_CFunction loop, orr_session *session, orr_statement *statement) {
   lua_pushcfunction(L, loop);
   lua_insert(L, 1);
   orr_statement_hold(statement, true);
   int status = lua_pcall(L, ORR_LOAD_ARGUMENTS, 2, 0);
   orr_statement_hold(statement, false);
+  if (session->paused)
+    lua_gc(L, LUA_GCRESTART, 0);
+  session->paused = false;
   if (status == 0)
     return;
   orr_statement_reset(statement);
@@ -362,6 +383,7 @@ static bool *new_holders(lua_State *L, const orr_plan *plan) {
 /* What every load needs, on the stack. */
 static void begin_load(lua_State *L, orr_load *to) {
   memset(to, 0, offsetof(orr_load, few));
+  to->kilobytes = lua_gc(L, LUA_GCCOUNT, 0);
   to->session = lua_touserdata(L, ORR_LOAD_SESSION);
   to->statement = lua_touserdata(L, ORR_LOAD_STATEMENT);
   to->plan = lua_touserdata(L, ORR_LOAD_PLAN);
@@ -421,6 +443,8 @@ static bool read_rows(lua_State *L, orr_load *to, lua_Integer most) {
   while (to->rows != most) {
     if (!next_row(L, to))
       return false;
+    if (to->rows % ROWS_BETWEEN_LOOKS == 0)
+      look_at_memory(L, to);
     to->first = push_item(L, to, 0);
     for (int i = 1; i < items; i++)
       push_item(L, to, i);
@@ -473,14 +497,14 @@ static int run(lua_State *L) {
    name; with a collection, that. `holders`: the objects are to hold related ones. */
 static int load_rows(lua_State *L) {
   lua_settop(L, ORR_LOAD_ARGUMENTS);
-  orr_session_check(L, ORR_LOAD_SESSION);
+  orr_session *session = orr_session_check(L, ORR_LOAD_SESSION);
   orr_statement *statement = orr_statement_check(L, ORR_LOAD_STATEMENT);
   orr_plan *plan = orr_box_check(L, ORR_LOAD_PLAN, &orr_plan_kind);
   luaL_argcheck(L, plan->items && (plan->order ? plan->source : plan->columns) <= statement->columns,
                 ORR_LOAD_PLAN, "plan of this statement expected");
   luaL_argcheck(L, !lua_istable(L, ORR_LOAD_LINKS) || orr_rawlen(L, ORR_LOAD_LINKS) < plan->item_count,
                 ORR_LOAD_LINKS, "fewer links than items expected");
-  run_held(L, run, statement);
+  run_held(L, run, session, statement);
   if (lua_toboolean(L, 2))
     orr_statement_reset(statement);
   return 2;

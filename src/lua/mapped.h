@@ -433,6 +433,7 @@ struct orr_session {
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
   uint32_t refresh_epoch, refreshed; /* how many objects were read again since the session was expired */
+  bool paused;                       /* a running load has stopped the collector */
   bool moved;                        /* some changed object may be ORR_MOVED */
 };
 
