@@ -426,7 +426,8 @@ function VISIT.unary(node, state)
     return own:format(text)
   elseif node.operator == UNARY or node.operator == OPERATORS.bitwise_not then
     local sign = node.operator.text
-    return simple(node.element) and sign .. text or sign .. "(" .. text .. ")"
+    local bare = simple(node.element) and text:sub(1, 1) ~= "-" -- two of them would begin a comment
+    return bare and sign .. text or sign .. "(" .. text .. ")"
   elseif node.operator == NEGATION then
     local bare = outer_operator(node.element) == nil
     return bare and "NOT " .. text or "NOT (" .. text .. ")"
@@ -591,13 +592,21 @@ end
 
 -- ---- order ----
 
+-- An integer that stands alone would be a position: a value that is written out is none.
+local function no_position(node, state)
+  local text = render(node, state)
+  local value = node.visit == "label" and node.element or node
+  return state.literal and value.visit == "bind" and text:find("^%-?%d+$") and text .. " + 0" or text
+end
+rendering.no_position = no_position
+
 -- A label is named where the select shows it, and written out elsewhere.
 function order_term(node, state)
   local shown = node.visit == "label" and state.labels[node]
   if shown and shown.name then
     return collated(quote(state, shown.name), node.type, state)
   elseif node.visit ~= "ordering" then
-    return collated(render(node, state), node.type, state)
+    return collated(no_position(node, state), node.type, state)
   end
   local text = order_term(node.element, state)
   text = node.direction and text .. " " .. node.direction or text

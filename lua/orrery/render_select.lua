@@ -285,7 +285,7 @@ end
 -- others.
 local function group_term(node, state)
   local shown = node.visit == "label" and node.element.visit ~= "column" and state.labels[node]
-  return shown and tostring(shown.position) or render(node, state)
+  return shown and tostring(shown.position) or rendering.no_position(node, state)
 end
 
 local function group_list(nodes, state)

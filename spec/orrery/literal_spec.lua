@@ -19,6 +19,16 @@ describe("a statement with literals", function()
     assert.same({}, compiled.params)
   end)
 
+  it("tells signs from comments, and values that are sorted or grouped by from positions", function()
+    local one, minus = orm.literal(1), orm.literal(-1)
+    assert.equal("SELECT -(-1) AS anon_1, 1 - -1 AS anon_2 FROM users",
+      select(-minus, one - minus):select_from(users):compile{ literal_binds = true }.sql)
+    assert.equal("SELECT users.id FROM users GROUP BY 1 + 0 ORDER BY -1 + 0, 1 + 0 DESC",
+      select(u.id):group_by(one):order_by(minus, one:label("x"):desc()):compile{ literal_binds = true }.sql)
+    assert.equal("SELECT users.id FROM users ORDER BY 1",
+      select(u.id):order_by(orm.literal_column("1")):compile{ literal_binds = true }.sql)
+  end)
+
   it("writes long lists out", function()
     local list = {}
     for number = 1, 40 do
