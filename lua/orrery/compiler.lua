@@ -259,7 +259,7 @@ end
 ---@return table compiled
 ---@return table values
 function compiler.cached(node, dialect, cache, params)
-  if not node.visit then
+  if not node[1] and not node.visit then -- selects are arrays
     node = expression.clause(node) or node
   end
   if params then

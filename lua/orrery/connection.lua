@@ -207,7 +207,8 @@ local function bind_values(self, compiled, values, facts)
   return self.dbc:open(compiled.sql, values, facts.count, facts.bind_handles, facts.bind_names)
 end
 
--- Whether somebody listens is asked in place, here and in finish(): every statement comes by.
+-- Whether somebody listens is asked in place, here and in finish(): every statement comes by. The last value that is
+-- returned says whether finish() has anything to do.
 local function open_statement(self, compiled, values)
   local facts = compiled.facts or execution.facts(compiled)
   if facts.bind_functions then
@@ -218,10 +219,13 @@ local function open_statement(self, compiled, values)
     effect.begin_for(self, compiled, facts)
   end
   local engine = self.engine
-  if engine.echo or engine.dispatch.before_cursor_execute or engine.dispatch.after_cursor_execute then
+  local dispatch = engine.dispatch
+  local heard = engine.echo or dispatch.before_cursor_execute or dispatch.after_cursor_execute
+  if heard then
     self:trace()("before", compiled.sql, values, false)
   end
-  return self.dbc:open(compiled.sql, values, facts.count, facts.bind_handles, facts.bind_names), values
+  return self.dbc:open(compiled.sql, values, facts.count, facts.bind_handles, facts.bind_names), values,
+    heard or compiled.kind == "text"
 end
 
 --- Makes a statement ready to be stepped: begins the transaction where none is open, converts and binds the values.
@@ -230,15 +234,16 @@ end
 ---@param values table in the order of the markers; orm.null for NULL
 ---@return userdata stmt
 ---@return table values as they were bound
+---@return boolean? whether finish() has to be called
 function Connection:start(compiled, values)
   if self.closed then
     check(self, "execute")
   end
-  local ok, stmt, bound = pcall(open_statement, self, compiled, values)
+  local ok, stmt, bound, unfinished = pcall(open_statement, self, compiled, values)
   if not ok then
     self:failed(stmt, compiled, values)
   end
-  return stmt, bound
+  return stmt, bound, unfinished
 end
 
 --- Ends what start() began.
@@ -378,7 +383,9 @@ function Connection:compile(statement, params)
     check(self, "compile")
   end
   local set, engine = params ~= nil and execution.read_params(params) or nil, self.engine
-  check_statement(statement)
+  if type(statement) ~= "table" then
+    check_statement(statement)
+  end
   local compiled, own = compiled_of(statement, engine.dialect, engine.cache, set)
   if set or compiled.named then
     own = execution.fill(compiled, own, set)

@@ -473,7 +473,7 @@ function Tree:is_inert(session)
     self.inert = not self:is_remembered() and not self:behind_subclasses()[1] and not shaping.defers(self.mapper)
       and #self:with("joins") == 0 and #self:with("behind") == 0
   end
-  return self.inert and not (self.habits.undecided and session.lazy)
+  return self.inert and not (session.lazy and self.habits.undecided)
 end
 
 --- A number under which the session remembers the objects of this place, where that matters for what they load later;

@@ -210,14 +210,16 @@ end
 ---@return table|false array
 ---@return integer count
 function loading.run_plan(session, connection, compiled, values, plan, order, out)
-  local stmt, bound = connection:start(compiled, values)
+  local stmt, bound, unfinished = connection:start(compiled, values)
   plan = plan or order.plan_for(stmt)
   local ok, count = pcall(core.load, session[1], stmt, plan.core, out or nil, order.rows and plan.row_metatable or nil,
     order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns, order.holders)
   if not ok then
     connection:failed(count, compiled, bound)
   end
-  connection:finish(stmt, compiled, bound, count)
+  if unfinished then
+    connection:finish(stmt, compiled, bound, count)
+  end
   if mapper_module.hears_loads or plan.finishers then
     loading.finish(plan, order, out, session)
   end
