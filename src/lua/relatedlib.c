@@ -250,6 +250,15 @@ static int add_key(lua_State *L, int keys, int used, const orr_value *values, in
   return used;
 }
 
+/* What an object had before it expired is not known any more. */
+static orr_instance *check_fresh(lua_State *L, int index) {
+  orr_instance *object = orr_instance_check(L, index);
+  orr_session *session = orr_instance_session(object);
+  if (session)
+    orr_instance_freshen(L, object, index, session);
+  return object;
+}
+
 static bool has_columns(orr_instance *object, const int *columns, int count) {
   for (int k = 0; k < count; k++)
     if (orr_tags(object)[columns[k]] & ORR_UNLOADED &&
@@ -265,7 +274,7 @@ static void open_collections(lua_State *L, orr_gather *gather, int user, int key
   int count = (int)orr_rawlen(L, 1), number = (int)luaL_checkinteger(L, 2) - 1, top = lua_gettop(L), used = 0;
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
-    orr_instance *object = orr_instance_check(L, top + 1);
+    orr_instance *object = check_fresh(L, top + 1);
     if (i == 1)
       number -= object->class->column_count;
     luaL_argcheck(L, number >= 0 && number < object->class->relation_count, 2, "relationship expected");
@@ -307,7 +316,7 @@ static int keyless(lua_State *L) {
   lua_newtable(L);
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
-    if (has_columns(orr_instance_check(L, 4), columns, width))
+    if (has_columns(check_fresh(L, 4), columns, width))
       lua_pop(L, 1);
     else
       lua_rawseti(L, 3, ++found);
