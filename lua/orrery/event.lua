@@ -161,7 +161,9 @@ end
 ---@param value any
 ---@return any
 function event.fire_value(dispatch, name, object, value, ...)
-  for _, entry in ipairs(dispatch[name] or {}) do
+  local listeners = dispatch[name]
+  for position = 1, listeners and #listeners or 0 do
+    local entry = listeners[position]
     if not entry.once or drop(dispatch, name, entry.fn) then
       local returned = entry.fn(object, value, ...)
       if entry.retval then
@@ -177,8 +179,9 @@ end
 ---@param name string
 ---@return any
 function event.ask(dispatch, name, ...)
-  for _, entry in ipairs(dispatch[name] or {}) do
-    local answer
+  local listeners = dispatch[name]
+  for position = 1, listeners and #listeners or 0 do
+    local entry, answer = listeners[position], nil
     if not entry.once or drop(dispatch, name, entry.fn) then
       answer = entry.fn(...)
     end

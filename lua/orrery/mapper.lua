@@ -177,14 +177,26 @@ function Mapper:attribute_names()
   return names
 end
 
+-- The numbers by name. A class that is in use gets no further attributes.
+local function numbers_by_name(self)
+  local numbers = self.attribute_numbers
+  if not numbers then
+    numbers = {}
+    for number, name in ipairs(self:attribute_names()) do
+      numbers[name] = number
+    end
+    self.attribute_numbers = self.configured and numbers or nil
+  end
+  return numbers
+end
+
 --- The number that the core knows an attribute by, or nil.
 ---@param key string
 ---@return integer?
 function Mapper:number_of(key)
-  for number, name in ipairs(self:attribute_names()) do
-    if name == key then
-      return number
-    end
+  local number = numbers_by_name(self)[key]
+  if number then
+    return number
   end
   local column = self.aliases and self.aliases[key]
   return column and self:number_of_column(column)
@@ -366,7 +378,9 @@ local function validated(self, object, key, value, removed, mirrored)
   if self.inherits then
     value = validated(self.inherits, object, key, value, removed, mirrored)
   end
-  for _, one in ipairs(self.validators[key] or {}) do
+  local validators = self.validators[key]
+  for position = 1, validators and #validators or 0 do
+    local one = validators[position]
     if removed and one.include_removes then
       one.validate(object, key, value, true)
     elseif not removed and not (mirrored and one.include_backrefs == false) then
@@ -411,7 +425,7 @@ end
 
 core.hook("attribute_event", function(object, number, value, name, mirrored)
   local self = mapper.of_object(object)
-  local key, given = self:attribute_names()[number], value
+  local key, given = self.column_keys[number] or self.relationships[number - #self.column_keys].key, value
   if name == "bulk_replace" then
     return fire_attribute(self, key, name, object, array_of(value))
   end
