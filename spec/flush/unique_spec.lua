@@ -426,3 +426,22 @@ it("unique values in the tables of a class that inherits change hands, each in i
   assert.same({ "2|z|c1", "3|x|NULL", "4|y|c2" }, rows(engine, all))
   assert.same({}, rows(engine, "PRAGMA foreign_key_check"))
 end)
+
+it("a unique foreign key that is taken from an object which goes to a new parent", function()
+  local base = orm.declarative_base()
+  local Book = base:model("Book", { __tablename__ = "book", id = orm.Column(orm.Integer, { primary_key = true }),
+    cover = orm.relationship("Cover", { back_populates = "book", uselist = false }) })
+  local Cover = base:model("Cover", { __tablename__ = "cover", id = orm.Column(orm.Integer, { primary_key = true }),
+    book_id = orm.Column(orm.ForeignKey("book.id"), { unique = true }),
+    book = orm.relationship("Book", { back_populates = "cover" }) })
+  local engine = database.create(base)
+  local session = orm.Session(engine)
+  session:add_all { Book { id = 1, cover = Cover { id = 1 } }, Book { id = 2, cover = Cover { id = 2 } } }
+  session:commit()
+  local first, second, new = session:get(Cover, 1), session:get(Cover, 2), Book { id = 3 }
+  session:add(new)
+  second.book.cover = first
+  new.cover = second
+  session:commit()
+  assert.same({ "1|2", "2|3" }, database.rows(engine, "SELECT id, book_id FROM cover ORDER BY id"))
+end)

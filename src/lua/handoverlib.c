@@ -108,22 +108,36 @@ static bool is_given(const orr_instance *object, const orr_unique *unique) {
   return true;
 }
 
-static bool takes(const orr_flush_entry *entry, const orr_unique *unique) {
+/* Whether one of the columns gets the key of an object that is inserted in this flush. */
+static bool awaits_key(const orr_flush *f, const orr_flush_entry *entry, const orr_unique *unique) {
+  for (uint32_t s = entry->first_sync; s; s = f->syncs[s - 1].next) {
+    const orr_flush_sync *sync = &f->syncs[s - 1];
+    for (int p = 0; p < sync->relation->pair_count; p++)
+      for (int c = 0; c < unique->count; c++)
+        if (unique->columns[c] ==
+            (sync->from_far ? sync->relation->pairs[p].near : sync->relation->pairs[p].far))
+          return true;
+  }
+  return false;
+}
+
+static bool takes(const orr_flush *f, const orr_flush_entry *entry, const orr_unique *unique) {
+  (void)f;
   if (entry->kind == ORR_UNIT_UPDATE)
     return changes(entry->object, unique);
   return entry->kind == ORR_UNIT_INSERT &&
          !unique->key; /* a key that is taken is known as such: see switch_row */
 }
 
-static bool gives(const orr_flush_entry *entry, const orr_unique *unique) {
+static bool gives(const orr_flush *f, const orr_flush_entry *entry, const orr_unique *unique) {
   if (entry->kind == ORR_UNIT_UPDATE)
-    return changes(entry->object, unique);
+    return changes(entry->object, unique) || awaits_key(f, entry, unique);
   if (entry->kind == ORR_UNIT_DELETE)
     return !entry->switched;
   return entry->switched && !unique->key && is_given(entry->object, unique);
 }
 
-typedef bool (*question)(const orr_flush_entry *entry, const orr_unique *unique);
+typedef bool (*question)(const orr_flush *f, const orr_flush_entry *entry, const orr_unique *unique);
 typedef void (*visit)(lua_State *L, orr_flush *f, uint32_t n, const orr_class *row, const orr_unique *unique,
                       void *ud);
 
@@ -132,7 +146,7 @@ static void each_set(lua_State *L, orr_flush *f, question asked, visit what, voi
   for (uint32_t n = 1; n <= f->count; n++)
     for (const orr_class *row = f->entries[n - 1].class; row; row = row->above)
       for (int u = 0; u < row->unique_count; u++)
-        if (row->uniques[u].count <= MAX_COLUMNS && asked(&f->entries[n - 1], &row->uniques[u]))
+        if (row->uniques[u].count <= MAX_COLUMNS && asked(f, &f->entries[n - 1], &row->uniques[u]))
           what(L, f, n, row, &row->uniques[u], ud);
 }
 
