@@ -347,7 +347,7 @@ local function is_list_alone(node)
 end
 
 core.hook("load_relation", function(object, number, script, tree, class, session)
-  local mapper = mapper_module.of(class)
+  local mapper = getmetatable(class).__mapper
   local property = mapper.relationships[number - #mapper.column_keys]
   local node = (tree or loader_option.default_tree(mapper)):node(property)
   local strategy = strategy_for(session, node, script)

@@ -198,7 +198,7 @@ end
 ---@param node table
 ---@return boolean
 function related.load_list(session, object, number, node)
-  local made = select_of(node)
+  local made = node.lazy_select or select_of(node)
   if not made.plain or session.lazy or session.dispatch.do_orm_execute then
     return false
   end
@@ -210,7 +210,7 @@ function related.load_list(session, object, number, node)
   if not list then
     return false
   end
-  loading.run(session, compiled, values, { gather = list }, false)
+  loading.run_plan(session, session:connection(compiled), compiled, values, loading.plan_of(compiled), { gather = list }, false)
   return true
 end
 
