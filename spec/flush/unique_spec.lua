@@ -438,9 +438,10 @@ it("a unique foreign key that is taken from an object which goes to a new parent
   local session = orm.Session(engine)
   session:add_all { Book { id = 1, cover = Cover { id = 1 } }, Book { id = 2, cover = Cover { id = 2 } } }
   session:commit()
-  local first, second, new = session:get(Cover, 1), session:get(Cover, 2), Book { id = 3 }
+  local one, two, new = session:get(Book, 1), session:get(Book, 2), Book {}
+  local first, second = one.cover, two.cover
   session:add(new)
-  second.book.cover = first
+  two.cover = first
   new.cover = second
   session:commit()
   assert.same({ "1|2", "2|3" }, database.rows(engine, "SELECT id, book_id FROM cover ORDER BY id"))
