@@ -257,7 +257,7 @@ end
 ---@return table
 function execution.fill(compiled, own, set)
   if not set then
-    return check_given(compiled.binds, own)
+    return compiled.named and check_given(compiled.binds, own) or own
   end
   check_names(compiled, set)
   return fill_markers(compiled.binds, own, set)

@@ -70,7 +70,7 @@ end
 
 -- The position that a name, a number from 1 or a column object stands for, or an error.
 local function find_column(shape, key)
-  local position = shape.positions[key] or position_of_node(shape, key)
+  local position = shape.positions[key] or type(key) ~= "number" and position_of_node(shape, key)
   if position == AMBIGUOUS then
     raise_ambiguous(type(key) == "string" and key or tostring(key))
   elseif not position and type(key) == "number" and key >= 1 and key <= shape.count then
@@ -305,7 +305,8 @@ local function view(self, shape, convert, scalar)
   local how = self.how
   local copy = new_result(self.source, shape, scalar, (how or convert) and { convert = convert or false,
     seen = how and how.seen and {}, strategy = how and how.strategy })
-  copy.rowcount, copy.lastrowid, copy.inserted_primary_key = self.rowcount, self.lastrowid, self.inserted_primary_key
+  copy.rowcount, copy.lastrowid = rawget(self, "rowcount"), rawget(self, "lastrowid")
+  copy.inserted_primary_key = rawget(self, "inserted_primary_key")
   return copy
 end
 
@@ -568,6 +569,22 @@ local function chain(first, second)
   end
 end
 
+-- What the values of one column are called and taken from rows by; the same for all results of a statement.
+local function scalars_of(shape, position)
+  local known = shape.scalars or {}
+  if not known[position] then
+    known[position] = { shape = { names = { shape.names[position] }, count = 1 }, convert = function(row)
+      local value = rawget(row, position)
+      if value == nil then
+        return null
+      end
+      return value
+    end }
+    shape.scalars = known
+  end
+  return known[position]
+end
+
 --- The values of one column; NULL is orm.null. A result of single values gives itself.
 ---@param column? string|integer|table its name, position (default 1) or column object
 ---@return table result
@@ -576,15 +593,8 @@ function Result:scalars(column)
   if self.scalar_values or not self.shape then
     return self
   end
-  local position = find_column(self.shape, column == nil and 1 or column)
-  local shape = { names = { self.shape.names[position] }, count = 1 }
-  return view(self, shape, chain(convert_of(self), function(row)
-    local value = rawget(row, position)
-    if value == nil then
-      return null
-    end
-    return value
-  end), true)
+  local one = scalars_of(self.shape, find_column(self.shape, column == nil and 1 or column))
+  return view(self, one.shape, chain(convert_of(self), one.convert), true)
 end
 
 --- Rows as plain tables from name to value.

@@ -118,12 +118,9 @@ local function run_from_statement(self, stmt, params, execution, scalars)
   return result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
 end
 
--- Rows, or objects where `scalars` and the statement selects one class; nil where it selects none.
+-- Rows, or objects where `scalars` and the statement selects one class.
 local function run_select(self, stmt, params, execution, scalars)
   local items = stmt:result_items()
-  if not has_entity(items) then
-    return nil
-  end
   local expanded = joined.expand(stmt, loader_option.trees(items, stmt.loader_options))
   expanded.select = criteria.on(expanded.select, loader_option.criteria(stmt.loader_options))
   local compiled, values = self:connection(stmt):compile(expanded.select, params)
@@ -142,19 +139,29 @@ local function run_select(self, stmt, params, execution, scalars)
   return expanded.lists and result.must_be_unique(made, not rows) or made
 end
 
+-- A select, or union, of columns only.
+local function run_columns(self, stmt, params, options)
+  if stmt.loader_options then
+    stmt = criteria.on(stmt, loader_option.criteria(stmt.loader_options))
+  end
+  return self:connection(stmt):execute(stmt, params, options)
+end
+
 local function run_plain(self, stmt, params, execution, options, scalars)
   if execution.autoflush ~= false and not core.is_clean(self[1]) then
     self:autoflush_now(stmt)
   end
   if is_plain(self, stmt, execution) then
     return run_plain_select(self, stmt, params, scalars)
-  elseif is_select(stmt) and bundle.is_in(stmt) then
-    return bundle.result(stmt, run_plain(self, bundle.flat(stmt), params, execution, options, false))
+  elseif is_select(stmt) then
+    if bundle.is_in(stmt) then
+      return bundle.result(stmt, run_plain(self, bundle.flat(stmt), params, execution, options, false))
+    elseif has_entity(stmt:result_items()) then
+      return run_select(self, stmt, params, execution, scalars)
+    end
+    return run_columns(self, stmt, params, options)
   elseif from_statement.is(stmt) then
     return run_from_statement(self, stmt, params, execution, scalars)
-  elseif is_select(stmt) then
-    return run_select(self, stmt, params, execution, scalars)
-      or self:connection(stmt):execute(criteria.on(stmt, loader_option.criteria(stmt.loader_options)), params, options)
   end
   return session_change.execute(self, stmt, params, execution, options, scalars)
 end

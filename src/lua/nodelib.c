@@ -4,8 +4,8 @@
  */
 #include "libs.h"
 
-/* Whether this Lua has a metatable of nodes or statements, which say at 1 what they are: true for nodes, for
-   statements how many places their array has. */
+/* Metatables say at 1 what they are of: true for plain nodes, for statements how many places their array has.
+ */
 enum { WHAT = 1 };
 
 /* The number of places in the array of the statement at 1, with its metatable on top; 0, and nothing on top,
