@@ -8,6 +8,7 @@
 #define ORR_BOX_H
 
 #include <lauxlib.h>
+#include <limits.h>
 #include <lua.h>
 #include <lualib.h>
 
@@ -37,6 +38,12 @@
 
 void orr_rawgetp(lua_State *L, int index, const void *key);
 void orr_rawsetp(lua_State *L, int index, const void *key);
+
+/* The argument, a number from 1, counted from 0: -1 or less where it is no place, whatever its size. */
+static inline int orr_check_place(lua_State *L, int argument) {
+  lua_Integer number = luaL_checkinteger(L, argument);
+  return number > 0 && number <= INT_MAX ? (int)number - 1 : -1;
+}
 
 /* Where a userdata may have further user values, ORR_SLOTS is 1, and they are numbered from 1; elsewhere
    there are none. */

@@ -565,7 +565,7 @@ static int hear(lua_State *L) {
 /* core.listen(class, attribute number, on): whether changes of an attribute are reported. */
 static int listen(lua_State *L) {
   orr_class *class = orr_class_check(L, 1);
-  int attribute = (int)luaL_checkinteger(L, 2) - 1, relation = attribute - class->column_count;
+  int attribute = orr_check_place(L, 2), relation = attribute - class->column_count;
   luaL_argcheck(L, attribute >= 0 && relation < class->relation_count, 2, "attribute number expected");
   unsigned *set = relation < 0 ? &class->columns[attribute].flags : &class->relations[relation].flags;
   unsigned bit = relation < 0 ? (unsigned)ORR_COLUMN_EVENTS : (unsigned)ORR_RELATION_EVENTS;

@@ -144,7 +144,7 @@ static void take_siblings(lua_State *L, family *f, size_t from, size_t end) {
    cohort that lack that relation as it does: those behind it first, then those before it. */
 static int siblings(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int number = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
+  int number = orr_check_place(L, 2) - object->class->column_count;
   int most = (int)luaL_checkinteger(L, 3);
   luaL_argcheck(L, number >= 0 && number < object->class->relation_count, 2, "number of a relation expected");
   lua_settop(L, 1);

@@ -518,7 +518,8 @@ static void prepare(lua_State *L, statement *s) {
     if (!s->base.handle)
       orr_error_set(&error, "ProgrammingError", "there is no statement in this text");
     else if (!is_single(s, used))
-      orr_error_set(&error, "ProgrammingError", "one statement at a time: this text holds more than one; run them one after the other");
+      orr_error_set(&error, "ProgrammingError",
+                    "one statement at a time: this text holds more than one; run them one after the other");
   }
   if (error.kind)
     raise(L, s, &error);

@@ -1017,7 +1017,7 @@ static int left(lua_State *L) {
 /* core.peek(object, attribute number) -> value, loaded. Never loads. */
 static int peek(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
+  int attribute = orr_check_place(L, 2), columns = object->class->column_count;
   if (is_expired(object)) {
     lua_pushnil(L);
     lua_pushboolean(L, 0);
@@ -1037,7 +1037,7 @@ static int peek(lua_State *L) {
 /* core.stored(object, column number) -> the database value as it is kept, even when expired; nil for NULL */
 static int stored(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int column = (int)luaL_checkinteger(L, 2) - 1;
+  int column = orr_check_place(L, 2);
   luaL_argcheck(L, column >= 0 && column < object->class->column_count, 2, "column number expected");
   orr_value value;
   if (is_expired(object) && object->class->columns[column].flags & ORR_COLUMN_KEY)
@@ -1054,7 +1054,7 @@ static int stored(lua_State *L) {
  * expired. */
 static int is_missing(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int column = (int)luaL_checkinteger(L, 2) - 1;
+  int column = orr_check_place(L, 2);
   bool is_key = object->class->columns[column].flags & ORR_COLUMN_KEY;
   lua_pushboolean(L, !is_key && orr_tags(object)[column] & ORR_UNLOADED);
   return 1;
@@ -1084,7 +1084,7 @@ static int deferred(lua_State *L) {
 /* core.old(object, attribute number) -> old value (false: not known), or nil where nothing was changed */
 static int old(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
+  int attribute = orr_check_place(L, 2), columns = object->class->column_count;
   if (attribute < columns && !(orr_tags(object)[attribute] & ORR_CHANGED))
     lua_pushnil(L);
   else if (attribute < columns)
@@ -1097,7 +1097,7 @@ static int old(lua_State *L) {
 /* core.set_old(object, column number, db value): what the database holds of a column, learned later. */
 static int set_old(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int column = (int)luaL_checkinteger(L, 2) - 1;
+  int column = orr_check_place(L, 2);
   orr_value value;
   orr_error error;
   static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
@@ -1117,7 +1117,7 @@ static int set_old(lua_State *L) {
    where it differs from what is stored. */
 static int replace_raw(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int column = (int)luaL_checkinteger(L, 2) - 1;
+  int column = orr_check_place(L, 2);
   orr_value incoming, present;
   static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
   char scratch[ORR_TYPE_SCRATCH];
@@ -1146,7 +1146,7 @@ static void unload_column(lua_State *L, orr_instance *object, int column);
  */
 static int set_raw(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int column = (int)luaL_checkinteger(L, 2) - 1;
+  int column = orr_check_place(L, 2);
   luaL_argcheck(L, column >= 0 && column < object->class->column_count, 2, "column number expected");
   static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
   orr_value value;
@@ -1174,7 +1174,7 @@ static void take_notes_in(lua_State *L, orr_instance *owner, int index, orr_coll
    objects, or nil. `stored` is the array as the database has it, where notes were merged into the other. */
 static int set_loaded(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
+  int relation = orr_check_place(L, 2) - object->class->column_count;
   lua_settop(L, 4);
   if (object->class->relations[relation].flags & ORR_RELATION_LIST) {
     orr_collection *list = orr_collection_new(L, 1, relation);
@@ -1200,7 +1200,7 @@ static int set_loaded(lua_State *L) {
  * unloaded collection */
 static int backlog(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
+  int relation = orr_check_place(L, 2) - object->class->column_count;
   orr_instance_getuser(L, object, 1, orr_user_backlog(object->class, relation));
   return 1;
 }
@@ -1255,7 +1255,7 @@ static void unload_column(lua_State *L, orr_instance *object, int column) {
 /* core.unload(object, attribute number): that attribute counts as unloaded, a change of it is dropped. */
 static int unload(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
+  int attribute = orr_check_place(L, 2), columns = object->class->column_count;
   if (attribute < columns) {
     unload_column(L, object, attribute);
     return 0;
@@ -1283,7 +1283,7 @@ static int touch(lua_State *L) {
    only read is not. */
 static int is_given(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int attribute = (int)luaL_checkinteger(L, 2) - 1, columns = object->class->column_count;
+  int attribute = orr_check_place(L, 2), columns = object->class->column_count;
   bool given = !is_expired(object);
   if (given && attribute < columns) {
     given = !(orr_tags(object)[attribute] & ORR_UNLOADED);
@@ -1301,7 +1301,7 @@ static int is_given(lua_State *L) {
    as if it had been loaded. */
 static int set_stored(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1), *source = orr_instance_check(L, 2);
-  int column = (int)luaL_checkinteger(L, 3) - 1;
+  int column = orr_check_place(L, 3);
   luaL_argcheck(L, object->class == source->class, 2, "object of the same class expected");
   luaL_argcheck(L, column >= 0 && column < object->class->column_count, 3, "column number expected");
   orr_value value;

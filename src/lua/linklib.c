@@ -216,7 +216,7 @@ bool orr_relationship_has_left(lua_State *L, const orr_relationship *relation, i
 
 static orr_end end_of_argument(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
+  int relation = orr_check_place(L, 2) - object->class->column_count;
   luaL_argcheck(L, relation >= 0 && relation < object->class->relation_count, 2,
                 "number of a relation expected");
   return end_at(L, 1, relation);
@@ -621,7 +621,7 @@ static bool is_lacking(lua_State *L, int relation, bool kept) {
    relation; `kept`: what the identity map has does not count. */
 static int lacking(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
-  int count = (int)orr_rawlen(L, 1), number = (int)luaL_checkinteger(L, 2) - 1, found = 0;
+  int count = (int)orr_rawlen(L, 1), number = orr_check_place(L, 2), found = 0;
   bool kept = lua_toboolean(L, 3);
   lua_settop(L, 1);
   lua_newtable(L);

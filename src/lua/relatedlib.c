@@ -271,7 +271,7 @@ static bool has_columns(orr_instance *object, const int *columns, int count) {
    the first one's class: those of subclasses have the same relation behind more columns. `columns` are its
    key; the array at `keys` gets the keys. */
 static void open_collections(lua_State *L, orr_gather *gather, int user, int keys, const int *columns) {
-  int count = (int)orr_rawlen(L, 1), number = (int)luaL_checkinteger(L, 2) - 1, top = lua_gettop(L), used = 0;
+  int count = (int)orr_rawlen(L, 1), number = orr_check_place(L, 2), top = lua_gettop(L), used = 0;
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
     orr_instance *object = check_fresh(L, top + 1);
@@ -372,7 +372,7 @@ static bool push_stored(lua_State *L, orr_instance *object, int index, int numbe
    is NULL. */
 static int unfilled(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 1);
-  int relation = (int)luaL_checkinteger(L, 2) - 1 - object->class->column_count;
+  int relation = orr_check_place(L, 2) - object->class->column_count;
   luaL_argcheck(L, relation >= 0 && relation < object->class->relation_count, 2, "relationship expected");
   lua_settop(L, 4);
   if (!is_unknown(L, object, 1, relation) || !push_stored(L, object, 1, 3, lua_toboolean(L, 4)))
