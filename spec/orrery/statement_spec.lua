@@ -1,5 +1,6 @@
 -- Statements as objects: they never change, names in them are looked up, and mistakes are found where they are made.
 local orm = require "orrery"
+local library = require "spec.support.library"
 local raises = require "spec.support.raises"
 local func, select = orm.func, orm.select
 local unpack = table.unpack or unpack
@@ -273,5 +274,36 @@ describe("insert, update and delete", function()
   it("take columns as names", function()
     assert.equal("UPDATE users SET age = ? WHERE users.id = ?",
       tostring(orm.update(users):where(u.id:eq(1)):values{ [u.age] = 2 }))
+  end)
+end)
+
+describe("a select of a class", function()
+  it("stays what it is, whatever its methods and the session make of it", function()
+    local lib = library.open()
+    local Author, Book, session = lib.Author, lib.Book, lib.session
+    local plain = select(Book)
+    local shown = tostring(plain)
+    local changes = {
+      function(stmt) return stmt:where(Book.id:gt(1)):where(Book.id:lt(9), Book.title:ne("x")) end,
+      function(stmt) return stmt:order_by(Book.id):order_by(Book.title:desc(), "id"):order_by(orm.null) end,
+      function(stmt) return stmt:limit(1):offset(2):limit(3) end,
+      function(stmt) return stmt:join(Book.author):where(Author.id:eq(1)):group_by(Book.id):having(Book.id:gt(1)) end,
+      function(stmt) return stmt:distinct():with_for_update():add_columns(Book.id):with_only_columns(Book.title) end,
+      function(stmt) return stmt:options(orm.selectinload(Book.author)):execution_options{ populate_existing = true } end,
+      function(stmt) return stmt:union_all(stmt):order_by("id"):limit(2) end,
+      function(stmt) return select(Author):join(stmt:subquery("some"), orm.true_()) end,
+      function(stmt) return stmt:select_from(Book):correlate(Author):filter_by{ id = 1 }:slice(0, 1) end,
+    }
+    for position, change in ipairs(changes) do
+      local changed = tostring(change(plain))
+      assert.equal(changed, tostring(change(select(Book))), position)
+      assert.equal(shown, tostring(plain), position)
+    end
+    session:scalars(plain):all()
+    session:execute(changes[6](plain)):all()
+    session:query(Book):filter(Book.id:eq(1)):count()
+    assert.equal(shown, tostring(select(Book)))
+    assert.equal(shown .. " WHERE book.id > ? AND book.id < ? AND book.title != ?",
+      tostring(changes[1](select(Book))))
   end)
 end)
