@@ -142,7 +142,7 @@ describe("a sandbox", function()
       local n, list, ok, why = run([[
         print("hello", 1)
         local n, list = twice{ 4, 5 }
-        return n, list[1], pcall(fail)
+        return n, list[1], pcall(fail, "not this", 1)
       ]], { functions = functions })
       assert.same({ "hello 1" }, heard)
       assert.same({ 2, 8, false, "told so" }, { n, list, ok, why })
