@@ -36,6 +36,30 @@ describe("the statement cache", function()
     end
   end)
 
+  it("tells apart which of many values stands in a statement twice", function()
+    local cache, engine = compiler.new_cache(), orm.create_engine("sqlite://")
+    local conn = engine:connect()
+    for round = 1, 2 do
+      for twice = 1, 40 do
+        local columns, expected = {}, {}
+        for i = 1, 40 do
+          columns[i], expected[i] = orm.literal(100 * round + i), 100 * round + i
+        end
+        columns[41], expected[41] = columns[twice]:label("again"), expected[twice]
+        for i = 1, 40 do
+          columns[i] = columns[i]:label("c" .. i)
+        end
+        local statement = select((table.unpack or unpack)(columns))
+        local compiled, values = compiler.cached(statement, sqlite, cache)
+        assert.equal(41, #values)
+        assert.same(expected, values)
+        assert.equal(expected[41], conn:execute(statement):one().again)
+        assert.is_string(compiled.sql)
+      end
+    end
+    conn:close()
+  end)
+
   it("keeps no values", function()
     local secret = setmetatable({}, { __mode = "v" })
     local cache = compiler.new_cache()
