@@ -60,6 +60,20 @@ describe("the statement cache", function()
     conn:close()
   end)
 
+  it("goes through thousands of conditions of every kind", function()
+    local cache, list = compiler.new_cache(), {}
+    for i = 1, 2000 do
+      list[3 * i - 2] = u.name:like("x%" .. i, { escape = "/" })
+      list[3 * i - 1] = u.id:op("%")(i)
+      list[3 * i] = u.name:collate("NOCASE"):ne("y" .. i)
+    end
+    local statement = select(u.id):where(orm.or_((table.unpack or unpack)(list, 1, 3000)))
+    local compiled, values = compiler.cached(statement, sqlite, cache)
+    assert.equal(statement:compile().sql, compiled.sql)
+    assert.equal(3000, #values)
+    assert.equal(compiled, (compiler.cached(statement, sqlite, cache)))
+  end)
+
   it("keeps no values", function()
     local secret = setmetatable({}, { __mode = "v" })
     local cache = compiler.new_cache()

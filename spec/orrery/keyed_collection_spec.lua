@@ -89,6 +89,17 @@ for way, make in pairs(WAYS) do
       assert.same({ "a", "b", "c", "e", "f", "g" }, rows(d.engine, "SELECT topic FROM note WHERE owner_id = 1 ORDER BY topic"))
     end)
 
+    it("takes many objects at once", function()
+      local d = diary()
+      local owner, list = make(d), {}
+      for i = 1, 1000 do
+        list[i] = d.Note { topic = "t" .. i }
+      end
+      owner.notes:extend(list)
+      assert.equal(1002, #owner.notes)
+      assert.equal(list[500], owner.notes.t500)
+    end)
+
     it("lets go of objects by nil, remove, pop, clear and from their own side", function()
       local d = diary()
       local owner = make(d)
