@@ -128,6 +128,59 @@ describe("a changed key", function()
   end)
 end)
 
+-- Line.order_id is a part of its key, and no cascade deletes lines; `mirrored`: Line has the way back.
+local function lines_of_orders(mirrored)
+  local base = orm.declarative_base()
+  local Order = base:model("Order", { __tablename__ = "orders", id = Mapped(Integer, { primary_key = true }),
+    lines = relationship("Line", { back_populates = mirrored and "order" or nil }) })
+  local Line = base:model("Line", { __tablename__ = "line",
+    order_id = Mapped(Integer, orm.ForeignKey("orders.id"), { primary_key = true }),
+    number = Mapped(Integer, { primary_key = true }),
+    order = mirrored and relationship("Order", { back_populates = "lines" }) or nil })
+  local engine = database.create(base)
+  local session = orm.Session(engine)
+  local first, second = Order { id = 1, lines = { Line { number = 7 } } }, Order { id = 2 }
+  session:add_all { first, second }
+  session:commit()
+  return session, engine, Order, first, second
+end
+
+for _, mirrored in ipairs { true, false } do
+  describe("a child known by its parent's key " .. (mirrored and "that has" or "without") .. " the way back", function()
+    it("goes to another parent while the former one is deleted", function()
+      local session, engine, _, first, second = lines_of_orders(mirrored)
+      local line = first.lines[1]
+      assert.equal(0, #second.lines)
+      first.lines:remove(line)
+      second.lines:append(line)
+      session:delete(first)
+      session:commit()
+      assert.same({ "2|7" }, rows(engine, "SELECT order_id, number FROM line"))
+      assert.same({ "2" }, rows(engine, "SELECT id FROM orders"))
+      assert.equal(line, second.lines[1])
+    end)
+
+    it("goes to a new parent while the former one is deleted", function()
+      local session, engine, Order, first = lines_of_orders(mirrored)
+      local line = first.lines[1]
+      first.lines:remove(line)
+      session:add(Order { id = 3, lines = { line } })
+      session:delete(first)
+      session:commit()
+      assert.same({ "3|7" }, rows(engine, "SELECT order_id, number FROM line"))
+      assert.same({ "2", "3" }, rows(engine, "SELECT id FROM orders ORDER BY id"))
+    end)
+
+    it("does not lose its only parent", function()
+      local session, engine, _, first = lines_of_orders(mirrored)
+      session:delete(first)
+      raises("FlushError", "Line.order_id", session.flush, session)
+      session:rollback()
+      assert.same({ "1|7" }, rows(engine, "SELECT order_id, number FROM line"))
+    end)
+  end)
+end
+
 describe("objects that listeners add while a flush runs", function()
   it("wait for the next one, or are written with this one", function()
     local place = open(true)

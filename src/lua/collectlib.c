@@ -322,6 +322,45 @@ static bool still_refers(lua_State *L, int owner, int item, const orr_relationsh
   return true;
 }
 
+static bool is_in_key(const orr_class *class, const orr_relationship *relation) {
+  bool in_key = false;
+  for (int p = 0; p < relation->pair_count; p++)
+    in_key |= (class->columns[relation->pairs[p].far].flags & ORR_COLUMN_KEY) != 0;
+  return in_key;
+}
+
+static void add_orphan(lua_State *L, orr_flush *f, uint32_t from, uint32_t to,
+                       const orr_relationship *relation) {
+  f->orphans =
+      orr_flush_grow(L, f, f->orphans, &f->orphan_room, f->orphan_count + 1, sizeof *f->orphans);
+  f->orphans[f->orphan_count++] = (orr_flush_sync){from, to, relation, false, 0};
+}
+
+/* Whether an object that is new in this flush gives the foreign key of `relation` its value. */
+static bool is_awaited(const orr_flush *f, uint32_t to, const orr_relationship *relation) {
+  bool awaited = false;
+  for (uint32_t at = f->entries[to - 1].first_sync; at && !awaited; at = f->syncs[at - 1].next) {
+    const orr_flush_sync *sync = &f->syncs[at - 1];
+    const orr_pair *pair = &sync->relation->pairs[0];
+    for (int p = 0; p < relation->pair_count; p++)
+      awaited |= relation->pairs[p].far == (sync->from_far ? pair->near : pair->far);
+  }
+  return awaited;
+}
+
+/* After the second pass: who has got no other parent cannot stay. */
+static void check_orphans(lua_State *L, orr_flush *f) {
+  int top = lua_gettop(L);
+  for (size_t i = 0; i < f->orphan_count; i++) {
+    const orr_flush_sync *orphan = &f->orphans[i];
+    lua_rawgeti(L, f->objects, (int)orphan->from);
+    lua_rawgeti(L, f->objects, (int)orphan->to);
+    if (still_refers(L, top + 1, top + 2, orphan->relation) && !is_awaited(f, orphan->to, orphan->relation))
+      orr_flush_blank_key(L, f, top + 2, orphan->relation, false);
+    lua_settop(L, top);
+  }
+}
+
 static void release(lua_State *L, orr_flush *f, int object, int item, int number) {
   const orr_relationship *relation = relation_at(L, object, number);
   orr_instance *child = lua_touserdata(L, item);
@@ -329,8 +368,11 @@ static void release(lua_State *L, orr_flush *f, int object, int item, int number
     return;
   if (!still_refers(L, object, item, relation))
     return;
-  orr_flush_number(L, f, item);
-  orr_flush_blank_key(L, f, item, relation, false);
+  uint32_t to = orr_flush_number(L, f, item);
+  if (is_in_key(child->class, relation))
+    add_orphan(L, f, ((orr_instance *)lua_touserdata(L, object))->action, to, relation);
+  else
+    orr_flush_blank_key(L, f, item, relation, false);
 }
 
 /* Whether the other side of the pair writes the foreign key. */
@@ -954,6 +996,7 @@ int orr_flush_collect(lua_State *L) {
   enter_list(L, f, ORR_SESSION_DIRTY, session->dirty_count, ORR_UNIT_UPDATE);
   run_pass(L, f, loosen);
   run_pass(L, f, fasten);
+  check_orphans(L, f);
   prepare_inserts(L, f);
   orr_flush_find_handovers(L, f);
   add_update_records(L, f);

@@ -91,6 +91,8 @@ typedef struct orr_flush {
   size_t sync_count, sync_room;
   orr_flush_sync *posts; /* foreign keys that are written when all rows are there; `from` 0: set to NULL */
   size_t post_count, post_room;
+  orr_flush_sync *orphans; /* of `from`, whose key is part of theirs: they need another parent's */
+  size_t orphan_count, orphan_room;
   orr_flush_undo *undos;
   size_t undo_count, undo_room;
   orr_flush_handover *handovers; /* between rows that are updated */

@@ -23,6 +23,7 @@ static void close_flush(void *block) {
   orr_alloc_free(&f->alloc, f->undos, f->undo_room, sizeof *f->undos);
   orr_alloc_free(&f->alloc, f->links, f->link_room, sizeof *f->links);
   orr_alloc_free(&f->alloc, f->posts, f->post_room, sizeof *f->posts);
+  orr_alloc_free(&f->alloc, f->orphans, f->orphan_room, sizeof *f->orphans);
   free_keys(f);
   orr_alloc_free(&f->alloc, f->handovers, f->handover_room, sizeof *f->handovers);
   memset(f, 0, sizeof *f);
