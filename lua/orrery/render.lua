@@ -596,7 +596,8 @@ end
 local function no_position(node, state)
   local text = render(node, state)
   local value = node.visit == "label" and node.element or node
-  return state.literal and value.visit == "bind" and text:find("^%-?%d+$") and text .. " + 0" or text
+  return state.literal and value.visit ~= "literal_column" and value.visit ~= "text" and text:find("^[%d%s()+-]+$")
+    and text .. " + 0" or text
 end
 rendering.no_position = no_position
 

@@ -23,8 +23,8 @@ describe("a statement with literals", function()
     local one, minus = orm.literal(1), orm.literal(-1)
     assert.equal("SELECT -(-1) AS anon_1, 1 - -1 AS anon_2 FROM users",
       select(-minus, one - minus):select_from(users):compile{ literal_binds = true }.sql)
-    assert.equal("SELECT users.id FROM users GROUP BY 1 + 0 ORDER BY -1 + 0, 1 + 0 DESC",
-      select(u.id):group_by(one):order_by(minus, one:label("x"):desc()):compile{ literal_binds = true }.sql)
+    assert.equal("SELECT users.id FROM users GROUP BY 1 + 0 ORDER BY -1 + 0, -(-1) + 0, 1 + 0 DESC",
+      select(u.id):group_by(one):order_by(minus, -minus, one:label("x"):desc()):compile{ literal_binds = true }.sql)
     assert.equal("SELECT users.id FROM users ORDER BY 1",
       select(u.id):order_by(orm.literal_column("1")):compile{ literal_binds = true }.sql)
   end)
