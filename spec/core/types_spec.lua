@@ -5,6 +5,7 @@ local function refused(column_type, value, words)
   local ok, err = pcall(column_type.to_db, column_type, value)
   assert.is_false(ok)
   assert.is_true(orm.is_error(err, "ArgumentError"))
+  assert.is_nil(err.code)
   assert.truthy(err.message:find(words, 1, true), err.message)
 end
 
