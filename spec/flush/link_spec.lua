@@ -80,6 +80,29 @@ describe("links", function()
     assert.same({ "0" }, rows(lib.session, "SELECT count(*) FROM book_tag"))
   end)
 
+  it("are written once where both classes have no other relationship", function()
+    local base = orm.declarative_base()
+    local function key()
+      return orm.mapped_column(orm.Integer, { primary_key = true })
+    end
+    local Student = base:model("Student", { __tablename__ = "student", id = key(),
+      courses = orm.relationship("Course", { secondary = "enrolment", back_populates = "students" }) })
+    local Course = base:model("Course", { __tablename__ = "course", id = key(),
+      students = orm.relationship("Student", { secondary = "enrolment", back_populates = "courses" }) })
+    orm.Table("enrolment", base.metadata,
+      orm.Column("student_id", orm.Integer, orm.ForeignKey("student.id"), { primary_key = true }),
+      orm.Column("course_id", orm.Integer, orm.ForeignKey("course.id"), { primary_key = true }))
+    local session = orm.Session(database.create(base))
+    local one, two, students = Course {}, Course {}, {}
+    for i = 1, 100 do
+      students[i] = Student { courses = { one } }
+      two.students:append(students[i])
+    end
+    session:add_all { one, two }
+    session:flush()
+    assert.same({ "200" }, rows(session, "SELECT count(*) FROM enrolment"))
+  end)
+
   it("are removed once though both sides report", function()
     local lib = library.open()
     local book, tag = lib.session:get(lib.Book, 1), lib.session:get(lib.Tag, 1)
