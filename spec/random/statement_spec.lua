@@ -171,7 +171,9 @@ describe("a statement made by chance gives the same rows", function()
 
   local WAYS = {
     ["whatever its labels are called"] = function(conn, _, seed) return conn:execute(statement(seed, true)) end,
-    ["with its values in the SQL"] = function(conn, made) return conn:exec_driver_sql(made:compile{ literal_binds = true }.sql) end,
+    ["with its values in the SQL"] = function(conn, made)
+      return conn:exec_driver_sql(made:compile{ literal_binds = true }.sql)
+    end,
     ["from a subquery"] = function(conn, made) return conn:execute(select(made:subquery())) end,
     ["from WITH"] = function(conn, made) return conn:execute(select(made:cte())) end,
   }
