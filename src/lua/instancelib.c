@@ -380,11 +380,21 @@ static void keep_unsaved(lua_State *L, uint32_t number) {
   kept ? lua_pushvalue(L, notes) : lua_pushnil(L);
 }
 
+/* Takes no memory, as a flush that is written wants it: most Luas make room for a key that is set to nil. */
+static void clear_note(lua_State *L, int user, int key) {
+  lua_rawgeti(L, user, key);
+  bool there = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (there) {
+    lua_pushnil(L);
+    lua_rawseti(L, user, key);
+  }
+}
+
 /* Drops what the user value at `user` remembers of relation r. */
 static void settle_notes(lua_State *L, const orr_instance *object, int user, int r) {
   const orr_class *class = object->class;
-  lua_pushnil(L);
-  lua_rawseti(L, user, -orr_user_relation(class, r));
+  clear_note(L, user, -orr_user_relation(class, r));
   lua_rawgeti(L, user, orr_user_backlog(class, r));
   if (lua_istable(L, -1)) {
     keep_unsaved(L, object->session);
@@ -417,10 +427,8 @@ void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
   for (int i = 0; i < class->column_count; i++)
     if (tags[i] & ORR_CHANGED) {
       tags[i] &= (unsigned char)~ORR_CHANGED;
-      if (has_user) {
-        lua_pushnil(L);
-        lua_rawseti(L, user, -(i + 1));
-      }
+      if (has_user)
+        clear_note(L, user, -(i + 1));
     }
   object->flags &= (uint16_t) ~(ORR_HAS_OLD | ORR_MOVED);
   for (int r = 0; orr_instance_is_linked(object) && r < class->relation_count; r++) {
