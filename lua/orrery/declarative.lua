@@ -267,6 +267,12 @@ local function assign(self, key, value)
   end
 end
 
+-- What newcomers ask of a class that another object does.
+local HINTS = {
+  query = "; queries are made by a session: session:query(@), or session:scalars(select(@))",
+  model = "; a subclass is declared by base:model(name, { __inherits__ = @, ... })",
+}
+
 -- User.key for what is not a method: class attributes, made when first read.
 local function resolve(self, key)
   local found = self:attribute(key)
@@ -279,7 +285,7 @@ local function resolve(self, key)
     local given = body_module.pending(self, key)
     return given == nil and self.inherits and self.inherits:attribute(key) or given
   end
-  if not self.configured then
+  if not self.configured and not (key == "model" and not pcall(self.configure, self)) then
     self:configure()
   end
   local property = self.relationships_by_key[key]
@@ -292,9 +298,8 @@ local function resolve(self, key)
   elseif key == "__tablename__" then
     return self.table.name
   end
-  errors.raise("ArgumentError", "%s has no attribute '%s'%s", self.name, tostring(key), key == "query"
-    and ("; queries are made by a session: session:query(%s), or session:scalars(select(%s))"):format(self.name, self.name)
-    or errors.hint(tostring(key), self:known_names()))
+  local hint = HINTS[key] and HINTS[key]:gsub("@", self.name) or errors.hint(tostring(key), self:known_names())
+  errors.raise("ArgumentError", "%s has no attribute '%s'%s", self.name, tostring(key), hint)
 end
 
 local function tostring_of_object(object)

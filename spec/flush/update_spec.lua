@@ -49,6 +49,34 @@ describe("updating", function()
     assert.same({}, lib.session.dirty)
   end)
 
+  it("writes what changes after a flush that found former changes dropped", function()
+    for _, drop in ipairs { "expire", "refresh" } do
+      local lib = library.open()
+      local list = books(lib)
+      list[1].title = "lost"
+      lib.session[drop](lib.session, list[1])
+      lib.session:flush()
+      list[1].year = 1
+      assert.same({ list[1] }, lib.session.dirty)
+      lib.session:flush()
+      assert.same({ "b1|1" }, rows(lib.session, "SELECT title, year FROM book WHERE id = 1"))
+    end
+  end)
+
+  it("writes what changes in an object that was changed while it was deleted, and is back", function()
+    local lib = library.open()
+    local book = books(lib)[1]
+    local savepoint = lib.session:begin_nested()
+    lib.session:delete(book)
+    lib.session:flush()
+    book.title = "lost"
+    lib.session:flush()
+    savepoint:rollback()
+    book.year = 1
+    lib.session:flush()
+    assert.same({ "b1|1" }, rows(lib.session, "SELECT title, year FROM book WHERE id = 1"))
+  end)
+
   it("tells NULL, empty text and zero apart", function()
     local lib = library.open()
     run(lib.engine, "UPDATE book SET title = NULL, year = NULL WHERE id = 1", "UPDATE book SET title = '', year = 0 WHERE id = 2")

@@ -941,4 +941,5 @@ it("says what to do to who takes a list, a class or an object for something else
   raises("ArgumentError", "an object of class Book", orm.select, Book {})
   raises("ArgumentError", { "a select has no 'first'", "session:scalars(stmt)" }, function() return orm.select(Book):first() end)
   raises("ArgumentError", "session:query(Book)", function() return Book.query end)
+  raises("ArgumentError", "base:model(name, { __inherits__ = Book, ... })", function() return Book:model("Novel", {}) end)
 end)

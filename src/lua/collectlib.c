@@ -513,7 +513,9 @@ static bool is_due(const orr_flush *f, const orr_instance *object, orr_unit_kind
   return orr_flush_holds(f, object) && object->state == ORR_PERSISTENT && object->flags & ORR_DIRTY;
 }
 
-static void enter_list(lua_State *L, orr_flush *f, int list, uint32_t count, orr_unit_kind kind) {
+/* Returns whether there are some that are not due. */
+static bool enter_list(lua_State *L, orr_flush *f, int list, uint32_t count, orr_unit_kind kind) {
+  bool idle = false;
   orr_getuservalue(L, 2);
   lua_rawgeti(L, -1, list);
   int table = lua_gettop(L);
@@ -522,8 +524,37 @@ static void enter_list(lua_State *L, orr_flush *f, int list, uint32_t count, orr
     const orr_instance *object = lua_touserdata(L, -1);
     if (is_due(f, object, kind))
       orr_flush_enter(L, f, table + 1, kind);
+    else
+      idle = true;
     lua_settop(L, table);
   }
+  lua_pop(L, 2);
+  return idle;
+}
+
+/* Whoever has nothing to write leaves the list of changed objects, and knows it: the next change enters them
+   again. */
+static void drop_idle(lua_State *L, orr_flush *f) {
+  orr_session *session = f->session;
+  uint32_t kept = 0;
+  orr_getuservalue(L, 2);
+  lua_rawgeti(L, -1, ORR_SESSION_DIRTY);
+  for (uint32_t i = 1; i <= session->dirty_count; i++) {
+    lua_rawgeti(L, -1, (int)i);
+    orr_instance *object = lua_touserdata(L, -1);
+    bool ours = object && object->session == session->number;
+    if (ours && !object->action)
+      object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_LISTED);
+    if (ours && object->action)
+      lua_rawseti(L, -2, (int)++kept);
+    else
+      lua_pop(L, 1);
+  }
+  for (uint32_t i = kept + 1; i <= session->dirty_count; i++) {
+    lua_pushnil(L);
+    lua_rawseti(L, -2, (int)i);
+  }
+  session->dirty_count = kept;
   lua_pop(L, 2);
 }
 
@@ -993,7 +1024,8 @@ int orr_flush_collect(lua_State *L) {
   f->entries = orr_flush_grow(L, f, f->entries, &f->entry_room, expected + 1, sizeof *f->entries);
   enter_list(L, f, ORR_SESSION_DELETED, session->deleted_count, ORR_UNIT_DELETE);
   enter_list(L, f, ORR_SESSION_NEW, session->new_count, ORR_UNIT_INSERT);
-  enter_list(L, f, ORR_SESSION_DIRTY, session->dirty_count, ORR_UNIT_UPDATE);
+  if (enter_list(L, f, ORR_SESSION_DIRTY, session->dirty_count, ORR_UNIT_UPDATE))
+    drop_idle(L, f);
   run_pass(L, f, loosen);
   run_pass(L, f, fasten);
   check_orphans(L, f);
