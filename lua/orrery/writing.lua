@@ -786,6 +786,52 @@ local function exec_all(connections, sql, first)
   end
 end
 
+-- ---- what hooks change behind the rows ----
+
+-- { object, { stored value by column number, where it is loaded }, ... } of everything that a flush counts as written when it ends.
+local function stored_values(session)
+  local kept = {}
+  for _, name in ipairs({ "new", "dirty" }) do
+    for _, object in ipairs(core.list(session[1], name)) do
+      local values = {}
+      for number = 1, #mapper_module.of_object(object).column_keys do
+        if core.is_given(object, number) then
+          local value = core.stored(object, number)
+          values[number] = value == nil and core.null or value
+        end
+      end
+      kept[#kept + 1], kept[#kept + 2] = object, values
+    end
+  end
+  return kept
+end
+
+-- What hooks have assigned since then, { object, column number, value, ... } or nil; the objects hold what was written,
+-- so that the flush ends with what the database has.
+local function set_late_values_aside(written)
+  local late
+  for position = 1, #written, 2 do
+    local object, values = written[position], written[position + 1]
+    for number = 1, #mapper_module.of_object(object).column_keys do
+      local value = core.stored(object, number)
+      value = value == nil and core.null or value
+      if value ~= values[number] and (values[number] ~= nil or core.old(object, number) ~= nil) then
+        late = late or {}
+        late[#late + 1], late[#late + 2], late[#late + 3] = object, number, value
+        core.set_raw(object, number, values[number] == nil and core.null or values[number])
+      end
+    end
+  end
+  return late
+end
+
+-- They are changes for the next flush.
+local function put_late_values_back(late)
+  for position = 1, #late, 3 do
+    core.replace_raw(late[position], late[position + 1], late[position + 2])
+  end
+end
+
 local function run(flush, connections, session)
   core.collect(flush)
   if core.defers(flush) then
@@ -799,12 +845,17 @@ local function run(flush, connections, session)
   if session.expressions[1] then
     write_expressions(session)
   end
+  local written = (planned or session.dispatch.after_flush) and stored_values(session)
   if planned then
     announce(planned, "after_", session)
   end
   event.fire(session.dispatch, "after_flush", session)
+  local late = written and set_late_values_aside(written)
   exec_all(connections, RELEASE, 2)
   core.finish(flush, connections[1].dbc, RELEASE)
+  if late then
+    put_late_values_back(late)
+  end
 end
 
 -- The object whose row could not be written, where one alone is to blame; else the rows of the statement, in words.

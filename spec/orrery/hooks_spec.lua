@@ -42,6 +42,41 @@ describe("a session tells", function()
     raises("FlushError", "100", lib.session.commit, lib.session)
   end)
 
+  it("and keeps what listeners assign after the rows were written for the next flush", function()
+    local lib = library.empty()
+    local new, old, related = lib.Author { name = "new" }, lib.Author { name = "old" }, lib.Author { name = "related" }
+    lib.session:add_all { old, related }
+    lib.session:commit()
+    listen(lib.session, "after_flush", function()
+      new.name, old.name, related.name = "new, late", "old", "related, late"
+    end, { once = true })
+    lib.session:add(new)
+    old.name = "changed"
+    related.books:append(lib.Book { title = "b" })
+    lib.session:flush()
+    assert.same({ "changed", "related", "new" }, 
+      lib.session:connection():execute(orm.text("SELECT name FROM author ORDER BY id")):scalars():all())
+    assert.same({ "new, late", "old", "related, late" }, { new.name, old.name, related.name })
+    assert.same({ "new" }, orm.inspect(new).attrs.name.history.deleted)
+    lib.session:commit()
+    assert.same({ "1|old", "2|related, late", "3|new, late" }, rows(lib.engine, "SELECT id, name FROM author"))
+  end)
+
+  it("and loses what they assign after the rows were written where the flush fails", function()
+    local lib = library.empty()
+    local author = lib.Author { name = "before" }
+    lib.session:add(author)
+    lib.session:commit()
+    listen(lib.session, "after_flush", function()
+      author.name = "late"
+      error("no", 0)
+    end, { once = true })
+    author.name = "changed"
+    assert.is_false((pcall(lib.session.flush, lib.session)))
+    lib.session:rollback()
+    assert.equal("before", author.name)
+  end)
+
   it("and goes on when a listener fails: nothing was written", function()
     local lib = library.empty()
     local author = lib.Author {}
