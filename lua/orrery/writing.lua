@@ -788,8 +788,9 @@ end
 
 -- ---- what hooks change behind the rows ----
 
--- { object, { stored value by column number, where it is loaded }, ... } of everything that a flush counts as written when it ends.
-local function stored_values(session)
+-- { object, { stored value by column number, where it is loaded }, ... } of everything that counts as written when the
+-- flush ends.
+local function values_written(session)
   local kept = {}
   for _, name in ipairs({ "new", "dirty" }) do
     for _, object in ipairs(core.list(session[1], name)) do
@@ -845,7 +846,7 @@ local function run(flush, connections, session)
   if session.expressions[1] then
     write_expressions(session)
   end
-  local written = (planned or session.dispatch.after_flush) and stored_values(session)
+  local written = (planned or session.dispatch.after_flush) and values_written(session)
   if planned then
     announce(planned, "after_", session)
   end
