@@ -556,6 +556,16 @@ local function lower_keys(work, tree, columns)
   return select:where(loading.in_keys(far, above))
 end
 
+-- Whether all objects at a place of the query have the columns; else they are those of a subclass.
+local function has_columns(mapper, numbers)
+  for _, number in ipairs(numbers) do
+    if not mapper.column_keys[number] then
+      return false
+    end
+  end
+  return true
+end
+
 -- A select of some columns of the objects that stand at a place of the query; nil where the query is not known: it was a
 -- union, is read in parts, or the objects were loaded otherwise.
 function key_select(work, tree, numbers)
@@ -567,7 +577,9 @@ function key_select(work, tree, numbers)
     end
     return list
   end
-  if root then
+  if not has_columns(tree.mapper, numbers) then
+    return nil
+  elseif root then
     return root_keys(root, columns)
   end
   return tree.through and lower_keys(work, tree, columns) or nil

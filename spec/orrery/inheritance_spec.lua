@@ -661,6 +661,28 @@ describe("relationships of a family", function()
     end
   end)
 
+  it("load by subqueries what a subclass of the related class refers to", function()
+    local base = orm.declarative_base()
+    local Team = base:model("Team", { __tablename__ = "team", id = key(), members = orm.relationship("Member") })
+    local Member = base:model("Member", { __tablename__ = "member", id = key(), type = orm.Column(orm.String),
+      team_id = orm.Column(orm.ForeignKey("team.id")),
+      __mapper_args__ = { polymorphic_on = "type", polymorphic_identity = "member" } })
+    local Coder = base:model("Coder", { __inherits__ = Member, __tablename__ = "coder",
+      id = orm.Column(orm.ForeignKey("member.id"), { primary_key = true }),
+      office_id = orm.Column(orm.ForeignKey("office.id")), office = orm.relationship("Office"),
+      __mapper_args__ = { polymorphic_identity = "coder" } })
+    local Office = base:model("Office", { __tablename__ = "office", id = key(), name = orm.Column(orm.String) })
+    local session, record = session_on(base)
+    session:add(Team { members = { Member {}, Coder { office = Office { name = "north" } } } })
+    session:commit()
+    session:expunge_all()
+    local team = session:scalars(orm.select(Team):options(orm.subqueryload(Team.members:of_type(Coder))
+      :subqueryload(Coder.office))):one()
+    record:take()
+    assert.equal("north", team.members[2].office.name)
+    assert.same({}, record:take())
+  end)
+
   it("load by subqueries and from a query's own joins", function()
     for _, joined in ipairs { false, true } do
       local lib = staff.open { joined = joined }
