@@ -383,29 +383,31 @@ end
 local on = joincondition.on
 
 -- left = right for each pair; each side is a table, or what stands for it.
-local function equalities(pairs_list, left, right, conditions)
+local function equalities(pairs_list, left, right, conditions, own)
   for _, pair in ipairs(pairs_list) do
-    conditions[#conditions + 1] = on(left, pair[1]):eq(on(right, pair[2]))
+    conditions[#conditions + 1] = on(left, own and own(pair[1]) or pair[1]):eq(on(right, pair[2]))
   end
 end
 
 local function placed(self, node, sources, conditions)
   if node then
     conditions[#conditions + 1] = map(node, function(column)
-      local source = sources[self.sides[column]]
-      return source ~= column.table and on(source, column) or nil
+      local side = self.sides[column]
+      local source = sources[side]
+      return source ~= column.table and on(source, side == "parent" and sources.own and sources.own(column) or column) or nil
     end)
   end
 end
 
 --- The conditions between the parent and the target (many-to-many: the link), and between the link and the target.
 ---@param self orrery.JoinCondition
----@param sources { parent: table, target: table, secondary: table? } tables, or aliases in their place
+---@param sources { parent: table, target: table, secondary: table?, own: function? } tables, or aliases in their place; the column
+---   that stands for one of the parent's
 ---@return table[] first
 ---@return table[] second
 function joincondition.between(self, sources)
   local first, second = {}, {}
-  equalities(self.pairs, sources.parent, self.links and sources.secondary or sources.target, first)
+  equalities(self.pairs, sources.parent, self.links and sources.secondary or sources.target, first, sources.own)
   placed(self, self.rest, sources, first)
   equalities(self.links or {}, sources.target, sources.secondary, second)
   placed(self, self.target_rest, sources, second)

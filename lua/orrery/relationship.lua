@@ -327,6 +327,12 @@ local function all_of(conditions)
   return expression.and_(unpack(conditions))
 end
 
+-- A subquery shows attributes: one column for a key that each table of a family has.
+local function shown_column(mapper, source, column)
+  local attribute = mapper.attributes[mapper.column_keys[mapper:number_of_column(column)]]
+  return attribute and not pcall(joincondition.on, source, column) and attribute.origin or column
+end
+
 --- The joins that lead from the class to the target.
 ---@param target? table an alias (or entity) in the target's place
 ---@param parent? table what the class is read from, where it is not its own table
@@ -336,7 +342,8 @@ function Relationship:join_steps(target, parent, secondary)
   local entity = target and target.visit == "entity" and target or target == nil and self:target_entity() or nil
   target = entity and entity.table or target
   parent, secondary = parent or hierarchy.selectable(self.parent), secondary or self.secondary
-  local first, second = joincondition.between(self.condition, { parent = parent, target = target, secondary = secondary })
+  local first, second = joincondition.between(self.condition, { parent = parent, target = target, secondary = secondary,
+    own = parent.visit == "subquery" and function(column) return shown_column(self.parent, parent, column) end or nil })
   local reached = self.secondary and second or first
   reached[#reached + 1] = entity and entity.criterion and entity.criterion()
   local last = { table = target, on = all_of(self.secondary and second or first), entity = entity or self.mapper:entity() }

@@ -661,6 +661,25 @@ describe("relationships of a family", function()
     end
   end)
 
+  it("load by joins, under a limit, what refers to the key of a subclass's own table", function()
+    local base = orm.declarative_base()
+    local Worker = base:model("Worker", { __tablename__ = "worker", id = key(), type = orm.Column(orm.String),
+      __mapper_args__ = { polymorphic_on = "type", polymorphic_identity = "worker" } })
+    local Chief = base:model("Chief", { __inherits__ = Worker, __tablename__ = "chief",
+      id = orm.Column(orm.ForeignKey("worker.id"), { primary_key = true }), cars = orm.relationship("Car"),
+      __mapper_args__ = { polymorphic_identity = "chief" } })
+    local Car = base:model("Car", { __tablename__ = "car", id = key(), chief_id = orm.Column(orm.ForeignKey("chief.id")) })
+    local session, record = session_on(base)
+    session:add_all { Chief { cars = { Car {}, Car {} } }, Chief { cars = { Car {} } } }
+    session:commit()
+    session:expunge_all()
+    local query = orm.select(Chief):options(orm.joinedload(Chief.cars)):order_by(Chief.id):limit(1)
+    local found = session:scalars(query):unique():all()
+    record:take()
+    assert.same({ 1, 2 }, { #found, #found[1].cars })
+    assert.same({}, record:take())
+  end)
+
   it("load by subqueries what a subclass of the related class refers to", function()
     local base = orm.declarative_base()
     local Team = base:model("Team", { __tablename__ = "team", id = key(), members = orm.relationship("Member") })
