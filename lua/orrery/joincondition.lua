@@ -401,8 +401,8 @@ end
 
 --- The conditions between the parent and the target (many-to-many: the link), and between the link and the target.
 ---@param self orrery.JoinCondition
----@param sources { parent: table, target: table, secondary: table?, own: function? } tables, or aliases in their place; the column
----   that stands for one of the parent's
+---@param sources { parent: table, target: table, secondary: table?, own: function? } tables, or aliases in their place; the
+---   column that stands for one of the parent's
 ---@return table[] first
 ---@return table[] second
 function joincondition.between(self, sources)

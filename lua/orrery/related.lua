@@ -428,16 +428,17 @@ local function numbers_on_target(property)
   return numbers
 end
 
--- The keys of objects, each once, and the objects of each.
+-- The keys of objects, each once, and the objects of each; those without a key at false.
 local function sorted_by_key(work, objects, numbers)
   local keys, sharing = {}, {}
   ensure_keys(work, objects, numbers)
   for _, object in ipairs(objects) do
     local key, mark = stored_key(object, numbers)
-    if mark and not sharing[mark] then
+    mark = mark or false
+    if not sharing[mark] then
       sharing[mark], keys[#keys + 1] = {}, key
     end
-    table.insert(mark and sharing[mark] or {}, object)
+    table.insert(sharing[mark], object)
   end
   return keys, sharing
 end

@@ -164,6 +164,23 @@ describe("batchload", function()
 end)
 
 describe("raiseload", function()
+  it("does not reach what was loaded and found missing, criteria or not", function()
+    local place = tree()
+    local Node = place.Node
+    for _, load in ipairs { orm.selectinload, orm.subqueryload, orm.joinedload } do
+      for _, criteria in ipairs { orm.with_loader_criteria(Node, Node.id:lt(9)), orm.noload(Node.children) } do
+        place.session:expunge_all()
+        local query = orm.select(Node):options(load(Node.parent), criteria):where(Node.id:eq(1))
+        local root = place.session:scalars(query):one()
+        place.session:scalars(query:options(orm.raiseload("*"))):one()
+        place.record:take()
+        assert.same({ "children" }, orm.inspect(root).unloaded)
+        assert.is_nil(root.parent)
+        assert.same({}, place.record:take())
+      end
+    end
+  end)
+
   it("refuses to load later, by option, word or session, naming what to write", function()
     local lib = library.open()
     local authors = authors_of(lib, orm.raiseload(lib.Author.books))
