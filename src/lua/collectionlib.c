@@ -283,15 +283,26 @@ void orr_collection_settle(lua_State *L, orr_collection *list, int index) {
 
 /* ---- changes by a script: the collection is at 1, its owner is pushed on entry ---- */
 
-orr_instance *orr_collection_begin(lua_State *L, orr_collection *list) {
-  orr_instance *owner = orr_collection_owner(L, 1);
+static void refuse_state(lua_State *L, const orr_collection *list, const orr_instance *owner,
+                         const char *message) {
+  orr_attribute_error(L, owner->class, owner->class->column_count + list->relation, "InvalidRequestError",
+                      message);
+}
+
+/* Raises where the collection is no longer what its owner shows. */
+static void check_current(lua_State *L, const orr_collection *list, const orr_instance *owner,
+                          int owner_index) {
   orr_session *session = owner->state == ORR_PERSISTENT ? orr_instance_session(owner) : NULL;
-  orr_instance_held(L, owner, -1, list->relation);
+  orr_instance_held(L, owner, owner_index, list->relation);
   bool current = lua_touserdata(L, -1) == list && !(session && owner->epoch != session->epoch);
   lua_pop(L, 1);
   if (!current)
-    orr_attribute_error(L, owner->class, owner->class->column_count + list->relation, "InvalidRequestError",
-                        "this collection was expired or replaced; read it from its object again");
+    refuse_state(L, list, owner, "this collection was expired or replaced; read it from its object again");
+}
+
+orr_instance *orr_collection_begin(lua_State *L, orr_collection *list) {
+  orr_instance *owner = orr_collection_owner(L, 1);
+  check_current(L, list, owner, lua_gettop(L));
   orr_collection_keep(L, list, 1, owner);
   return owner;
 }
@@ -308,22 +319,41 @@ static bool is_heard(const orr_instance *owner, const orr_collection *list) {
   return owner->class->relations[list->relation].flags & ORR_RELATION_EVENTS;
 }
 
+/* Runs the listeners of a change before it is made. They may put another object in the place of the one at
+   `item`, and change anything else, this collection too. */
 static void announce(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index, int item,
                      const char *event) {
   if (!owner->class->world->hears_links)
     return;
-  if (is_heard(owner, list))
+  if (is_heard(owner, list)) {
     orr_attribute_event(L, owner_index, owner->class->column_count + list->relation, item, event, false);
+    orr_relationship_accept(L, owner, list->relation, item);
+  }
   orr_relationship_tell_far(L, owner, owner_index, list->relation, item, *event == 'a');
+  check_current(L, list, owner, owner_index);
 }
 
 void orr_collection_accept(lua_State *L, orr_collection *list, orr_instance *owner, int owner_index,
                            int item) {
   orr_relationship_accept(L, owner, list->relation, item);
   announce(L, list, owner, owner_index, item, "append");
-  if (is_heard(owner, list))
-    orr_relationship_accept(L, owner, list->relation, item);
   orr_relationship_claim(L, owner, owner_index, list->relation, item);
+}
+
+static void refuse_moved(lua_State *L, const orr_collection *list, const orr_instance *owner) {
+  refuse_state(L, list, owner,
+               "a listener has moved this collection's items while it was told of a change; it may append, "
+               "other changes must wait until that one is made");
+}
+
+/* Raises unless the item at `item` stands at a position still, whatever listeners did. */
+static void check_place(lua_State *L, const orr_collection *list, const orr_instance *owner, uint32_t at,
+                        int item) {
+  orr_collection_item(L, list, 1, at);
+  bool same = at >= 1 && at <= list->count && lua_rawequal(L, -1, item);
+  lua_pop(L, 1);
+  if (!same)
+    refuse_moved(L, list, owner);
 }
 
 /* The collection that a script has called a method of. Upvalue 1 is the address of collections' metatable,
@@ -395,6 +425,7 @@ void orr_collection_remove_at(lua_State *L, orr_collection *list, uint32_t at) {
   int owner_index = lua_gettop(L);
   orr_collection_item(L, list, 1, at);
   announce(L, list, owner, owner_index, owner_index + 1, "remove");
+  check_place(L, list, owner, at, owner_index + 1);
   take_at(L, list, 1, at);
   if (!orr_collection_position(L, list, 1, owner_index + 1))
     removed(L, list, owner, owner_index, owner_index + 1);
@@ -436,6 +467,8 @@ static int insert(lua_State *L) {
   orr_instance *owner = orr_collection_begin(L, list);
   int owner_index = lua_gettop(L);
   orr_collection_accept(L, list, owner, owner_index, 3);
+  if (at > (int64_t)list->count + 1)
+    refuse_moved(L, list, owner);
   shift(L, list, 1, (uint32_t)at, 1);
   lua_pushvalue(L, 3);
   set_item(L, list, 1, (uint32_t)at);
@@ -714,9 +747,10 @@ static lua_Integer recount(lua_State *L, int counts, int item, int by) {
 /* list[at] = object, for a position that is there: only what comes in or leaves altogether is an event. */
 static void replace_at(lua_State *L, orr_collection *list, uint32_t at) {
   orr_instance *owner = orr_collection_begin(L, list); /* at 4 */
+  orr_collection_item(L, list, 1, at);                 /* the former item at 5 */
   orr_collection_accept(L, list, owner, 4, 3);
-  orr_collection_item(L, list, 1, at); /* the former item at 5 */
   announce(L, list, owner, 4, 5, "remove");
+  check_place(L, list, owner, at, 5);
   push_counts(L, list); /* at 6 */
   bool gone = recount(L, 6, 5, -1) == 0;
   bool came = recount(L, 6, 3, 1) == 1;
@@ -744,6 +778,7 @@ static void drop_last(lua_State *L, orr_collection *list) {
   orr_instance *owner = orr_collection_begin(L, list); /* at 4 */
   orr_collection_item(L, list, 1, list->count);        /* at 5 */
   announce(L, list, owner, 4, 5, "remove");
+  check_place(L, list, owner, list->count, 5);
   push_counts(L, list); /* at 6 */
   bool gone = recount(L, 6, 5, -1) == 0;
   clear_item(L, list, 1, list->count--);
@@ -845,9 +880,10 @@ static int next(lua_State *L) {
   orr_collection *list = check(L);
   if (list->form == ORR_FORM_KEYED)
     return orr_keyed_next(L, list);
-  lua_Integer at = luaL_optinteger(L, 3, 0) + 1;
-  if (at < 1 || at > (lua_Integer)list->count)
+  lua_Integer at = luaL_optinteger(L, 3, 0);
+  if (at < 0 || at >= (lua_Integer)list->count)
     return 0;
+  at++;
   if (list->spread)
     orr_getuservalue(L, 1); /* stays below what is returned */
   lua_pushinteger(L, at);

@@ -556,8 +556,10 @@ static void replace_scalar(lua_State *L, const orr_end *end, int value) {
   }
   if (about(end)->reverse >= 0 && !lua_isnil(L, value))
     orr_unique_check(L, lua_touserdata(L, value), about(end)->reverse, end->index);
-  if (end->object->class->world->hears_links)
+  if (end->object->class->world->hears_links) {
     tell_other_sides(L, end, old, value);
+    freshen(L, end); /* where a listener has expired it */
+  }
   set_scalar(L, end, value);
   if (lua_isuserdata(L, old)) {
     unlink_far(L, end, old);

@@ -6,17 +6,18 @@
 
 /* Metatables say at 1 what they are of: true for plain nodes, for statements how many places their array has.
  */
-enum { WHAT = 1 };
+enum { WHAT = 1, MOST_PLACES = 32 };
 
 /* The number of places in the array of the statement at 1, with its metatable on top; 0, and nothing on top,
-   where it is none. */
+   where it is none. (A script's own table may say anything there.) */
 static int push_statement_meta(lua_State *L) {
   if (lua_type(L, 1) != LUA_TTABLE || !lua_getmetatable(L, 1))
     return 0;
   lua_rawgeti(L, -1, WHAT);
-  int places = (int)lua_tointeger(L, -1);
-  lua_pop(L, places ? 1 : 2);
-  return places;
+  lua_Integer places = lua_tointeger(L, -1);
+  bool known = places >= 1 && places <= MOST_PLACES;
+  lua_pop(L, known ? 1 : 2);
+  return known ? (int)places : 0;
 }
 
 static bool is_node(lua_State *L, int index) {
