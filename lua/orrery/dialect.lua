@@ -92,6 +92,8 @@ end
 ---@field serial? table<string, string> types of keys that the database gives, by the type's name
 ---@field json_path string a template of document and path, for the value there
 ---@field json_part string the same for the JSON there
+---@field function_value string a template of a name in FROM: the value of a function with one column
+---@field column_names_in_from boolean names of columns can stand behind a name in FROM
 ---@field offset_limit? string what LIMIT must say where only an offset is asked for
 ---@field row_locks boolean FOR UPDATE exists
 ---@field update_from boolean UPDATE ... FROM exists
@@ -120,6 +122,8 @@ local STANDARD = {
   json_path = "json_extract(%s, %s)",
   json_part = "%s -> %s",
   tuple_rows = "VALUES ",
+  function_value = "%s",
+  column_names_in_from = true,
   bytes_literal = "X'%s'",
   literals = {},
   exact_operators = {},
@@ -199,6 +203,8 @@ dialect.sqlite = dialect.define{
     milliseconds = "(" .. strftime("%S") .. " * 1000 + " .. micro("$") .. " / 1000)",
     microseconds = "(" .. strftime("%S") .. " * 1000000 + " .. micro("$") .. ")",
   },
+  function_value = "%s.value", -- as its functions call it
+  column_names_in_from = false,
   array_in = "SELECT value FROM json_each(%s)",
   array_rows = "SELECT %s FROM json_each(%s)",
   array_item = "json_extract(value, '$[%d]')",

@@ -20,7 +20,8 @@ end
 -- ---- the tables of an expression ----
 
 local OPAQUE = { select = true, compound = true, insert = true, update = true, delete = true }
-local SELECTABLE = { table = true, alias = true, subquery = true, cte = true, join = true, excluded = true }
+local SELECTABLE = { table = true, alias = true, subquery = true, cte = true, join = true, excluded = true,
+  table_function = true, values = true }
 
 local add_tables
 
@@ -191,10 +192,22 @@ local function first_other(tables, target)
   end
 end
 
--- A join's left side is what its condition compares with; a table that nothing else named becomes a root.
+-- The tables that functions in FROM name in their arguments.
+local function add_arguments(selectable, set)
+  if selectable.visit == "join" then
+    add_arguments(selectable.left, set)
+    add_arguments(selectable.right, set)
+  elseif selectable.visit == "table_function" then
+    add_tables(selectable.element, set)
+  end
+  return set
+end
+
+-- A join's left side is what its condition compares with, or what a function is called with; a table that only the
+-- condition named becomes a root.
 local function add_step(chains, step)
   local tables = joining.tables_of(step.on)
-  local chain = find_chain(chains, tables, step.target)
+  local chain = find_chain(chains, tables, step.target) or find_chain(chains, add_arguments(step.target, {}), step.target)
   if not chain then
     local other = first_other(tables, step.target)
     chain = other and add_chain(chains, other) or chains[#chains]
@@ -205,6 +218,37 @@ local function add_step(chains, step)
   end
   chain.steps[#chain.steps + 1], chain.holds[step.target] = step, true
   hide_joined(step.target, chain.holds)
+end
+
+local function arguments_of(chain)
+  local set = add_arguments(chain.root, {})
+  for _, step in ipairs(chain.steps) do
+    add_arguments(step.target, set)
+  end
+  return set
+end
+
+local function place_chain(chain, chains, ordered)
+  if ordered[chain] then
+    return
+  end
+  ordered[chain] = true
+  for _, read in ipairs(arguments_of(chain)) do
+    local before = find_chain(chains, { read }, nil)
+    if before then
+      place_chain(before, chains, ordered)
+    end
+  end
+  ordered[#ordered + 1] = chain
+end
+
+-- A function sees the tables before it.
+local function before_functions(chains)
+  local ordered = {}
+  for _, chain in ipairs(chains) do
+    place_chain(chain, chains, ordered)
+  end
+  return ordered
 end
 
 --- What a select reads: chains { root =, steps = { joins }, holds = { [table] = true } } in the order of FROM.
@@ -224,7 +268,7 @@ function joining.chains(select)
   for _, step in ipairs(select.joins or {}) do
     add_step(chains, step)
   end
-  return chains
+  return #chains > 1 and before_functions(chains) or chains
 end
 
 -- ---- conditions from foreign keys ----

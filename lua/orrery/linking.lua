@@ -33,6 +33,17 @@ end
 
 local collect
 
+-- A function's rows belong to those of the tables in its arguments.
+local function collect_table(selectable, groups, found)
+  if not selectable then
+    return
+  end
+  found[#found + 1] = groups.of[selectable]
+  if selectable.visit == "table_function" then
+    collect(selectable.element, groups, found)
+  end
+end
+
 local function collect_parts(node, parts, groups, found)
   for _, field in ipairs(parts.nodes or {}) do
     collect(node[field], groups, found)
@@ -49,7 +60,9 @@ function collect(node, groups, found)
   if not node then
     return
   elseif node.visit == "column" or node.visit == "entity" then
-    found[#found + 1] = groups.of[node.table]
+    collect_table(node.table, groups, found)
+  elseif node.visit == "function_value" then
+    collect_table(node.source, groups, found)
   elseif node.visit == "text" or node.visit == "literal_column" then
     found.any = true
   elseif PARTS[node.visit] and not (node.visit == "alias" or node.visit == "cte") then
@@ -78,23 +91,38 @@ local function link_condition(node, groups)
   return link(groups, found)
 end
 
+-- What sees the tables beside it is linked with those that it names.
 local function link_lateral(chain, number, groups)
+  local found = { number }
   if chain.root.lateral then
-    local found = { number }
     collect(chain.root.statement, groups, found)
-    link(groups, found)
   end
+  for selectable in pairs(chain.holds) do
+    if selectable.visit == "table_function" then
+      collect(selectable.element, groups, found)
+    end
+  end
+  return link(groups, found)
 end
 
 local function link_all(chains, conditions, groups)
-  for number, chain in ipairs(chains) do
-    link_lateral(chain, number, groups)
-  end
   local any = false
+  for number, chain in ipairs(chains) do
+    any = link_lateral(chain, number, groups) or any
+  end
   for _, condition in ipairs(conditions or {}) do
     any = link_condition(condition, groups) or any
   end
   return any
+end
+
+-- Without functions that stand beside other tables on purpose.
+local function without_implicit(chains)
+  local kept = {}
+  for _, chain in ipairs(chains) do
+    kept[#kept + 1] = not (chain.root.joins_implicitly and #chain.steps == 0) and chain or nil
+  end
+  return kept
 end
 
 --- Warns, once for each line of the script, where nothing links a table with the others.
@@ -106,6 +134,7 @@ function linking.check(words, chains, conditions, enclosing)
   if #chains < 2 then
     return
   end
+  chains = without_implicit(chains)
   local groups = new_groups(chains, enclosing)
   if link_all(chains, conditions, groups) then
     return

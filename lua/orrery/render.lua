@@ -259,6 +259,8 @@ function NAMES.subquery(selectable, state)
   return quote(state, selectable.name and given_name(selectable.name, state) or made_name(selectable, "anon", state))
 end
 
+NAMES.table_function, NAMES.values = NAMES.subquery, NAMES.subquery
+
 function NAMES.cte(selectable, state)
   return quote(state, selectable.name and given_name(selectable.name, state)
     or made_name(rendering.first_version(selectable), "anon", state))
@@ -279,6 +281,11 @@ function VISIT.column(node, state)
     return name
   end
   return node.table and table_name(node.table, state) .. "." .. name or name
+end
+
+-- What a function gives that has one column; databases call that differently.
+function VISIT.function_value(node, state)
+  return state.dialect.function_value:format(table_name(node.source, state))
 end
 
 -- ---- parentheses ----

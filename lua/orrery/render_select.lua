@@ -77,25 +77,27 @@ end
 
 local CHANGES = { insert = true, update = true, delete = true }
 
-local function column_list(cte, state)
-  local names = {}
-  for position, entry in ipairs(cte.statement:exported()) do
-    names[position] = quote(state, entry.name)
-  end
-  return "(" .. concat(names, ", ") .. ")"
+function FROM.table_function(selectable, state)
+  return render(selectable.element, state) .. " AS " .. table_name(selectable, state)
+end
+
+local function column_list(inner, state)
+  return "(" .. render_list(inner:exported(), state, ", ", function(entry)
+    return quote(state, entry.name)
+  end) .. ")"
 end
 
 -- Compiled once, when first met; its markers come before all others, since WITH does.
-local function add_head(cte, state)
-  if CHANGES[cte.statement.visit] then
-    selects.require_feature("changes_in_with", "takes only selects in WITH; execute the " .. cte.statement.visit
+local function add_head(cte, inner, state)
+  if CHANGES[inner.visit] then
+    selects.require_feature("changes_in_with", "takes only selects in WITH; execute the " .. inner.visit
       .. " by itself, with returning(), and use its rows", state)
     state.writes = true
   end
   local markers = state.markers
   state.markers = {}
-  local text = with_enclosing(nil, state, render, cte.statement)
-  local columns = cte.recursive and column_list(cte, state) or ""
+  local text = with_enclosing(nil, state, render, inner)
+  local columns = (cte.recursive or inner.visit == "values") and column_list(inner, state) or ""
   state.heads[#state.heads + 1] = { text = table_name(cte, state) .. columns .. " AS (" .. text .. ")",
     markers = state.markers, recursive = cte.recursive }
   state.markers = markers
@@ -106,11 +108,30 @@ function FROM.cte(cte, state)
   local known = state.ctes[first]
   if not known then
     state.ctes[first] = cte
-    add_head(cte, state)
+    add_head(cte, cte.statement, state)
   elseif cte.restates and known ~= cte then
     errors.raise("CompileError", "two versions of the cte '%s' in one statement", cte.name or "?")
   end
   return table_name(cte, state)
+end
+
+function VISIT.values(node, state)
+  if #node.rows == 0 then
+    errors.raise("CompileError", "values(...) has no rows; write values(...):data{ { ... } }")
+  end
+  state.beside = nil
+  return "VALUES " .. render_list(node.rows, state)
+end
+
+-- Where names of columns cannot stand behind a name in FROM, they can in WITH.
+function FROM.values(node, state)
+  if state.dialect.column_names_in_from then
+    return ("(%s) AS %s %s"):format(render(node, state), table_name(node, state), column_list(node, state))
+  elseif not state.ctes[node] then
+    state.ctes[node] = node
+    add_head(node, node, state)
+  end
+  return table_name(node, state)
 end
 
 --- The parts of WITH that a statement has beside those that it reads.

@@ -508,6 +508,25 @@ function schema.Table(name, metadata, ...)
   return make(name, metadata, options, arguments, count)
 end
 
+local NAMED_OPTIONS = { schema = 1 }
+
+--- A table by its name alone, for statements: table("book", column("id", Integer), column("title", String)).
+---@param name string
+---@param ... orrery.Element columns, then { schema = "..." }
+---@return orrery.Table
+function schema.table(name, ...)
+  constraint.check_name(name, "table()")
+  local parts, count, options = constraint.arguments("table()", NAMED_OPTIONS, ...)
+  for position = 1, count do
+    local node = expression.expect(parts[position], "table()", position)
+    if node.visit ~= "column" then
+      errors.raise("ArgumentError", "table(): argument %d must be orm.column(name, Type), got a %s", position, node.visit)
+    end
+    parts[position] = column.Column(node.name, node.type)
+  end
+  return make(name, schema.MetaData(), options, parts, count)
+end
+
 --- Whether the table belongs to the connection that makes it, and ends with it.
 ---@return boolean
 function Table:is_temporary()

@@ -57,6 +57,7 @@ local SOURCES = {
   end,
 }
 SOURCES.cte = SOURCES.subquery
+selectable.SOURCES = SOURCES
 
 local function columns_of(self)
   if self.visit == "join" then
@@ -126,13 +127,29 @@ function selectable.expect(value, call, position)
   return node
 end
 
+-- What is not put under another name, but made once more with it.
+selectable.RENAMED = {
+  subquery = function(self, name)
+    return selectable.subquery(self.statement, name, self.lateral)
+  end,
+}
+
+--- A node that stands in FROM; for the files that add kinds of them.
+---@param node table with visit, and mostly a name
+---@param call string
+---@return table
+function selectable.new(node, call)
+  check_name(node.name, call)
+  return setmetatable(node, metatable)
+end
+
 --- Another name for a table, so that it can stand in a statement twice.
 ---@param element table
 ---@param name? string made by the compiler when absent
 function selectable.alias(element, name)
   element = selectable.expect(element, "alias()", 1)
-  if element.visit == "subquery" then
-    return selectable.subquery(element.statement, check_name(name, "alias()"), element.lateral)
+  if selectable.RENAMED[element.visit] then
+    return selectable.RENAMED[element.visit](element, check_name(name, "alias()"))
   elseif element.visit == "alias" then
     element = element.element
   end
@@ -204,16 +221,16 @@ function methods:outerjoin(right, condition)
 end
 
 function methods:alias(name)
-  if self.visit == "cte" or self.visit == "alias" or self.visit == "subquery" then
-    return selectable.alias(self, name)
+  if self.visit == "join" then
+    errors.raise("ArgumentError", "alias(): a join has no alias; write select(...):subquery()")
   end
-  errors.raise("ArgumentError", "alias(): a join has no alias; write select(...):subquery()")
+  return selectable.alias(self, name)
 end
 
 -- A recursive member names the CTE before it; the whole stands under the same name.
 local function restate(self, operator, other)
-  if self.visit ~= "cte" then
-    errors.raise("ArgumentError", "%s(): only a cte can be extended; join selects before making a subquery", operator)
+  if self.visit ~= "cte" or not self.statement[operator] then
+    errors.raise("ArgumentError", "%s(): only a cte of a select can be extended; join selects before making a subquery", operator)
   end
   local cte = selectable.cte(self.statement[operator](self.statement, other), self.name, self.recursive)
   cte.restates = self

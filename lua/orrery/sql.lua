@@ -10,6 +10,7 @@ local expression = import "expression"
 local functions = import "functions"
 local schema = import "schema"
 local selectable = import "selectable"
+local tabular = import "tabular"
 local statement = import "statement"
 local change = import "change"
 local compiler = import "compiler"
@@ -48,8 +49,9 @@ export(expression, "and_", "or_", "not_", "literal")
 export(functions, "text", "bindparam", "case_", "cast", "tuple_", "extract", "literal_column", "type_coerce",
   "true_", "false_", "asc", "desc", "nulls_first", "nulls_last", "distinct", "between", "collate")
 export(schema, "MetaData", "Table", "Column", "ForeignKey", "ForeignKeyConstraint", "PrimaryKeyConstraint", "UniqueConstraint",
-  "CheckConstraint", "Index")
+  "CheckConstraint", "Index", "table")
 export(statement, "select", "exists", "union", "union_all", "intersect", "intersect_all", "except_", "except_all")
+export(tabular, "column", "values")
 export(change, "insert", "update", "delete")
 export(schema, "Computed", "Identity", "conv")
 export(ddl, "CreateTable", "DropTable", "CreateIndex", "DropIndex", "CreateView", "DropView", "DDL")

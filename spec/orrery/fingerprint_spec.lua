@@ -379,6 +379,38 @@ local function variants()
       select(orm.literal("x", orm.Text:with_variant(orm.String(3), "sqlite"))),
       select(id:cast(orm.Text:with_variant(orm.String(3), "postgresql"))),
       select(id:cast(orm.Text:with_variant(orm.String(4), "postgresql"))) },
+    (function()
+      local function rows(fn, ...)
+        return select(fn:table_valued(...))
+      end
+      local document = func.json_each(p.doc)
+      local first, second = document:table_valued("value"), document:table_valued("value")
+      return { rows(document, "value"), rows(document, "key"), rows(document, "key", "value"),
+        rows(document, orm.column("value", orm.Integer)), rows(document, orm.column("value", orm.Date)),
+        rows(document, "value", { name = "x" }), rows(document, "value", { name = "y" }), rows(func.json_tree(p.doc), "value"),
+        rows(func.json_each(p.title), "value"), rows(func.json_each(p.doc, "$.a"), "value"), rows(func.json_each(1), "value"),
+        rows(func.json_each("1"), "value"), select(first.c.value, first.c.value), select(first.c.value, second.c.value),
+        select(document:column_valued()), select(document:column_valued("value")), select(document:column_valued("x")),
+        select(func.json_each(p.doc, { type_ = orm.Date }):column_valued()), select(document),
+        select(id, first.c.value), select(id):join(first, orm.true_()), select(id):where(orm.exists(first)) }
+    end)(),
+    (function()
+      local function values(...)
+        return orm.values(orm.column("a", orm.Integer), orm.column("b", orm.Text), ...)
+      end
+      local first, named = values():data{ { 1, "x" } }, values({ name = "v" }):data{ { 1, "x" } }
+      local second = values():data{ { 1, "x" } }
+      return { select(first), select(named), select(named:alias("w")), select(named:cte("w")), select(first:data{ { 2, "y" } }),
+        select(values():data{ { 1, null } }), select(values():data{ { null, "x" } }),
+        select(values():data{ { orm.literal(1) + 1, "x" } }),
+        select(orm.values("a", "b"):data{ { 1, "x" } }), select(orm.values("b", "a"):data{ { 1, "x" } }),
+        select(orm.values("a", "b"):data{ { 1, 2 } }), select(first.c.a, first.c.b), select(first.c.b, first.c.a),
+        select(first.c.a, second.c.b), select(first.c.a):where(first.c.b:eq("x")), base:where(id:in_(select(first.c.a))) }
+    end)(),
+    { select(orm.column("id")), select(orm.column("age")), select(orm.column("id", orm.Integer)), select(id),
+      select(orm.column("id", orm.Date)), select(orm.column("id")):select_from(users),
+      select(orm.table("users", orm.column("id")).c.id), select(orm.table("posts", orm.column("id")).c.id),
+      select(orm.table("users", orm.column("id", orm.Date)).c.id) },
   }
 end
 

@@ -45,6 +45,10 @@ describe("tables that nothing links", function()
         return select(b.id, twin.c.id)
       end)(), "SELECT", "book", "twin" },
     { "a subquery in it", select(a.id):where(a.id:in_(select(b.author_id):where(r.id:eq(1)))), "SELECT", "book", "review" },
+    { "a function of values", select(a.id, func.json_each("[1]"):column_valued("n")), "SELECT", "author", "n" },
+    { "a function of one of them", select(a.id, b.id, func.json_each(b.title):table_valued("value").c.value), "SELECT",
+      "author", "book" },
+    { "VALUES", select(a.id, orm.values("n", { name = "v" }):data{ { 1 } }.c.n), "SELECT", "author", "v" },
     { "an update", orm.update(book):values{ title = a.name }:where(b.id:eq(1)), "UPDATE", "book", "author" },
   }
   for _, case in ipairs(LOOSE) do
@@ -72,6 +76,31 @@ describe("tables that nothing links", function()
       :correlate(author):exists()) },
     { "the table of an update", orm.update(book):values{ title = a.name }:where(b.author_id:eq(a.id)) },
     { "one table alone", select(a.id) },
+    { "a function of the other table", select(a.id, func.json_each(a.name):table_valued("value").c.value) },
+    { "a function of the other table, and a condition on that", select(a.id, func.json_each(a.name):column_valued("x"), b.id)
+      :where(b.author_id:eq(a.id)) },
+    { "a function of both tables", select(a.id, b.id, func.json_each(a.name, b.title):column_valued("x")) },
+    { "a comparison with what a function gives", (function()
+        local each = func.json_each(a.name):table_valued("value")
+        return select(a.id, b.id):where(b.id:eq(each.c.value))
+      end)() },
+    { "one within a select that reads a function of a table", (function()
+        local each = func.json_each(a.name):table_valued("value")
+        return select(a.id, b.id):where(orm.exists(each):where(each.c.value:eq(b.id)))
+      end)() },
+    { "a join to a function of the other table", (function()
+        local each = func.json_each(a.name):table_valued("value")
+        return select(a.id, b.id):select_from(book):join(each, each.c.value:eq(b.id))
+      end)() },
+    { "a function of SQL of the script's own", select(a.id, func.json_each(orm.text("author.name")):column_valued("x")) },
+    { "a function that stands there on purpose", select(a.id, func.json_each("[1]"):column_valued("n",
+      { joins_implicitly = true })) },
+    { "such a function, put first", select(func.json_each("[1]"):table_valued("value", { joins_implicitly = true }).c.value,
+      a.id) },
+    { "VALUES that are compared", (function()
+        local v = orm.values("n"):data{ { 1 } }
+        return select(a.id, v.c.n):where(v.c.n:eq(a.id))
+      end)() },
   }
   for _, case in ipairs(LINKED) do
     it("are not those with " .. case[1], function()

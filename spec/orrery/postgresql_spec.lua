@@ -19,6 +19,9 @@ local u, p = users.c, posts.c
 
 local gone = orm.delete(posts):where(p.id:eq(1)):returning(p.id):cte("gone")
 local latest = select(p.title):where(p.user_id:eq(u.id)):limit(1):lateral("latest")
+local items = func.jsonb_array_elements(u.doc):table_valued("value", { name = "items" })
+local pairs_ = orm.values(orm.column("id", orm.Integer), orm.column("name", orm.Text), { name = "pairs" })
+  :data{ { 1, "x" }, { 2, null } }
 local insert = orm.insert(users):values{ id = 1, name = "x" }
 
 -- { what, statement or expression, SQL, parameters }
@@ -87,6 +90,17 @@ local CASES = {
     {} },
   { "a reserved word that SQLite has not", select(u.id:label("user"), u.id:label("pragma")),
     'SELECT users.id AS "user", users.id AS pragma FROM users', {} },
+  { "a function as a table, behind the table that it reads", select(items.c.value, u.id),
+    "SELECT items.value, users.id FROM users, jsonb_array_elements(users.doc) AS items", {} },
+  { "a join to a function", select(u.id):outerjoin(items, orm.true_()),
+    "SELECT users.id FROM users LEFT OUTER JOIN jsonb_array_elements(users.doc) AS items ON true", {} },
+  { "the values of a function", select(func.generate_series(1, 3):column_valued("n")),
+    "SELECT n AS n FROM generate_series(%(generate_series_1)s, %(param_1)s) AS n", { 1, 3 } },
+  { "VALUES", select(u.id):join(pairs_, pairs_.c.id:eq(u.id)),
+    "SELECT users.id FROM users JOIN (VALUES (%(param_1)s, %(param_2)s), (%(param_3)s, NULL)) AS pairs (id, name) ON "
+      .. "pairs.id = users.id", { 1, "x", 2 } },
+  { "VALUES in WITH", select(pairs_:cte("c").c.id), "WITH c(id, name) AS (VALUES (%(param_1)s, %(param_2)s), "
+    .. "(%(param_3)s, NULL)) SELECT c.id FROM c", { 1, "x", 2 } },
   { "an expression by itself", orm.and_(u.age:gt(5), u.name:is_(null)), "users.age > %(age_1)s AND users.name IS NULL",
     { 5 } },
 }

@@ -359,6 +359,40 @@ add_case("a recursive cte", select(recursive.c.id):where(recursive.c.id:gt(7)),
     .. "SELECT nodes.id, nodes.parent_id FROM nodes JOIN tree ON nodes.parent_id = tree.id) SELECT tree.id FROM tree "
     .. "WHERE tree.id > ?", { 1, 7 })
 
+local tags = func.json_each(p.doc, "$.tags"):table_valued("key", orm.column("value", orm.Text), { name = "tags" })
+add_case("a function as a table", select(p.id, tags.c.value):where(tags.c.key:gt(0)),
+  'SELECT posts.id, tags.value FROM posts, json_each(posts.doc, ?) AS tags WHERE tags."key" > ?', { "$.tags", 0 })
+add_case("a function before the table that it reads", select(tags, p.id):limit(1),
+  'SELECT tags."key", tags.value, posts.id FROM posts, json_each(posts.doc, ?) AS tags LIMIT ?', { "$.tags", 1 })
+add_case("functions of what functions give", (function()
+  local outer = func.json_each(p.doc):table_valued("value")
+  local inner = func.json_each(outer.c.value):table_valued("value")
+  return select(inner.c.value, outer.c.value, p.id)
+end)(), "SELECT anon_1.value, anon_2.value, posts.id FROM posts, json_each(posts.doc) AS anon_2, json_each(anon_2.value) AS "
+  .. "anon_1", {})
+add_case("joins to functions", select(p.id):join(tags, orm.true_()):outerjoin(tags:alias("more"), orm.true_()),
+  "SELECT posts.id FROM posts JOIN json_each(posts.doc, ?) AS tags ON 1 LEFT OUTER JOIN json_each(posts.doc, ?) AS more ON 1",
+  { "$.tags", "$.tags" })
+add_case("a function of a table around", select(p.id):where(orm.exists(tags):where(tags.c.value:eq("x"))),
+  'SELECT posts.id FROM posts WHERE EXISTS (SELECT tags."key", tags.value FROM json_each(posts.doc, ?) AS tags WHERE '
+    .. "tags.value = ?)", { "$.tags", "x" })
+add_case("the values of a function", (function()
+  local number = func.json_each("[1, 2]"):column_valued("number")
+  return select(number, func.json_each("[3]"):column_valued()):where(number:gt(1)):order_by(number:desc())
+end)(), "SELECT number.value AS number, anon_1.value AS anon_1 FROM json_each(?) AS number, json_each(?) AS anon_1 WHERE "
+  .. "number.value > ? ORDER BY number DESC", { "[1, 2]", "[3]", 1 })
+local given = orm.values(orm.column("id", orm.Integer), orm.column("name", orm.Text), { name = "given" })
+  :data{ { 1, "a" }, { orm.literal(1) + 1, null } }
+add_case("VALUES", select(u.id, given.c.name):join(given, given.c.id:eq(u.id)):where(u.age:gt(7)),
+  "WITH given(id, name) AS (VALUES (?, ?), (? + ?, NULL)) SELECT users.id, given.name FROM users JOIN given ON "
+    .. "given.id = users.id WHERE users.age > ?", { 1, "a", 1, 1, 7 })
+add_case("VALUES in WITH", select(given:cte("rows").c.name), "WITH \"rows\"(id, name) AS (VALUES (?, ?), (? + ?, NULL)) SELECT "
+  .. "\"rows\".name FROM \"rows\"", { 1, "a", 1, 1 })
+add_case("an update from VALUES", orm.update(users):values{ name = given.c.name }:where(u.id:eq(given.c.id)),
+  "WITH given(id, name) AS (VALUES (?, ?), (? + ?, NULL)) UPDATE users SET name = given.name FROM given WHERE users.id = "
+    .. "given.id", { 1, "a", 1, 1 })
+add_case("columns without a table", select(orm.column("id", orm.Integer)):select_from(orm.table("users")):where(
+  orm.column("age"):gt(3)), "SELECT id FROM users WHERE age > ?", { 3 })
 
 --- Tables by name, the SQL that makes them, and a function that calls another with (name, statement, SQL, values) of
 -- every case.

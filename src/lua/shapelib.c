@@ -563,10 +563,14 @@ static orr_special special_of(const char *name) {
   static const struct {
     const char *name;
     orr_special special;
-  } specials[] = {{"join", JOIN},     {"select", STATEMENT}, {"compound", STATEMENT}, {"column", COLUMN},
-                  {"entity", ENTITY}, {"bind", BIND},        {"list", LIST},          {"binary", BINARY},
-                  {"alias", SHARED},  {"subquery", SHARED},  {"cte", SHARED},         {"label", SHARED},
-                  {"table", TABLE}};
+  } specials[] = {{"join", JOIN},          {"select", STATEMENT},
+                  {"compound", STATEMENT}, {"column", COLUMN},
+                  {"entity", ENTITY},      {"bind", BIND},
+                  {"list", LIST},          {"binary", BINARY},
+                  {"alias", SHARED},       {"subquery", SHARED},
+                  {"cte", SHARED},         {"label", SHARED},
+                  {"table", TABLE},        {"table_function", SHARED},
+                  {"values", SHARED}};
   for (size_t i = 0; i < sizeof specials / sizeof *specials; i++)
     if (strcmp(specials[i].name, name) == 0)
       return specials[i].special;
