@@ -568,7 +568,8 @@ local function has_columns(mapper, numbers)
 end
 
 -- A select of some columns of the objects that stand at a place of the query; nil where the query is not known: it was a
--- union, is read in parts, or the objects were loaded otherwise.
+-- union, is read in parts, or the objects were loaded otherwise. It may read the very table that it stands beside, and
+-- means its own.
 function key_select(work, tree, numbers)
   local root = work.roots and work.roots[tree]
   local function columns(source)
@@ -581,9 +582,10 @@ function key_select(work, tree, numbers)
   if not has_columns(tree.mapper, numbers) then
     return nil
   elseif root then
-    return root_keys(root, columns)
+    return root_keys(root, columns):correlate()
   end
-  return tree.through and lower_keys(work, tree, columns) or nil
+  local lower = tree.through and lower_keys(work, tree, columns)
+  return lower and lower:correlate() or nil
 end
 
 --- The same by the query that gave the objects, as a subquery: the database finds their keys once more.

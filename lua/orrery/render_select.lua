@@ -422,12 +422,18 @@ function VISIT.from_statement(node, state)
   return render(node.inner, state)
 end
 
+-- Whether neither a select nor what stands in it means tables of the statements around.
+local function is_apart(node)
+  return node.correlated and #node.correlated == 0
+end
+
 function VISIT.select(node, state, named)
   local appended = state.appended
   state.appended = nil
   selects.add_heads(node, state)
   local chains = from_chains(node, state)
-  local enclosing, labels = state.enclosing, state.labels
+  local outer, labels = state.enclosing, state.labels
+  local enclosing = not is_apart(node) and outer or nil
   if state.linking then
     linking.check("SELECT", chains, node.wheres, enclosing)
   end
@@ -438,7 +444,7 @@ function VISIT.select(node, state, named)
     chains, wheres = narrowed(chains, wheres, state)
   end
   local text = concat(select_parts(node, state, chains, wheres, entries, appended), " ")
-  state.enclosing, state.labels = enclosing, labels
+  state.enclosing, state.labels = outer, labels
   return text
 end
 

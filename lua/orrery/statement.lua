@@ -756,7 +756,7 @@ local function correlated_table(value, call, position)
   return selectable.expect(value, call, position)
 end
 
---- The tables of the enclosing statement that this one refers to, and does not read itself.
+--- The tables of the enclosing statement that this one refers to, and does not read itself; none without arguments.
 function Select:correlate(...)
   check_statement(self, "select:correlate")
   local copy = copy_of(self)
