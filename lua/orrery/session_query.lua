@@ -4,6 +4,7 @@ local errors = import "errors"
 local core = import "core"
 local change = import "change"
 local result = import "result"
+local joining = import "joining"
 local statement = import "statement"
 local mapper_module = import "mapper"
 local loading = import "loading"
@@ -41,6 +42,50 @@ local function has_entity(items)
     end
   end
   return false
+end
+
+local function is_table(item)
+  return item.visit ~= "entity" and joining.has_columns(item)
+end
+
+-- Tables as their columns; joins, which columns do not bring along, are added to the roots.
+local function spelled_out(items, roots)
+  local columns = {}
+  for _, item in ipairs(items) do
+    for _, column in ipairs(is_table(item) and item.columns or { item }) do
+      columns[#columns + 1] = column
+    end
+    roots[#roots + 1] = item.visit == "join" and item or nil
+  end
+  return columns
+end
+
+-- The statement with columns in place of whole tables: beside objects, a row has values.
+local function with_columns(stmt)
+  local copy = statement.copy_of(stmt)
+  if stmt.visit == "compound" then
+    copy.members = {}
+    for position, member in ipairs(stmt.members) do
+      copy.members[position] = with_columns(member)
+    end
+    return copy
+  end
+  local roots = {}
+  for position, root in ipairs(stmt.roots or {}) do
+    roots[position] = root
+  end
+  copy.items = spelled_out(stmt.items, roots)
+  copy.roots = roots
+  return copy
+end
+
+local function without_tables(stmt)
+  for _, item in ipairs(stmt:result_items()) do
+    if is_table(item) then
+      return with_columns(stmt)
+    end
+  end
+  return stmt
 end
 
 -- The query behind each tree, for what is loaded by a subquery of it.
@@ -157,11 +202,11 @@ local function run_plain(self, stmt, params, execution, options, scalars)
     if bundle.is_in(stmt) then
       return bundle.result(stmt, run_plain(self, bundle.flat(stmt), params, execution, options, false))
     elseif has_entity(stmt:result_items()) then
-      return run_select(self, stmt, params, execution, scalars)
+      return run_select(self, without_tables(stmt), params, execution, scalars)
     end
     return run_columns(self, stmt, params, options)
   elseif from_statement.is(stmt) then
-    return run_from_statement(self, stmt, params, execution, scalars)
+    return run_from_statement(self, without_tables(stmt), params, execution, scalars)
   end
   return session_change.execute(self, stmt, params, execution, options, scalars)
 end
