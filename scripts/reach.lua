@@ -113,6 +113,40 @@ local function add(all, some)
   end
 end
 
+local function by_line(branches)
+  local names = {}
+  for name in pairs(branches) do
+    local line = name:match("^%d+")
+    names[line] = names[line] or {}
+    table.insert(names[line], name)
+  end
+  for line, all in pairs(names) do
+    table.sort(all)
+    names[line] = table.concat(all, " ")
+  end
+  return names
+end
+
+-- A line can have other branches on Lua 5.1, whose macros are others: there, 5.4's alone count, as one cannot be told by the
+-- number of the other.
+function reach.drop_other_branches(notes)
+  local lines = {}
+  for name, sources in pairs(notes) do
+    for source, of in pairs(name ~= "5.1" and sources or {}) do
+      lines[source] = lines[source] or by_line(of.branches)
+    end
+  end
+  for source, of in pairs(notes["5.1"] or {}) do
+    local there, here = lines[source] or {}, by_line(of.branches)
+    for name in pairs(of.branches) do
+      local line = name:match("^%d+")
+      if there[line] and there[line] ~= here[line] then
+        of.branches[name], of.went[name] = nil, nil
+      end
+    end
+  end
+end
+
 --- All runs together; those that `wanted` says.
 local function merge(notes, wanted)
   local sum = {}
@@ -192,6 +226,7 @@ end
 
 local function sum(folder, summary_path, missed_path)
   local notes = reach.read_all(folder)
+  reach.drop_other_branches(notes)
   local specs = merge(notes, function(name) return not name:find("^fault/") end)
   local all = merge(notes, function() return true end)
   local rows, total = {}, { branches = 0, specs = 0, all = 0, dropped = 0 }

@@ -23,7 +23,9 @@
 #define orr_absindex(L, i) lua_absindex(L, i)
 #else
 #define orr_rawlen(L, i) lua_objlen(L, i)
-#define orr_absindex(L, i) ((i) > 0 || (i) <= LUA_REGISTRYINDEX ? (i) : lua_gettop(L) + (i) + 1)
+static inline int orr_absindex(lua_State *L, int index) {
+  return index > 0 || index <= LUA_REGISTRYINDEX ? index : lua_gettop(L) + index + 1;
+}
 #endif
 
 #if LUA_VERSION_NUM >= 503
@@ -99,9 +101,9 @@ typedef struct orr_box_kind {
   void (*close)(void *block); /* idempotent, for every stage; NULL where nothing is owned */
 } orr_box_kind;
 
-/* Makes the metatable of `kind` in this state, with `methods` (may be NULL) reachable through __index and
-   `meta` (may be NULL) as metamethods beside __gc/__close, and __metatable locked. Leaves it on the stack. */
-void orr_box_define(lua_State *L, const orr_box_kind *kind, const luaL_Reg *methods, const luaL_Reg *meta);
+/* Makes the metatable of `kind` in this state, with `methods` (may be NULL) reachable through __index, __gc and
+   __close, and __metatable locked. Leaves it on the stack. */
+void orr_box_define(lua_State *L, const orr_box_kind *kind, const luaL_Reg *methods);
 /* Pushes a zeroed block of `size` bytes that already has its metatable. */
 void *orr_box_new(lua_State *L, const orr_box_kind *kind, size_t size);
 /* The same with further user values. */
