@@ -336,7 +336,7 @@ end
 ---@param key string
 function Mapper:hear(key)
   if self.configured then
-    core.listen(self.class, self:number_of(key), true)
+    core.listen(self.class, self:number_of(key))
   end
   for _, child in ipairs(self.children) do
     if child:number_of(key) then

@@ -52,7 +52,7 @@ describe("the C side refuses", function()
       refuses("lacking", { parent }, number)
       refuses("gather", { parent }, number, { 1 })
       refuses("set_stored", parent, parent, number)
-      refuses("listen", core.class_of(parent), number, true)
+      refuses("listen", core.class_of(parent), number)
     end
     refuses("drop", parent, 3, child)
   end)
@@ -84,6 +84,45 @@ describe("the C side refuses", function()
     assert.is_false((pcall(core.gather, { parent }, 3)))
     session:expire(parent)
     refuses("gather", { parent }, 3, { 2 })
+  end)
+
+  it("objects of other sessions, and says nothing of what they hold", function()
+    local alien, loose = Parent { name = "y" }, Parent { name = "z" }
+    local other = orm.Session(session:get_bind())
+    other:add(alien)
+    other:commit()
+    for _, object in ipairs { alien, loose } do
+      core.mark_deleted(session[1], object)
+      assert.is_false((pcall(core.expunge, session[1], object)))
+      core.touch(object)
+      core.forget(object)
+      assert.is_nil((core.extra(object, 1)))
+    end
+    core.set_extra(loose, "mine", 5)
+    assert.is_nil((core.extra(loose, 1)))
+    assert.equal(5, core.extra(loose, "mine"))
+    assert.equal("persistent", orm.inspect(alien).state)
+    core.touch(loose)
+    assert.equal("transient", orm.inspect(loose).state)
+    for _, value in ipairs { {}, print, io.stdout } do
+      assert.is_false((pcall(core.replace_raw, loose, 2, value)))
+    end
+    assert.is_true(core.replace_raw(loose, 2, "w"))
+    assert.equal("w", loose.name)
+  end)
+
+  it("methods of lists and sessions for anything else", function()
+    local list = parent.children
+    for _, method in ipairs { "append", "remove", "extend", "pop", "clear", "insert", "contains", "to_table" } do
+      for _, value in ipairs { io.stdout, child, orm.null, 1, {}, session[1] } do
+        local called = list[method]
+        assert.is_false((pcall(called, value, child)), method)
+      end
+    end
+    for _, value in ipairs { 1, "x", io.stdout, { session }, { session:connection().dbc } } do
+      assert.is_false((pcall(session.get, value, Parent, 1)))
+      assert.is_false((pcall(session.add, value, parent)))
+    end
   end)
 
   it("lists that no session has", function()

@@ -39,6 +39,22 @@ describe("two tables that refer to each other", function()
     raises("CircularDependencyError", "post_update", place.session.flush, place.session)
   end)
 
+  it("are told of each other only while their rows are there", function()
+    local place = widgets { post_update = true }
+    local widget, best = new(place)
+    place.session:commit()
+    assert.equal(best, widget.favorite)
+    widget.favorite = widget.entries[1]
+    place.session:no_autoflush(function()
+      place.session:execute(orm.text("UPDATE widget SET favorite_id = NULL"))
+      place.session:execute(orm.text("UPDATE entry SET widget_id = NULL"))
+      place.session:execute(orm.text("DELETE FROM widget"))
+    end)
+    raises("StaleDataError", "Widget", place.session.flush, place.session)
+    place.session:rollback()
+    assert.same({ "1|2" }, rows(place.session, "SELECT id, favorite_id FROM widget"))
+  end)
+
   it("are written, and then told of each other", function()
     local place = widgets { post_update = true }
     local widget, best = new(place)

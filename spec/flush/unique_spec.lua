@@ -57,6 +57,17 @@ describe("unique values", function()
     assert.same({ "UPDATE t SET code = ? WHERE id = ? [[Y, 1], [Z, 2], [X, 3]]" }, place.record:take())
   end)
 
+  it("are swapped only between rows that are there still", function()
+    local place = open()
+    local one, two = place.all()
+    place.session:execute(orm.text("DELETE FROM k"))
+    place.session:execute(orm.text("DELETE FROM t WHERE id = 1"))
+    one.code, two.code = "B", "A"
+    raises("StaleDataError", "T", place.session.flush, place.session)
+    place.session:rollback()
+    assert.same({ "1A", "2B", "3C" }, place.codes())
+  end)
+
   it("are swapped, by NULL where the column takes it", function()
     local place = open { nullable = true }
     local one, two = place.all()

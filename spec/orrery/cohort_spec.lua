@@ -148,4 +148,49 @@ describe("what came together", function()
       assert.equal(1, #record:take())
     end
   end)
+
+  it("is asked for a relationship that only some of its classes have", function()
+    local base = orm.declarative_base()
+    local function key()
+      return orm.Mapped(orm.Integer, { primary_key = true })
+    end
+    local Animal = base:model("Animal", { __tablename__ = "animal", id = key(), kind = orm.Mapped(orm.Text),
+      __mapper_args__ = { polymorphic_on = "kind", polymorphic_identity = "animal" } })
+    local function subclass(name, relation, target)
+      return base:model(name, { __inherits__ = Animal, [relation] = orm.relationship(target),
+        __mapper_args__ = { polymorphic_identity = name } })
+    end
+    local Dog, Cat = subclass("Dog", "bones", "Bone"), subclass("Cat", "mice", "Mouse")
+    local Bone = base:model("Bone", { __tablename__ = "bone", id = key(), owner = orm.Mapped(orm.Integer,
+      orm.ForeignKey("animal.id")) })
+    local Mouse = base:model("Mouse", { __tablename__ = "mouse", id = key(), owner = orm.Mapped(orm.Integer,
+      orm.ForeignKey("animal.id")) })
+    local session = orm.Session(database.create(base))
+    session:add_all { Dog { bones = { Bone {} } }, Animal {}, Cat { mice = { Mouse {}, Mouse {} } },
+      Dog { bones = { Bone {}, Bone {} } }, Cat {} }
+    session:commit()
+    session:expunge_all()
+    local list = session:scalars(select(Animal):order_by(Animal.id)
+      :options(orm.batchload(Dog.bones), orm.batchload(Cat.mice))):all()
+    local record = statements.record(session:get_bind())
+    assert.same({ 1, 2, 2, 0 }, { #list[1].bones, #list[4].bones, #list[3].mice, #list[5].mice })
+    assert.equal(2, #record:take())
+  end)
+
+  it("is read again without what was changed or deleted since it expired, and what is of other classes", function()
+    local lib = authors(8)
+    local list = load(lib)
+    local book = lib.session:get(lib.Book, 1)
+    lib.session:expire_all()
+    lib.session:no_autoflush(function()
+      list[3].name = "changed"
+      lib.session:delete(list[4])
+      for position = 1, 8 do
+        assert.equal(position == 3 and "changed" or "a" .. position, list[position].name)
+      end
+      assert.equal("b1", book.title)
+    end)
+    lib.session:expire_all()
+    assert.equal("a3", list[3].name)
+  end)
 end)

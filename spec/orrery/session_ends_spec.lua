@@ -225,4 +225,45 @@ describe("no session", function()
     assert.same({ "fresh|1" }, rows(lib.engine, "SELECT title, author_id FROM book WHERE title = 'fresh'"))
     assert.same({ "b1" }, rows(lib.engine, "SELECT name FROM author WHERE id = 1"))
   end)
+
+  -- What was made last is finalized first: here, before the session that goes with it.
+  local function finalized(finalize)
+    if newproxy then -- luacheck: ignore
+      local proxy = newproxy(true) -- luacheck: ignore
+      getmetatable(proxy).__gc = finalize
+      return proxy
+    end
+    return setmetatable({}, { __gc = finalize })
+  end
+
+  it("is where a finalizer finds its objects whose session goes with it", function()
+    local lib = library.open()
+    local author, book, other, seen
+    do
+      local session = orm.Session(lib.engine)
+      author = session:scalars(orm.select(lib.Author):options(orm.batchload(lib.Author.books))):first()
+      book, other = session:get(lib.Book, 1), session:get(lib.Author, 2)
+      session:get(lib.Author, 1)
+      local held = { session, finalized(function()
+        seen = {}
+        author.name, other.name = "new", "other"
+        for _, read in ipairs { function() return author.books end, function() return book.author end,
+          function() return other.books:append(lib.Book { title = "x" }) end } do
+          local ok, problem = pcall(read)
+          seen[#seen + 1] = ok and "read" or problem.kind
+        end
+      end) }
+      assert.equal(2, #held)
+    end
+    collectgarbage()
+    collectgarbage()
+    assert.equal(3, #seen)
+    for _, what in ipairs(seen) do -- Lua 5.1 lets a finalizer have the session still
+      assert.is_true(what == "read" or what == "DetachedInstanceError", what)
+    end
+    assert.same({ "new", "other" }, { author.name, other.name })
+    lib.session:add_all { author, other }
+    lib.session:commit()
+    assert.same({ "new", "other" }, rows(lib.engine, "SELECT name FROM author WHERE id <= 2 ORDER BY id"))
+  end)
 end)

@@ -57,8 +57,6 @@ size_t orr_cohort_place(const orr_cohorts *cohorts, orr_cohort *cohort, uint32_t
   size_t place = search(cohorts, near, cohort->end, slot);
   if (place == cohort->end)
     place = search(cohorts, cohort->first, near, slot);
-  if (place < cohort->end && cohorts->log[place] != slot)
-    place = cohort->first;
   cohort->last_place = place;
   return place;
 }

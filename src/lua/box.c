@@ -132,7 +132,7 @@ static void set_closer(lua_State *L, const orr_box_kind *kind, const char *event
   lua_setfield(L, -2, event);
 }
 
-void orr_box_define(lua_State *L, const orr_box_kind *kind, const luaL_Reg *methods, const luaL_Reg *meta) {
+void orr_box_define(lua_State *L, const orr_box_kind *kind, const luaL_Reg *methods) {
   lua_newtable(L);
   if (methods) {
     lua_newtable(L);
@@ -149,8 +149,6 @@ void orr_box_define(lua_State *L, const orr_box_kind *kind, const luaL_Reg *meth
   lua_setfield(L, -2, "__name");
   lua_pushboolean(L, 0);
   lua_setfield(L, -2, "__metatable");
-  if (meta)
-    orr_setfuncs(L, meta);
   lua_pushvalue(L, -1);
   orr_rawsetp(L, LUA_REGISTRYINDEX, kind);
 }

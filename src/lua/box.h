@@ -101,7 +101,8 @@ typedef struct orr_box_kind {
   void (*close)(void *block); /* idempotent, for every stage; NULL where nothing is owned */
 } orr_box_kind;
 
-/* Makes the metatable of `kind` in this state, with `methods` (may be NULL) reachable through __index, __gc and
+/* Makes the metatable of `kind` in this state, with `methods` (may be NULL) reachable through __index, __gc
+   and
    __close, and __metatable locked. Leaves it on the stack. */
 void orr_box_define(lua_State *L, const orr_box_kind *kind, const luaL_Reg *methods);
 /* Pushes a zeroed block of `size` bytes that already has its metatable. */

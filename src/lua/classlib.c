@@ -562,14 +562,14 @@ static int hear(lua_State *L) {
   return 0;
 }
 
-/* core.listen(class, attribute number, on): whether changes of an attribute are reported. */
+/* core.listen(class, attribute number): changes of an attribute are reported from now on. */
 static int listen(lua_State *L) {
   orr_class *class = orr_class_check(L, 1);
   int attribute = orr_check_place(L, 2), relation = attribute - class->column_count;
   luaL_argcheck(L, attribute >= 0 && relation < class->relation_count, 2, "attribute number expected");
   unsigned *set = relation < 0 ? &class->columns[attribute].flags : &class->relations[relation].flags;
   unsigned bit = relation < 0 ? (unsigned)ORR_COLUMN_EVENTS : (unsigned)ORR_RELATION_EVENTS;
-  *set = lua_toboolean(L, 3) ? *set | bit : *set & ~bit;
+  *set |= bit;
   class->world->hears_links = class->world->hears_links || relation >= 0;
   return 0;
 }
@@ -631,7 +631,7 @@ void orr_class_open(lua_State *L) {
                                        {"ready", ready},
                                        {NULL, NULL}};
   orr_setfuncs(L, functions);
-  orr_box_define(L, &world_kind, NULL, NULL);
+  orr_box_define(L, &world_kind, NULL);
   lua_pop(L, 1);
   orr_world *world = orr_box_new(L, &world_kind, sizeof *world);
   world->alloc = orr_allocator(L);

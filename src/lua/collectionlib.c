@@ -994,7 +994,7 @@ void orr_collection_open(lua_State *L) {
                                        {"is_collection", is_collection},
                                        {NULL, NULL}};
   static const luaL_Reg *const methods[] = {list, set, keyed};
-  orr_box_define(L, &orr_collection_kind, NULL, NULL);
+  orr_box_define(L, &orr_collection_kind, NULL);
   set_functions(L, meta, lua_topointer(L, -1));
   add_accessor(L, "__index", read, methods);
   add_accessor(L, "__newindex", write, methods);

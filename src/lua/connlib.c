@@ -950,8 +950,8 @@ void orr_conn_open(lua_State *L) {
                                        {"reset", statement_reset},
                                        {"sql", statement_sql},
                                        {NULL, NULL}};
-  orr_box_define(L, &CONNECTION, connection, NULL);
-  orr_box_define(L, &STATEMENT, statement, NULL);
+  orr_box_define(L, &CONNECTION, connection);
+  orr_box_define(L, &STATEMENT, statement);
   lua_pop(L, 2);
   orr_setfuncs(L, functions);
 }

@@ -216,15 +216,16 @@ static orr_flush_key *reserved_key(const orr_flush *f, const orr_instance *objec
 static void reserve_key(lua_State *L, orr_flush *f, orr_instance *object, int index) {
   orr_value values[ORR_MAX_KEY];
   size_t size = read_key(L, object, index, values);
-  if (size && !f->keys) {
+  if (size == 0)
+    return;
+  if (!f->keys) {
     f->keys = orr_alloc_array(&f->alloc, f->count, sizeof *f->keys);
     f->key_count = f->keys ? f->count : 0;
   }
-  char *bytes = size && f->keys ? orr_alloc_array(&f->alloc, size, 1) : NULL;
-  if (size && !bytes)
+  char *bytes = f->keys ? orr_alloc_array(&f->alloc, size, 1) : NULL;
+  if (!bytes)
     luaL_error(L, "not enough memory");
-  if (size)
-    f->keys[object->action - 1] = (orr_flush_key){bytes, size};
+  f->keys[object->action - 1] = (orr_flush_key){bytes, size};
 }
 
 /* Another object under the key of `object` can only be one whose row is gone: it leaves the session. */
@@ -622,7 +623,7 @@ void orr_flush_open(lua_State *L) {
                                        {"culprit", culprit},
                                        {"defers", defers},
                                        {NULL, NULL}};
-  orr_box_define(L, &flush_kind, NULL, NULL);
+  orr_box_define(L, &flush_kind, NULL);
   lua_pop(L, 1);
   orr_handover_open(L);
   orr_setfuncs(L, functions);

@@ -404,6 +404,6 @@ void orr_flush_order_updates(lua_State *L, orr_flush *f, const uint32_t *objects
 }
 
 void orr_handover_open(lua_State *L) {
-  orr_box_define(L, &givers_kind, NULL, NULL);
+  orr_box_define(L, &givers_kind, NULL);
   lua_pop(L, 1);
 }

@@ -180,7 +180,7 @@ static int new_plan(lua_State *L) {
 
 void orr_plan_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"plan", new_plan}, {NULL, NULL}};
-  orr_box_define(L, &orr_plan_kind, NULL, NULL);
+  orr_box_define(L, &orr_plan_kind, NULL);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);
 }

@@ -478,7 +478,7 @@ void orr_filling_take(lua_State *L, orr_load *to) {
 void orr_related_open(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"gather", new_gather}, {"keyless", keyless}, {"unfilled", unfilled}, {NULL, NULL}};
-  orr_box_define(L, &gather_kind, NULL, NULL);
+  orr_box_define(L, &gather_kind, NULL);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);
 }

@@ -493,7 +493,7 @@ static int close(lua_State *L) {
 
 void orr_sandbox_open(lua_State *L) {
   static const luaL_Reg methods[] = {{"run", run}, {"memory", memory}, {"close", close}, {NULL, NULL}};
-  orr_box_define(L, &SANDBOX, methods, NULL);
+  orr_box_define(L, &SANDBOX, methods);
   lua_pop(L, 1);
   static const luaL_Reg functions[] = {{"sandbox", new_sandbox}, {NULL, NULL}};
   orr_setfuncs(L, functions);

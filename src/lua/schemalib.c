@@ -611,9 +611,9 @@ void orr_schema_open(lua_State *L) {
                                      {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"schema", new_schema}, {"toposort", toposort}, {"unit_plan", unit_plan}, {NULL, NULL}};
-  orr_box_define(L, &SCHEMA, methods, NULL);
-  orr_box_define(L, &ORDER, NULL, NULL);
-  orr_box_define(L, &UNIT, NULL, NULL);
+  orr_box_define(L, &SCHEMA, methods);
+  orr_box_define(L, &ORDER, NULL);
+  orr_box_define(L, &UNIT, NULL);
   lua_pop(L, 3);
   orr_setfuncs(L, functions);
 }

@@ -1046,7 +1046,7 @@ void orr_session_open(lua_State *L) {
                                        {"attach", attach_loaded},
                                        {"hear_attaching", hear_attaching},
                                        {NULL, NULL}};
-  orr_box_define(L, &orr_session_kind, NULL, NULL);
+  orr_box_define(L, &orr_session_kind, NULL);
   lua_pop(L, 1);
   lua_newtable(L);
   lua_createtable(L, 0, 1);

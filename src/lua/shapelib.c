@@ -105,8 +105,8 @@ static void emit(walk *w, const char *text, size_t len) {
 }
 
 /* A mark and a number: "L12". */
-static void emit_number(walk *w, const char *mark, long long number) {
-  if (number >= 0 && number < 10 && w->len + 3 <= w->room && *mark && !mark[1]) { /* mostly */
+static void emit_number(walk *w, const char *mark, unsigned long long number) {
+  if (number < 10 && w->len + 3 <= w->room && *mark && !mark[1]) { /* mostly */
     w->text[w->len++] = *mark;
     w->text[w->len++] = (char)('0' + number);
     w->text[w->len++] = ';';
@@ -114,12 +114,9 @@ static void emit_number(walk *w, const char *mark, long long number) {
   }
   char text[32];
   size_t at = sizeof text, marks = strlen(mark);
-  unsigned long long rest = number < 0 ? 0ULL - (unsigned long long)number : (unsigned long long)number;
   do
-    text[--at] = (char)('0' + rest % 10);
-  while (rest /= 10);
-  if (number < 0)
-    text[--at] = '-';
+    text[--at] = (char)('0' + number % 10);
+  while (number /= 10);
   at -= marks;
   memcpy(text + at, mark, marks);
   emit(w, text + at, sizeof text - at);
@@ -188,7 +185,7 @@ static void emit_atom(walk *w) {
     return;
   case LUA_TSTRING:
     text = lua_tolstring(w->L, -1, &len);
-    emit_number(w, "", (long long)len);
+    emit_number(w, "", len);
     emit(w, text, len);
     break;
   case LUA_TBOOLEAN:

@@ -617,7 +617,7 @@ static void push_kinds(lua_State *L) {
 void orr_type_open(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"type", new_type}, {"take", take}, {"show", show}, {"is_utf8", is_utf8}, {NULL, NULL}};
-  orr_box_define(L, &TYPE, NULL, NULL);
+  orr_box_define(L, &TYPE, NULL);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);
   push_kinds(L);
