@@ -16,11 +16,13 @@ static void free_bytes(orr_identity *map, orr_slot *slot) {
 }
 
 void orr_identity_clear(orr_identity *map) {
+  uint32_t stamp = map->stamp; /* goes on, so that whoever waits for a slot sees that it is gone */
   for (uint32_t i = 1; i <= map->used; i++)
     free_bytes(map, &map->slots[i]);
   orr_alloc_free(&map->alloc, map->slots, map->capacity, sizeof *map->slots);
   orr_alloc_free(&map->alloc, map->index, map->index_size, sizeof *map->index);
   orr_identity_init(map, map->alloc);
+  map->stamp = stamp + 1;
 }
 
 /* ---- keys ---- */

@@ -185,7 +185,8 @@ static bool meet(lua_State *L, item_set *set) {
   return true;
 }
 
-/* Visits each item that is not among the first `without` of the others; once each. */
+/* Visits each item that is not among the first `without` of the others; once each. Whoever is warned of one
+   may take others out, which are nil then. */
 static void visit_list(lua_State *L, orr_flush *f, int object, int number, const orr_flush_items *items,
                        const orr_flush_items *others, uint32_t without, visit what) {
   int top = lua_gettop(L);
@@ -204,7 +205,7 @@ static void visit_list(lua_State *L, orr_flush *f, int object, int number, const
   }
   for (uint32_t i = 1; i <= items->count; i++) {
     orr_flush_item(L, items, i);
-    if (meet(L, &met))
+    if (lua_isuserdata(L, base + 1) && meet(L, &met))
       what(L, f, object, base + 1, number);
     lua_settop(L, base);
   }
@@ -331,8 +332,7 @@ static bool is_in_key(const orr_class *class, const orr_relationship *relation) 
 
 static void add_orphan(lua_State *L, orr_flush *f, uint32_t from, uint32_t to,
                        const orr_relationship *relation) {
-  f->orphans =
-      orr_flush_grow(L, f, f->orphans, &f->orphan_room, f->orphan_count + 1, sizeof *f->orphans);
+  f->orphans = orr_flush_grow(L, f, f->orphans, &f->orphan_room, f->orphan_count + 1, sizeof *f->orphans);
   f->orphans[f->orphan_count++] = (orr_flush_sync){from, to, relation, false, 0};
 }
 
@@ -427,17 +427,17 @@ static void fasten(lua_State *L, orr_flush *f, int object, int number, const orr
     visit_difference(L, f, object, number, h, false, known, add_link_row);
   } else if (!mirrored(relation)) {
     visit_difference(L, f, object, number, h, false, known, adopt);
-  } else if (h->stray) {
+  } else if (h->stray || !(relation->flags & ORR_RELATION_SAVE_UPDATE)) {
     visit_difference(L, f, object, number, h, false, known, look_for_stray);
   }
 }
 
 typedef void (*pass)(lua_State *L, orr_flush *f, int object, int number, const orr_flush_past *h);
 
-/* Whether note number `i` of `count` is the last one about its item. */
-static bool last_note(lua_State *L, int notes, int item, int i, int count) {
+/* Whether note number `i` is the last one about its item. */
+static bool last_note(lua_State *L, int notes, int item, int i) {
   bool last = true;
-  for (int later = i + 1; later <= count && last; later++) {
+  for (int later = i + 1; later <= (int)orr_rawlen(L, notes) && last; later++) {
     lua_rawgeti(L, notes, later);
     lua_rawgeti(L, -1, 1);
     last = !lua_rawequal(L, -1, item);
@@ -446,17 +446,18 @@ static bool last_note(lua_State *L, int notes, int item, int i, int count) {
   return last;
 }
 
-/* Items that the other side has put into an unloaded collection, and that are not saved along. */
+/* Items that the other side has put into an unloaded collection, and that are not saved along. Whoever is
+   warned of one may take others away. */
 static void warn_of_noted(lua_State *L, orr_flush *f, int object, int number) {
   orr_instance *owner = lua_touserdata(L, object);
   orr_instance_getuser(L, owner, object, orr_user_backlog(owner->class, number));
-  int notes = lua_gettop(L), count = lua_istable(L, notes) ? (int)orr_rawlen(L, notes) : 0;
-  for (int i = 1; i <= count; i++) {
+  int notes = lua_gettop(L);
+  for (int i = 1; i <= (int)orr_rawlen(L, notes); i++) {
     lua_rawgeti(L, notes, i);
     lua_rawgeti(L, notes + 1, 2);
     lua_rawgeti(L, notes + 1, 1);
     if (lua_toboolean(L, notes + 2) && !orr_flush_holds(f, lua_touserdata(L, notes + 3)) &&
-        last_note(L, notes, notes + 3, i, count))
+        last_note(L, notes, notes + 3, i))
       warn_not_in_session(L, owner, number, notes + 3);
     lua_settop(L, notes);
   }
@@ -562,6 +563,8 @@ static void drop_idle(lua_State *L, orr_flush *f) {
 static void next_version(lua_State *L, const orr_class *class, orr_value *value, char *scratch) {
   orr_error error;
   if (!class->version_hook) {
+    if (value->tag == ORR_INT && value->as.i == INT64_MAX)
+      orr_attribute_error(L, class, class->version, "FlushError", "no integer comes after this version");
     value->as.i = value->tag == ORR_INT ? value->as.i + 1 : 1;
     value->tag = ORR_INT;
     value->len = 0;
@@ -1013,6 +1016,13 @@ static void plan(lua_State *L, orr_flush *f) {
   lua_pop(L, 1);
 }
 
+static void note_seen(orr_flush *f) {
+  const orr_session *session = f->session;
+  f->new_seen = session->new_count;
+  f->dirty_seen = session->dirty_count;
+  f->deleted_seen = session->deleted_count;
+}
+
 /* core.collect(flush): what is to be written, and in which order. May call the script's default functions. */
 int orr_flush_collect(lua_State *L) {
   orr_flush *f = orr_flush_begin(L, 1);
@@ -1026,6 +1036,7 @@ int orr_flush_collect(lua_State *L) {
   enter_list(L, f, ORR_SESSION_NEW, session->new_count, ORR_UNIT_INSERT);
   if (enter_list(L, f, ORR_SESSION_DIRTY, session->dirty_count, ORR_UNIT_UPDATE))
     drop_idle(L, f);
+  note_seen(f); /* what functions of the script add from here on is the next flush's */
   run_pass(L, f, loosen);
   run_pass(L, f, fasten);
   check_orphans(L, f);
@@ -1036,8 +1047,5 @@ int orr_flush_collect(lua_State *L) {
   add_records(L, f, ORR_UNIT_DELETE);
   add_posts(L, f);
   plan(L, f);
-  f->new_seen = session->new_count;
-  f->dirty_seen = session->dirty_count;
-  f->deleted_seen = session->deleted_count;
   return 0;
 }

@@ -110,9 +110,8 @@ typedef struct orr_flush {
   unsigned char *shape, *next_shape; /* what is written of each column, and of the next row's */
   orr_value *values;
   orr_flush_call last;
-  uint32_t new_seen, dirty_seen,
-      deleted_seen;    /* lengths of the session's lists once everything was collected */
-  orr_flush_key *keys; /* by object number - 1; NULL: nobody needs any */
+  uint32_t new_seen, dirty_seen, deleted_seen; /* lengths of the session's lists when they were read */
+  orr_flush_key *keys;                         /* by object number - 1; NULL: nobody needs any */
   size_t key_count;
   uint32_t culprit, culprits; /* the first object of the statement that failed, and how many it was about */
 } orr_flush;
