@@ -93,7 +93,7 @@ end
 ---@field json_path string a template of document and path, for the value there
 ---@field json_part string the same for the JSON there
 ---@field function_value string a template of a name in FROM: the value of a function with one column
----@field column_names_in_from boolean names of columns can stand behind a name in FROM
+---@field values_table string a template of $values, their $name in FROM and the $columns, in parentheses
 ---@field offset_limit? string what LIMIT must say where only an offset is asked for
 ---@field row_locks boolean FOR UPDATE exists
 ---@field update_from boolean UPDATE ... FROM exists
@@ -123,7 +123,7 @@ local STANDARD = {
   json_part = "%s -> %s",
   tuple_rows = "VALUES ",
   function_value = "%s",
-  column_names_in_from = true,
+  values_table = "($values) AS $name $columns",
   bytes_literal = "X'%s'",
   literals = {},
   exact_operators = {},
@@ -204,7 +204,8 @@ dialect.sqlite = dialect.define{
     microseconds = "(" .. strftime("%S") .. " * 1000000 + " .. micro("$") .. ")",
   },
   function_value = "%s.value", -- as its functions call it
-  column_names_in_from = false,
+  -- it names columns nowhere else
+  values_table = "(WITH $name$columns AS ($values) SELECT * FROM $name) AS $name",
   array_in = "SELECT value FROM json_each(%s)",
   array_rows = "SELECT %s FROM json_each(%s)",
   array_item = "json_extract(value, '$[%d]')",

@@ -88,7 +88,8 @@ local function column_list(inner, state)
 end
 
 -- Compiled once, when first met; its markers come before all others, since WITH does.
-local function add_head(cte, inner, state)
+local function add_head(cte, state)
+  local inner = cte.statement
   if CHANGES[inner.visit] then
     selects.require_feature("changes_in_with", "takes only selects in WITH; execute the " .. inner.visit
       .. " by itself, with returning(), and use its rows", state)
@@ -108,7 +109,7 @@ function FROM.cte(cte, state)
   local known = state.ctes[first]
   if not known then
     state.ctes[first] = cte
-    add_head(cte, cte.statement, state)
+    add_head(cte, state)
   elseif cte.restates and known ~= cte then
     errors.raise("CompileError", "two versions of the cte '%s' in one statement", cte.name or "?")
   end
@@ -123,15 +124,10 @@ function VISIT.values(node, state)
   return "VALUES " .. render_list(node.rows, state)
 end
 
--- Where names of columns cannot stand behind a name in FROM, they can in WITH.
 function FROM.values(node, state)
-  if state.dialect.column_names_in_from then
-    return ("(%s) AS %s %s"):format(render(node, state), table_name(node, state), column_list(node, state))
-  elseif not state.ctes[node] then
-    state.ctes[node] = node
-    add_head(node, node, state)
-  end
-  return table_name(node, state)
+  local parts = { values = with_enclosing(nil, state, render, node), name = table_name(node, state),
+    columns = column_list(node, state) }
+  return (state.dialect.values_table:gsub("%$(%l+)", parts))
 end
 
 --- The parts of WITH that a statement has beside those that it reads.

@@ -213,6 +213,13 @@ describe("VALUES", function()
     gives({ "3" }, select(func.count()):select_from(orm.values("x"):data{ { 1 }, { "two" }, { orm.literal(1) + 2 } }))
   end)
 
+  it("hides no table of its name, nor others like it", function()
+    local shadow = orm.values(id, { name = "item" }):data{ { 2 }, { 7 } }
+    local other = orm.values(id, { name = "item" }):data{ { 3 } }
+    gives({ "lid" }, select(Item.name):where(Item.id:in_(select(shadow.c.id))))
+    gives({ "2", "3", "7" }, select(shadow.c.id):union(select(other.c.id)):order_by("id"))
+  end)
+
   it("binds values with the columns' types, and writes them out", function()
     local moments = orm.values(orm.column("at", orm.DateTime), orm.column("doc", orm.JSON), { name = "m" })
       :data{ { os.date("*t", 0), { a = 1 } } }
@@ -222,7 +229,8 @@ describe("VALUES", function()
     raises("ArgumentError", "parameter 1: an integer expected, got 'x'", function()
       session:execute(select(orm.values(id):data{ { "x" } })):all()
     end)
-    assert.equal("WITH given(id, name) AS (VALUES (1, 'a'), (2, 'b'), (3, NULL)) SELECT given.id FROM given",
+    assert.equal("SELECT given.id FROM (WITH given(id, name) AS (VALUES (1, 'a'), (2, 'b'), (3, NULL)) SELECT * FROM given) "
+      .. "AS given",
       select(pairs_.c.id):compile{ literal_binds = true }.sql)
   end)
 

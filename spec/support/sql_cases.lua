@@ -384,13 +384,13 @@ end)(), "SELECT number.value AS number, anon_1.value AS anon_1 FROM json_each(?)
 local given = orm.values(orm.column("id", orm.Integer), orm.column("name", orm.Text), { name = "given" })
   :data{ { 1, "a" }, { orm.literal(1) + 1, null } }
 add_case("VALUES", select(u.id, given.c.name):join(given, given.c.id:eq(u.id)):where(u.age:gt(7)),
-  "WITH given(id, name) AS (VALUES (?, ?), (? + ?, NULL)) SELECT users.id, given.name FROM users JOIN given ON "
-    .. "given.id = users.id WHERE users.age > ?", { 1, "a", 1, 1, 7 })
+  "SELECT users.id, given.name FROM users JOIN (WITH given(id, name) AS (VALUES (?, ?), (? + ?, NULL)) SELECT * FROM given) "
+    .. "AS given ON given.id = users.id WHERE users.age > ?", { 1, "a", 1, 1, 7 })
 add_case("VALUES in WITH", select(given:cte("rows").c.name), "WITH \"rows\"(id, name) AS (VALUES (?, ?), (? + ?, NULL)) SELECT "
   .. "\"rows\".name FROM \"rows\"", { 1, "a", 1, 1 })
 add_case("an update from VALUES", orm.update(users):values{ name = given.c.name }:where(u.id:eq(given.c.id)),
-  "WITH given(id, name) AS (VALUES (?, ?), (? + ?, NULL)) UPDATE users SET name = given.name FROM given WHERE users.id = "
-    .. "given.id", { 1, "a", 1, 1 })
+  "UPDATE users SET name = given.name FROM (WITH given(id, name) AS (VALUES (?, ?), (? + ?, NULL)) SELECT * FROM given) AS "
+    .. "given WHERE users.id = given.id", { 1, "a", 1, 1 })
 add_case("columns without a table", select(orm.column("id", orm.Integer)):select_from(orm.table("users")):where(
   orm.column("age"):gt(3)), "SELECT id FROM users WHERE age > ?", { 3 })
 
