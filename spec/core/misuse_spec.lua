@@ -143,6 +143,29 @@ describe("the C side refuses", function()
     assert.is_false((pcall(core.plan, 1, 1)))
   end)
 
+  it("plans, links and collections that do not go with the statement", function()
+    local class = core.class_of(parent)
+    local stmt = session:connection().dbc:prepare("SELECT 1, 'x'")
+    local item = { class = class, first = 1, map = { 1, 2 }, keys = { 1 } }
+    refuses("plan", { { class = class, first = 1, map = { 1 }, keys = { 3 } } }, 3)
+    local plan, wide = core.plan({ item }, 2), core.plan({ item }, 9)
+    local gather = core.gather({ parent }, 3, { 1 })
+    refuses("load", session[1], stmt, wide, {})
+    refuses("load", session[1], stmt, plan, {}, nil, nil, nil, nil, { { 1, 3 }, { 1, 3 } })
+    for _, parent_item in ipairs { 0, 5 } do
+      local both = core.plan({ item, { first = 1 } }, 2)
+      refuses("load", session[1], stmt, both, {}, nil, nil, nil, nil, { { parent_item, 3 } })
+      refuses("load", session[1], stmt, core.plan({ { first = 1 }, item }, 2), {}, nil, nil, nil, nil, { { 1, 3 } })
+    end
+    for _, columns in ipairs { {}, { 1, 1 }, { 0 }, { 3 } } do
+      refuses("load", session[1], stmt, plan, {}, nil, nil, nil, nil, nil, gather, columns)
+    end
+    for _, number in ipairs(FAR) do
+      refuses("unfilled", parent, number, { 1 })
+    end
+    refuses("unfilled", parent, 1, { 1 })
+  end)
+
   it("types that there are not", function()
     local kinds = core.kinds
     for _, arguments in ipairs { { -1 }, { 99 }, { 1.5 }, { "x" }, { kinds.TEXT, -1 }, { kinds.TEXT, "x" }, { kinds.TEXT,

@@ -199,3 +199,25 @@ it("post_update on the side of the list does the same", function()
   session:commit()
   assert.same({}, rows(engine, "SELECT * FROM node"))
 end)
+
+it("lets go of deleted rows from the side that holds several, where the other side has no relationship", function()
+  local base = orm.declarative_base()
+  local function key()
+    return orm.Column(orm.Integer, { primary_key = true })
+  end
+  local P = base:model("P", { __tablename__ = "p", id = key(), q_id = orm.Column(orm.ForeignKey("q.id")),
+    owned = orm.relationship("Q", { foreign_keys = "Q.p_id", post_update = true, order_by = "Q.id" }),
+    best = orm.relationship("Q", { foreign_keys = "q_id" }) })
+  local Q = base:model("Q", { __tablename__ = "q", id = key(), p_id = orm.Column(orm.ForeignKey("p.id")) })
+  local session = orm.Session(database.create(base))
+  local gone, left = Q {}, Q {}
+  local owner = P { owned = { gone, left }, best = gone }
+  session:add(owner)
+  session:commit()
+  assert.equal(2, #owner.owned)
+  session:delete(owner)
+  session:delete(gone)
+  session:commit()
+  assert.same({}, rows(session, "SELECT * FROM p"))
+  assert.same({ left.id .. "|NULL" }, rows(session, "SELECT id, p_id FROM q"))
+end)

@@ -182,4 +182,23 @@ describe("updating", function()
     assert.equal(2, #first.books)
     assert.equal(first, lib.session:get(lib.Book, 3).author)
   end)
+
+  it("leaves bytes alone that are the same, whether the row has them as text or as a blob", function()
+    local base = orm.declarative_base()
+    local Photo = base:model("Photo", { __tablename__ = "photo", id = orm.Mapped(orm.Integer, { primary_key = true }),
+      data = orm.mapped_column(orm.LargeBinary) })
+    local engine = database.create(base)
+    run(engine, "INSERT INTO photo VALUES (1, 'abc'), (2, x'616263')")
+    local session = orm.Session(engine)
+    local record = require("spec.support.statements").record(engine)
+    local text, blob = session:get(Photo, 1), session:get(Photo, 2)
+    record:take()
+    text.data, blob.data = "abc", "abc"
+    session:flush()
+    assert.same({}, record:take())
+    text.data, blob.data = "abd", "abd"
+    session:flush()
+    assert.same({ "UPDATE photo SET data = ? WHERE id = ? [[abd, 1], [abd, 2]]" }, record:take())
+    assert.same({ "blob", "blob" }, rows(session, "SELECT typeof(data) FROM photo"))
+  end)
 end)

@@ -223,6 +223,23 @@ describe("a collection", function()
     assert.equal(author, books.y.author)
   end)
 
+  it("gives nothing for what is no position, and lets nil be put where nothing is", function()
+    local author = WAYS.new()
+    local list = author.books
+    for _, position in ipairs { true, 1.5, -1, {} } do
+      assert.is_nil(list[position])
+    end
+    list[4] = nil
+    assert.equal(3, #list)
+    assert.is_nil(list(nil, -5))
+    assert.is_nil(list(nil, 3))
+    list[2] = list[2]
+    assert.equal("a b c", titles(list))
+    assert.equal(author, list[2].author)
+    list:clear()
+    assert.is_nil(list:pop())
+  end)
+
   it("shows what it holds as text", function()
     local author, books = WAYS.new()
     assert.equal(("[%s, %s, %s]"):format(tostring(books.a), tostring(books.b), tostring(books.c)), tostring(author.books))
@@ -389,6 +406,19 @@ describe("a collection refuses", function()
     refused("Author.books", function(list)
       list:append(nil)
     end)
+  end)
+
+  it("more or less than one argument where one is needed, and places of an empty one", function()
+    local author = WAYS.new()
+    assert.is_false((pcall(author.books.append, author.books)))
+    refused({ "Author.books", "extend" }, function(list)
+      list:extend(5)
+    end)
+    refused({ "Author.books", "extend" }, function(list)
+      list:extend(nil)
+    end)
+    author.books:clear()
+    assert.is_false((pcall(author.books.pop, author.books, 1)))
   end)
 
   it("to be replaced by what is no list", function()

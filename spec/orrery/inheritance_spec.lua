@@ -147,6 +147,17 @@ describe("a class that inherits", function()
     assert.same({ 2, 8 }, { #session:scalars(orm.select(A)):all(), session:get(B, 1):twice() })
     raises("ArgumentError", "size", function() return C {}.size end)
   end)
+
+  it("may have no identity of its own: its objects say themselves what they are", function()
+    local base = orm.declarative_base()
+    local A = base:model("A", { __tablename__ = "a", id = key(), kind = mapped_column(String),
+      __mapper_args__ = { polymorphic_on = "kind" } })
+    local B = base:model("B", { __inherits__ = A, __mapper_args__ = as "b" })
+    local session = orm.Session(database.create(base))
+    session:add_all { A {}, B {}, B { kind = "b" }, A { kind = "b" } }
+    session:commit()
+    assert.same({ "1|NULL", "2|b", "3|b", "4|b" }, rows(session, "SELECT id, kind FROM a ORDER BY id"))
+  end)
 end)
 
 describe("single-table inheritance", function()
@@ -619,6 +630,21 @@ describe("a query of a family", function()
     assert.equal("e", session:scalars(orm.select(A):order_by(A.id)):all()[2].extra)
     assert.is_true(orm.isinstance(session:get(A, 2), B))
     raises("InvalidRequestError", "too late", base.model, base, "C", { __inherits__ = A, more = mapped_column(String) })
+  end)
+
+  it("is read without the columns that the query leaves out, each object of its class", function()
+    for _, joined in ipairs { false, true } do
+      local lib = staff.declare { joined = joined }
+      local session = orm.Session(database.create(lib.base))
+      session:add_all { lib.Manager { name = "m", budget = 1 }, lib.Engineer { name = "e", language = "Lua" } }
+      session:commit()
+      session:expunge_all()
+      local record = statements.record(session:get_bind())
+      local all = session:scalars(orm.select(lib.Employee):order_by(lib.Employee.id)
+        :options(orm.load_only(lib.Employee.id))):all()
+      assert.is_nil(record:take()[1]:find("name", 1, true))
+      assert.same({ "m", 1, "e", "Lua" }, { all[1].name, all[1].budget, all[2].name, all[2].language })
+    end
   end)
 end)
 

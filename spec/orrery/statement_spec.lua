@@ -306,4 +306,8 @@ describe("a select of a class", function()
     assert.equal(shown .. " WHERE book.id > ? AND book.id < ? AND book.title != ?",
       tostring(changes[1](select(Book))))
   end)
+
+  it("that is written as text holds no NUL byte, which would end it for the database", function()
+    raises("ArgumentError", "NUL byte", orm.text, "SELECT 1\0 FROM nothing")
+  end)
 end)

@@ -208,3 +208,17 @@ it("a new object with the key of a deleted one counts its version on", function(
   place.session:add(place.T { id = 1, x = 3 })
   raises("StaleDataError", "T with the key 1", place.session.flush, place.session)
 end)
+
+it("is not written where the generator gives what the column cannot hold", function()
+  local answer = 1
+  local place = open { version_id_col = "v", version_id_generator = function() return answer end }
+  local object = place.T { x = 1 }
+  place.session:add(object)
+  place.session:commit()
+  for _, wrong in ipairs { {}, "x", 1.5, print } do
+    answer, object.x = wrong, 2
+    raises("ArgumentError", "T.v", place.session.flush, place.session)
+    place.session:rollback()
+    assert.same({ "1|1|1" }, rows(place.session, "SELECT id, x, v FROM t"))
+  end
+end)
