@@ -242,6 +242,25 @@ local function place_chain(chain, chains, ordered)
   ordered[#ordered + 1] = chain
 end
 
+local function has_function(selectable)
+  return selectable.visit == "table_function"
+    or selectable.visit == "join" and (has_function(selectable.left) or has_function(selectable.right))
+end
+
+local function have_functions(chains)
+  for _, chain in ipairs(chains) do
+    if has_function(chain.root) then
+      return true
+    end
+    for _, step in ipairs(chain.steps) do
+      if has_function(step.target) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
 -- A function sees the tables before it.
 local function before_functions(chains)
   local ordered = {}
@@ -268,7 +287,7 @@ function joining.chains(select)
   for _, step in ipairs(select.joins or {}) do
     add_step(chains, step)
   end
-  return #chains > 1 and before_functions(chains) or chains
+  return #chains > 1 and have_functions(chains) and before_functions(chains) or chains
 end
 
 -- ---- conditions from foreign keys ----
