@@ -378,15 +378,21 @@ static void end_delete(lua_State *L, orr_flush *f, uint32_t n, const ending *at)
   lua_rawseti(L, at->removed, (int)++f->session->removed_count);
 }
 
+/* Whether an entry of a list is a hole, or an object that this flush is done with. An object that it updates,
+   and that a hook has deleted meanwhile, has its row to lose yet. */
+static bool is_done(const orr_flush *f, const orr_instance *object, int field) {
+  return !object || (object->action && (field != ORR_SESSION_DELETED ||
+                                        f->entries[object->action - 1].kind == ORR_UNIT_DELETE));
+}
+
 /* Pushes a table for what stays of a list when this flush has written the rest: what hooks have added
  * meanwhile. */
-static void push_rest(lua_State *L, int user, int field, uint32_t count, uint32_t seen) {
+static void push_rest(lua_State *L, const orr_flush *f, int user, int field, uint32_t count, uint32_t seen) {
   int kept = 0;
   lua_rawgeti(L, user, field);
   for (uint32_t i = 1; count != seen && i <= count; i++) {
     lua_rawgeti(L, -1, (int)i);
-    const orr_instance *object = lua_touserdata(L, -1);
-    kept += object && !object->action;
+    kept += !is_done(f, lua_touserdata(L, -1), field);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
@@ -394,13 +400,14 @@ static void push_rest(lua_State *L, int user, int field, uint32_t count, uint32_
 }
 
 /* Puts the table at `rest` in the list's place, filled. */
-static void replace_list(lua_State *L, int user, int field, int rest, uint32_t *count, uint32_t seen) {
+static void replace_list(lua_State *L, const orr_flush *f, int user, int field, int rest, uint32_t *count,
+                         uint32_t seen) {
   uint32_t kept = 0, most = *count == seen ? 0 : *count;
   lua_rawgeti(L, user, field);
   for (uint32_t i = 1; i <= most; i++) {
     lua_rawgeti(L, -1, (int)i);
     orr_instance *object = lua_touserdata(L, -1);
-    if (!object || object->action) {
+    if (is_done(f, object, field)) {
       lua_pop(L, 1);
       continue;
     }
@@ -482,16 +489,17 @@ static void end_objects(lua_State *L, orr_flush *f, const ending *at) {
     else if (entry->kind == ORR_UNIT_UPDATE)
       end_update(L, f, object, at, entry);
     object->action = 0;
-    object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_LISTED | ORR_DELETING);
+    object->flags &=
+        (uint16_t) ~(ORR_DIRTY | ORR_LISTED | (entry->kind == ORR_UNIT_DELETE ? ORR_DELETING : 0));
     lua_settop(L, at->index - 1);
   }
 }
 
 static void end_lists(lua_State *L, orr_flush *f, const ending *at) {
   orr_session *s = f->session;
-  replace_list(L, at->user, ORR_SESSION_NEW, at->rests, &s->new_count, f->new_seen);
-  replace_list(L, at->user, ORR_SESSION_DIRTY, at->rests + 1, &s->dirty_count, f->dirty_seen);
-  replace_list(L, at->user, ORR_SESSION_DELETED, at->rests + 2, &s->deleted_count, f->deleted_seen);
+  replace_list(L, f, at->user, ORR_SESSION_NEW, at->rests, &s->new_count, f->new_seen);
+  replace_list(L, f, at->user, ORR_SESSION_DIRTY, at->rests + 1, &s->dirty_count, f->dirty_seen);
+  replace_list(L, f, at->user, ORR_SESSION_DELETED, at->rests + 2, &s->deleted_count, f->deleted_seen);
   s->moved = s->moved && s->dirty_count > 0;
 }
 
@@ -502,9 +510,9 @@ static ending begin_ending(lua_State *L, orr_flush *f) {
   at.user = lua_gettop(L);
   lua_rawgeti(L, at.user, ORR_SESSION_OBJECTS);
   at.weak = lua_gettop(L);
-  push_rest(L, at.user, ORR_SESSION_NEW, f->session->new_count, f->new_seen);
-  push_rest(L, at.user, ORR_SESSION_DIRTY, f->session->dirty_count, f->dirty_seen);
-  push_rest(L, at.user, ORR_SESSION_DELETED, f->session->deleted_count, f->deleted_seen);
+  push_rest(L, f, at.user, ORR_SESSION_NEW, f->session->new_count, f->new_seen);
+  push_rest(L, f, at.user, ORR_SESSION_DIRTY, f->session->dirty_count, f->dirty_seen);
+  push_rest(L, f, at.user, ORR_SESSION_DELETED, f->session->deleted_count, f->deleted_seen);
   at.rests = at.weak + 1;
   at.index = at.weak + 4;
   return at;
