@@ -13,8 +13,14 @@ local PARTS = expression.PARTS
 ---@param selectable table
 ---@return string
 function joining.describe(selectable)
-  return selectable.name or selectable.element and "alias of " .. joining.describe(selectable.element)
-    or "a " .. selectable.visit
+  if selectable.name then
+    return selectable.name
+  elseif selectable.visit == "values" then
+    return "VALUES"
+  elseif selectable.visit == "table_function" then
+    return selectable.element.name .. "(...)"
+  end
+  return selectable.element and "alias of " .. joining.describe(selectable.element) or "a " .. selectable.visit
 end
 
 -- ---- the tables of an expression ----

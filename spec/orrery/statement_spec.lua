@@ -233,6 +233,14 @@ describe("a subquery", function()
     raises("NoSuchColumnError", { "has no column 'm'", "there is id, n, anon_1" }, function() return sub.c.m end)
   end)
 
+  it("stands by itself where it says that it is correlated with nothing", function()
+    local apart = select(u.id):where(posts.c.user_id:eq(u.id), u.age:gt(1)):correlate()
+    assert.equal("SELECT posts.id FROM posts WHERE posts.user_id IN (SELECT users.id FROM users, posts WHERE posts.user_id = "
+      .. "users.id AND users.age > ?)", tostring(select(posts.c.id):where(posts.c.user_id:in_(apart))))
+    assert.equal("SELECT posts.id FROM posts WHERE EXISTS (SELECT users.id FROM users WHERE posts.user_id = users.id AND "
+      .. "users.age > ?)", tostring(select(posts.c.id):where(orm.exists(apart:correlate(posts)))))
+  end)
+
   it("has one column where it stands for a value", function()
     raises("ArgumentError", "has one column, this one has 3", function() return u.id:eq(select(users)) end)
   end)
