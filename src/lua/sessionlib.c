@@ -277,6 +277,9 @@ static int find(lua_State *L) {
 /* The world, upvalue 2 of such a method. */
 static const orr_world *world_of_method(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(2)); }
 
+/* Classes and sessions both begin with the world's address: their sizes tell them apart. */
+typedef char orr_sizes_differ[sizeof(orr_class) != sizeof(orr_session) ? 1 : -1];
+
 /* Pushes the handle of the script's session at 1, and returns it where it is open. A block of that size
    beginning with the world's address is a session of this world. (A light userdata has no size.) */
 static orr_session *session_of_method(lua_State *L) {

@@ -712,35 +712,41 @@ static void visit(walk *w) {
 
 /* ---- for Lua ---- */
 
+/* Takes what the shaper keeps, and makes places for what is found; the statement is at 1, the dialect's
+   `array_in` at 4. */
+static void begin_walk(lua_State *L, walk *w) {
+  w->L = L;
+  w->shaper = lua_touserdata(L, lua_upvalueindex(1));
+  w->text = w->first;
+  w->len = 0;
+  w->room = sizeof w->first;
+  w->shared = w->count = w->depth = 0;
+  w->expands = !lua_toboolean(L, 4);
+  luaL_checkstack(L, 30, "statement");
+  orr_getuservalue(L, lua_upvalueindex(1));
+  for (int field = NAMES; field <= COUNT; field++)
+    lua_rawgeti(L, 5, field);
+  w->names = 5 + NAMES;
+  w->numbers = 5 + NUMBERS;
+  w->tokens = 5 + TOKENS;
+  w->helpers = 5 + HELPERS;
+  w->parts = 5 + PARTS;
+  w->counts = 5 + COUNT;
+  w->box = w->counts + 1;
+  w->places = w->box + 1;
+  w->seen = w->box + 2;
+  w->values = w->box + 3;
+  lua_settop(L, w->seen);
+  lua_createtable(L, 4, 0);
+}
+
 /* shape(statement, dialect [, wants nodes]) -> text, values, count [, nodes]. Upvalue: the shaper. */
 static int shape(lua_State *L) {
   walk w;
   lua_settop(L, 3);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_getfield(L, 2, "array_in");
-  w.L = L;
-  w.shaper = lua_touserdata(L, lua_upvalueindex(1));
-  w.text = w.first;
-  w.len = 0;
-  w.room = sizeof w.first;
-  w.shared = w.count = w.depth = 0;
-  w.expands = !lua_toboolean(L, 4);
-  luaL_checkstack(L, 30, "statement");
-  orr_getuservalue(L, lua_upvalueindex(1));
-  for (int field = NAMES; field <= COUNT; field++)
-    lua_rawgeti(L, 5, field);
-  w.names = 5 + NAMES;
-  w.numbers = 5 + NUMBERS;
-  w.tokens = 5 + TOKENS;
-  w.helpers = 5 + HELPERS;
-  w.parts = 5 + PARTS;
-  w.counts = 5 + COUNT;
-  w.box = w.counts + 1;
-  lua_settop(L, w.box + 2);
-  w.places = w.box + 1;
-  w.seen = w.box + 2;
-  lua_createtable(L, 4, 0);
-  w.values = lua_gettop(L);
+  begin_walk(L, &w);
   w.nodes = 0;
   if (lua_toboolean(L, 3)) {
     lua_newtable(L);
