@@ -107,6 +107,12 @@ describe("the C side refuses", function()
     for _, value in ipairs { {}, print, io.stdout } do
       assert.is_false((pcall(core.replace_raw, loose, 2, value)))
     end
+    for _, value in ipairs { {}, print } do
+      pcall(core.set_old, loose, 2, value)
+      pcall(core.set_raw, alien, 2, value)
+    end
+    assert.is_nil(loose.name)
+    assert.equal("y", alien.name)
     assert.is_true(core.replace_raw(loose, 2, "w"))
     assert.equal("w", loose.name)
   end)

@@ -128,6 +128,7 @@ describe("Float", function()
     if not DOUBLES then
       refused(orm.Float, math.maxinteger, "that a double holds exactly")
       refused(orm.Float, 9007199254740993, "that a double holds exactly")
+      refused(orm.Float, math.maxinteger, "that a double holds exactly")
       kept(orm.Float, math.mininteger, -2 ^ 63)
       kept(orm.Float, 2 ^ 53, 2 ^ 53)
     end

@@ -367,6 +367,44 @@ describe("links", function()
     assert.equal(2, #new_tag.books)
   end)
 
+  it("of an object that has left the session stay, and those of one that was deleted are gone already", function()
+    local lib = library.open()
+    local book = lib.session:get(lib.Book, 1)
+    local left, gone = book.tags[1], book.tags[2]
+    lib.session:expunge(left)
+    lib.session:delete(gone)
+    lib.session:flush()
+    local kept = rows(lib.session, "SELECT * FROM book_tag ORDER BY book_id, tag_id")
+    book.tags:remove(left)
+    book.tags:remove(gone)
+    lib.session:commit()
+    assert.same({ "1|1", "2|1" }, kept)
+    assert.same(kept, rows(lib.engine, "SELECT * FROM book_tag ORDER BY book_id, tag_id"))
+  end)
+
+  it("between the same objects by two tables are written and removed in both", function()
+    local base = orm.declarative_base()
+    local function people(name)
+      orm.Table(name, base.metadata, orm.Column("a", orm.ForeignKey("p.id"), { primary_key = true }),
+        orm.Column("b", orm.ForeignKey("p.id"), { primary_key = true }))
+      return orm.relationship("P", { secondary = name, primaryjoin = "P.id == " .. name .. ".a",
+        secondaryjoin = "P.id == " .. name .. ".b" })
+    end
+    local P = base:model("P", { __tablename__ = "p", id = orm.Mapped(orm.Integer, { primary_key = true }),
+      friends = people "friend", foes = people "foe" })
+    local session = orm.Session(database.create(base))
+    local one, two = P {}, P {}
+    session:add_all { one, two }
+    one.friends, one.foes, two.friends = { two }, { two }, { one }
+    session:commit()
+    assert.same({ "1|2", "2|1" }, rows(session, "SELECT * FROM friend ORDER BY a"))
+    assert.same({ "1|2" }, rows(session, "SELECT * FROM foe"))
+    one.friends, one.foes = {}, {}
+    session:commit()
+    assert.same({ "2|1" }, rows(session, "SELECT * FROM friend"))
+    assert.same({}, rows(session, "SELECT * FROM foe"))
+  end)
+
   it("of many objects take few statements", function()
     local lib = library.empty()
     local tags = {}

@@ -57,6 +57,15 @@ describe("unique values", function()
     assert.same({ "UPDATE t SET code = ? WHERE id = ? [[Y, 1], [Z, 2], [X, 3]]" }, place.record:take())
   end)
 
+  it("that are fractions and never NULL are swapped by way of numbers that nobody has", function()
+    local place = open { type = orm.Float, alone = true }
+    run(place.engine, "UPDATE t SET code = id + 0.5")
+    local one, two, three = place.all()
+    one.code, two.code, three.code = 2.5, 3.5, 1.5
+    place.session:commit()
+    assert.same({ "12.5", "23.5", "31.5" }, place.codes())
+  end)
+
   it("are swapped only between rows that are there still", function()
     local place = open()
     local one, two = place.all()

@@ -180,4 +180,24 @@ describe("a foreign key to columns that are not the primary key", function()
     session:commit()
     assert.is_nil(visit.place)
   end)
+
+  it("keep a deleted child deleted that is put with a parent which goes too, or has gone", function()
+    for _, flushed in ipairs { false, true } do
+      local lib = library.open()
+      local session = lib.session
+      local author, book = session:get(lib.Author, 2), session:get(lib.Author, 1).books[1]
+      assert.equal(2, #author.books)
+      session:no_autoflush(function()
+        session:delete(author)
+        if flushed then
+          session:flush()
+        end
+        session:delete(book)
+        author.books:append(book)
+      end)
+      session:commit()
+      assert.same({ "2|1", "3|NULL", "4|NULL" }, database.rows(lib.engine, "SELECT id, author_id FROM book ORDER BY id"))
+      assert.same({ "1" }, database.rows(lib.engine, "SELECT id FROM author"))
+    end
+  end)
 end)

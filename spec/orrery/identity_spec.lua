@@ -287,4 +287,21 @@ describe("the identity map", function()
     assert.are_not.equal(book, again)
     assert.equal(again, lib.session:get(lib.Author, 1).books[1])
   end)
+
+  it("by a key that is a fraction, or beyond integers, as well", function()
+    local base = orm.declarative_base()
+    local Point = base:model("Point", { __tablename__ = "point", id = orm.Mapped(orm.Float, { primary_key = true }) })
+    local session = orm.Session(database.create(base))
+    local keys = { 1.5, 1e300, -2 ^ 70, 3 }
+    for _, key in ipairs(keys) do
+      session:add(Point { id = key })
+    end
+    session:commit()
+    for _, key in ipairs(keys) do
+      local point = session:get(Point, key)
+      assert.equal(key, point.id)
+      assert.equal(point, session:get(Point, key))
+    end
+    assert.is_nil(session:get(Point, 2 ^ 63))
+  end)
 end)

@@ -152,3 +152,16 @@ describe("refresh", function()
     end)
   end
 end)
+
+it("an object whose key was changed and then expired has the stored one", function()
+  local lib = library.open()
+  local author = lib.session:get(lib.Author, 1)
+  lib.session:expire(author, { "id" })
+  assert.equal(1, author.id)
+  author.id = 77
+  lib.session:expire(author, { "id", "books" })
+  assert.equal(1, author.id)
+  assert.equal(2, #author.books)
+  lib.session:commit()
+  assert.same({ "1", "2" }, database.rows(lib.engine, "SELECT id FROM author ORDER BY id"))
+end)

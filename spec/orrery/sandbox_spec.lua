@@ -414,6 +414,17 @@ describe("a sandbox", function()
       end
     end)
 
+    it("patterns that end too early, or want more than there is, as Lua does", function()
+      local box = open()
+      for _, pattern in ipairs { "[", "[^", "(", "x(", "[a%]", "x[^%]", "%bxx", "%bxy", "(x*)%1%1y", "(x+)%1",
+        "x%", "%f", "%f[", "x-" } do
+        for _, subject in ipairs { "", "x", "xx", "xy", "[" } do
+          assert.same({ pcall(string.find, subject, pattern) },
+            { box:run("return pcall(string.find, ...)", subject, pattern) }, pattern .. " in " .. subject)
+        end
+      end
+    end)
+
     it("no patterns that take a step for each character", function()
       local box = open(few)
       local long = ("word, "):rep(2000)
