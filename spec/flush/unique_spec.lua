@@ -66,6 +66,17 @@ describe("unique values", function()
     assert.same({ "12.5", "23.5", "31.5" }, place.codes())
   end)
 
+  it("that were NULL were nobody's: who takes one waits for nobody", function()
+    local place = open { nullable = true, alone = true }
+    run(place.engine, "UPDATE t SET code = NULL WHERE id < 3")
+    local one, two, three = place.all()
+    place.session:delete(two)
+    one.code, three.code = "C", "X"
+    place.session:add(place.T { id = 4, a = 2, b = 2 })
+    place.session:commit()
+    assert.same({ "1|C", "3|X", "4|NULL" }, rows(place.engine, "SELECT id, code FROM t ORDER BY id"))
+  end)
+
   it("are swapped only between rows that are there still", function()
     local place = open()
     local one, two = place.all()

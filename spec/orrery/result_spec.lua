@@ -408,3 +408,19 @@ describe("a long result", function()
     assert.equal(200, seen)
   end)
 end)
+
+describe("a result of the outer side of a join", function()
+  it("has null where no row stands, or nothing in a row of several", function()
+    local lib = require("spec.support.library").open()
+    local query = orm.select(lib.Tag):select_from(lib.Book):outerjoin(lib.Book.tags):order_by(lib.Book.id, lib.Tag.id)
+    local seen = {}
+    for position, tag in ipairs(lib.session:scalars(query):all()) do
+      seen[position] = tag == orm.null and "null" or tag.name
+    end
+    assert.same({ "t1", "t2", "t1", "null", "null" }, seen)
+    for position, row in ipairs(lib.session:execute(query:add_columns(lib.Book.id)):all()) do
+      seen[position] = row[2] .. (row[1] and row[1].name or "-")
+    end
+    assert.same({ "1t1", "1t2", "2t1", "3-", "4-" }, seen)
+  end)
+end)
