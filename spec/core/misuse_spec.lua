@@ -172,6 +172,25 @@ describe("the C side refuses", function()
     refuses("unfilled", parent, 1, { 1 })
   end)
 
+  it("userdata without a metatable, and addresses that are no null", function()
+    local bare = core.type(core.kinds.TEXT)
+    debug.setmetatable(bare, nil)
+    local values = { bare, debug.upvalueid and debug.upvalueid(function() return parent end, 1) or nil }
+    for _, value in ipairs(values) do
+      for _, call in ipairs { function() return Parent { name = value } end, function() parent.name = value end,
+        function() parent.children = value end, function() child.parent = value end, function() parent.children:append(value) end,
+        function() return parent.children.append(value, child) end, function() session:add(value) end,
+        function() return core.forget(value) end, function() return core.siblings(value, 1, 1) end,
+        function() return core.configure(value, {}) end, function() return session:get(value, 1) end,
+        function() return session:get(Parent, value) end, function() return orm.select(value) end,
+        function() return session:execute(orm.select(Parent):where(Parent.name:eq(value))) end } do
+        assert.is_false((pcall(call)))
+      end
+    end
+    assert.same({ "x", parent }, { parent.name, child.parent })
+    assert.equal(1, #parent.children)
+  end)
+
   it("types that there are not", function()
     local kinds = core.kinds
     for _, arguments in ipairs { { -1 }, { 99 }, { 1.5 }, { "x" }, { kinds.TEXT, -1 }, { kinds.TEXT, "x" }, { kinds.TEXT,
