@@ -231,3 +231,24 @@ describe("several foreign keys between two tables", function()
       "foreign_keys = 'Letter.sender_id'" }, function() base.registry:configure() end)
   end)
 end)
+
+describe("a relationship to a column that may be NULL", function()
+  it("finds nothing while it is, one object at a time or together", function()
+    local base = orm.declarative_base()
+    local Shop = base:model("Shop", { __tablename__ = "shop", id = id(), code = Mapped(Optional(String), { unique = true }),
+      goods = relationship("Good", { back_populates = "shop", order_by = "Good.id" }) })
+    local Good = base:model("Good", { __tablename__ = "good", id = id(), code = Mapped(Optional(String), ForeignKey("shop.code")),
+      shop = relationship("Shop", { back_populates = "goods" }) })
+    local session = open(base)
+    session:add_all { Shop { code = "a", goods = { Good {}, Good {} } }, Shop {}, Good {} }
+    session:commit()
+    for _, strategy in ipairs { orm.lazyload, orm.selectinload, orm.batchload, orm.subqueryload, orm.joinedload } do
+      session:expunge_all()
+      local shops = session:scalars(select(Shop):order_by(Shop.id):options(strategy(Shop.goods))):unique():all()
+      assert.same({ 2, 0 }, { #shops[1].goods, #shops[2].goods })
+      local goods = session:scalars(select(Good):order_by(Good.id):options(strategy(Good.shop))):unique():all()
+      assert.equal(shops[1], goods[2].shop)
+      assert.is_nil(goods[3].shop)
+    end
+  end)
+end)
