@@ -254,13 +254,15 @@ local function names_of(...)
   return names
 end
 
-local function is_row_event(name)
-  return name:find("^before_") or name:find("^after_")
+-- "before_" or "after_", nil for events of objects
+local function phase_of(name)
+  return name:match("^before_") or name:match("^after_")
 end
 
 local new_dispatch = event.define("class", names_of(ROW_EVENTS, OBJECT_EVENTS), function(dispatch, name)
-  if is_row_event(name) then
-    mapper.listening = true
+  local phase = phase_of(name)
+  if phase then
+    mapper.hears_rows[phase] = true
   else
     owners[dispatch]:hear_objects()
   end
@@ -269,7 +271,7 @@ local new_attribute_dispatch = event.define("attribute", ATTRIBUTE_EVENTS, nil,
   { set = true, append = true, bulk_replace = true })
 
 --- Whether anybody has ever listened to rows of a class, or to objects being loaded or expired: until then nobody looks.
-mapper.listening, mapper.hears_loads, mapper.hears_expiry = false, false, false
+mapper.hears_rows, mapper.hears_loads, mapper.hears_expiry = { before_ = false, after_ = false }, false, false
 
 --- The list of listeners to a class.
 function Mapper:listeners()

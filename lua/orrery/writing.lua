@@ -838,16 +838,17 @@ local function run(flush, connections, session)
   if core.defers(flush) then
     exec_all(connections, connections[1].dialect.defer_foreign_keys)
   end
-  local planned = mapper_module.listening and core.planned(flush)
-  if planned then
+  local before, after = mapper_module.hears_rows.before_, mapper_module.hears_rows.after_
+  local planned = (before or after) and core.planned(flush)
+  if before then
     announce(planned, "before_", session)
   end
   run_all(flush, session, connections)
   if session.expressions[1] then
     write_expressions(session)
   end
-  local written = (planned or session.dispatch.after_flush) and values_written(session)
-  if planned then
+  local written = (after or session.dispatch.after_flush) and values_written(session)
+  if after then
     announce(planned, "after_", session)
   end
   event.fire(session.dispatch, "after_flush", session)
