@@ -48,8 +48,8 @@ typedef struct orr_driver {
      that index, unless `copy` is set. */
   int (*bind)(void *stmt, int index, const orr_value *value, bool copy, orr_error *error);
   int (*step)(void *stmt, orr_error *error); /* ORR_STEP_ROW, ORR_STEP_DONE or -1 */
-  /* `count` columns of the current row, from column `first` (from 0) on; their bytes live until the next step or
-     reset. -1 where there was no memory to read them. */
+  /* `count` columns of the current row, from column `first` (from 0) on; their bytes live until the next step
+     or reset. -1 where there was no memory to read them. */
   int (*row)(void *stmt, int first, orr_value *out, int count);
   void (*reset)(void *stmt); /* ends execution and forgets the bindings */
 

@@ -14,6 +14,8 @@ static void read_link(lua_State *L, const orr_plan *plan, orr_join_link *link) {
                 ORR_LOAD_LINKS, "links to objects expected");
   const orr_class *class = plan->items[link->parent].class;
   link->relation = (int)lua_tointeger(L, -1) - 1 - class->column_count;
+  luaL_argcheck(L, link->relation >= 0 && link->relation < class->relation_count, ORR_LOAD_LINKS,
+                "links to relations expected");
   link->list = class->relations[link->relation].flags & ORR_RELATION_LIST;
   link->last = NULL;
   lua_pop(L, 2);
