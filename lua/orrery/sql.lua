@@ -71,6 +71,10 @@ setmetatable(orm, {
     end
     return found
   end,
+  __pairs = function()
+    core.read_all()
+    return next, orm
+  end,
 })
 
 return sql

@@ -43,4 +43,13 @@ describe("a script", function()
       print(before, type(rawget(orm, "selectinload")))
     ]])
   end)
+
+  it("finds all names where it walks over them, from Lua 5.2 on", function()
+    local _, missing = printed_by[[
+      local found = {}
+      for name in pairs(orm) do found[name] = true end
+      print(found.create_engine, found.Session)
+    ]]:gsub("nil", "")
+    assert.equal(_VERSION == "Lua 5.1" and 1 or 0, missing)
+  end)
 end)
