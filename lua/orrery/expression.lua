@@ -185,7 +185,8 @@ local function explain(value)
   if class then
     return ("is an object of %s (a class, a column or a condition belongs here)"):format(tostring(class))
   end
-  return "is a " .. type(value) .. (type(value) == "table" and " (are you passing a list? unpack it)" or "")
+  local hints = { table = " (are you passing a list? unpack it)", number = " (a value is written literal(...))" }
+  return "is a " .. type(value) .. (hints[type(value)] or "")
 end
 
 --- The node for argument `position` of `call`; raises for what is not SQL, above all nil, true and false.

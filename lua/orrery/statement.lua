@@ -557,9 +557,10 @@ local function read_items(call, ...)
     errors.raise("ArgumentError", "%s needs something to select: a class, columns or expressions", call)
   end
   for position = 1, count do
-    local mark = getmetatable(items[position])
-    local node = type(mark) == "table" and mark.__selected and mark.__selected(items[position])
-      or expect(items[position], call, position)
+    local item = items[position]
+    local mark = getmetatable(item)
+    local node = type(mark) == "table" and mark.__selected and mark.__selected(item)
+      or type(item) == "number" and expression.literal(item) or expect(item, call, position)
     items[position] = node.is_statement and node:scalar_subquery() or node
   end
   return items
