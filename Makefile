@@ -35,7 +35,7 @@ Q = $(if $(V),,@)# make V=1 shows the commands
 BOOTSTRAP = scripts/bootstrap
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all library modules demo test test-all asan valgrind lint fault fuzz concurrency coverage mutation check bench embed-example install install-rock \
+.PHONY: all library modules demo test test-all asan valgrind lint fault fuzz concurrency coverage mutation soak check bench embed-example install install-rock \
         clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -140,6 +140,9 @@ mutation: ## small changes to the C code: do the specs notice? (after coverage; 
 
 check: ## all of it, before a change goes in
 	@for step in test asan valgrind fuzz concurrency lint; do $(MAKE) $$step || exit 1; done
+
+soak: all ## a million units of work in one process, whose memory and files must not grow (UNITS=1000000)
+	@scripts/soak $(UNITS)
 
 bench: all ## the measurements of bench/
 	@test -x bench/run || { echo "there is no bench/run" >&2; exit 1; }

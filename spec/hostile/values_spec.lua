@@ -194,6 +194,10 @@ local OTHERS, SHORTEST = { "insert", "insert_many", "update", "echo" }, { "echo"
 
 local KINDS = { ArgumentError = true, StatementError = true }
 
+-- A document that is a number alone becomes one in the column, for which SQLite needs its long doubles; valgrind has none.
+local READS_EXACTLY = orm.create_engine("sqlite://"):connect():scalar(orm.text("SELECT '1.7976931348623157e308' + 0.0"))
+  == 1.7976931348623157e308
+
 local function check(way, name, value, faults)
   local ok, back = pcall(WAYS[way], name, value)
   local where = ("%s, %s: %s"):format(way, name, show(value))
@@ -201,7 +205,7 @@ local function check(way, name, value, faults)
     if type(back) ~= "table" or not KINDS[back.kind] or back.message == "" then
       faults[#faults + 1] = where .. " raises " .. tostring(back)
     end
-  elseif not is_kept(name, value, back) then
+  elseif not is_kept(name, value, back) and (READS_EXACTLY or name ~= "json" or type(value) ~= "number") then
     faults[#faults + 1] = where .. " comes back as " .. show(back)
   end
   return ok
