@@ -173,13 +173,6 @@ function result.row_metatable(names, nodes)
   }
 end
 
---- Whether a value is a row of a result.
----@param value any
----@return boolean
-function result.is_row(value)
-  return shape_of(value) ~= nil
-end
-
 -- ---- sources ----
 
 local EMPTY = {}
