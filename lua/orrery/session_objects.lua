@@ -111,7 +111,8 @@ function Session:delete(object)
   local state = core.state(object)
   if state == "transient" or state == "pending" then
     errors.raise("InvalidRequestError", "session:delete(): this object of class '%s' has no row yet%s",
-      mapper_module.of_object(object).name, state == "pending" and "; use session:expunge() to forget it" or "")
+      mapper_module.of_object(object).name, state == "pending" and (self.flushing and "; delete it when this flush is over"
+      or "; use session:expunge() to forget it") or "")
   elseif state == "detached" then
     core.add(self[1], object)
   end

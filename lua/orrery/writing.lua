@@ -808,7 +808,7 @@ local function values_written(session)
 end
 
 -- What hooks have assigned since then, { object, column number, value, ... } or nil; the objects hold what was written,
--- so that the flush ends with what the database has.
+-- so that the flush ends with what the database has. What they have expired was not assigned.
 local function set_late_values_aside(written)
   local late
   for position = 1, #written, 2 do
@@ -816,7 +816,8 @@ local function set_late_values_aside(written)
     for number = 1, #mapper_module.of_object(object).column_keys do
       local value = core.stored(object, number)
       value = value == nil and core.null or value
-      if value ~= values[number] and (values[number] ~= nil or core.old(object, number) ~= nil) then
+      if value ~= values[number] and (values[number] ~= nil or core.old(object, number) ~= nil)
+        and core.is_given(object, number) then
         late = late or {}
         late[#late + 1], late[#late + 2], late[#late + 3] = object, number, value
         core.set_raw(object, number, values[number] == nil and core.null or values[number])

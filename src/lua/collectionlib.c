@@ -257,7 +257,28 @@ static void push_copy(lua_State *L, const orr_collection *list, int index) {
   }
 }
 
+/* The same while a flush writes the owner. What comes to a write-only collection from the other side is
+   written by that one. */
+static void keep_late(lua_State *L, orr_collection *list, int index, orr_instance *owner) {
+  orr_collection_owner(L, index);
+  int owner_index = lua_gettop(L);
+  if (!list->passing && !(list->kept && orr_instance_kept_late(L, owner, owner_index, list->relation))) {
+    push_copy(L, list, index);
+    if (list->kept)
+      orr_collection_field(L, index, ORR_COLLECTION_OLD);
+    else
+      lua_pushboolean(L, 1);
+    orr_instance_keep_late(L, owner, owner_index, list->relation);
+    orr_collection_restore(L, list, index);
+  }
+  lua_settop(L, owner_index - 1);
+}
+
 void orr_collection_keep(lua_State *L, orr_collection *list, int index, orr_instance *owner) {
+  if (orr_instance_is_late(owner)) {
+    keep_late(L, list, orr_absindex(L, index), owner);
+    return;
+  }
   if (list->kept || owner->state != ORR_PERSISTENT)
     return;
   index = orr_absindex(L, index);
@@ -279,6 +300,11 @@ void orr_collection_settle(lua_State *L, orr_collection *list, int index) {
   if (list->kept)
     clear_field(L, index, ORR_COLLECTION_OLD);
   list->kept = false;
+}
+
+void orr_collection_restore(lua_State *L, orr_collection *list, int index) {
+  orr_collection_setfield(L, index, ORR_COLLECTION_OLD);
+  list->kept = true;
 }
 
 /* ---- changes by a script: the collection is at 1, its owner is pushed on entry ---- */
@@ -303,6 +329,8 @@ static void check_current(lua_State *L, const orr_collection *list, const orr_in
 orr_instance *orr_collection_begin(lua_State *L, orr_collection *list) {
   orr_instance *owner = orr_collection_owner(L, 1);
   check_current(L, list, owner, lua_gettop(L));
+  if (list->passing)
+    orr_relationship_check_idle(L, owner, list->relation);
   orr_collection_keep(L, list, 1, owner);
   return owner;
 }

@@ -185,8 +185,7 @@ static bool meet(lua_State *L, item_set *set) {
   return true;
 }
 
-/* Visits each item that is not among the first `without` of the others; once each. Whoever is warned of one
-   may take others out, which are nil then. */
+/* Visits each item that is not among the first `without` of the others; once each. */
 static void visit_list(lua_State *L, orr_flush *f, int object, int number, const orr_flush_items *items,
                        const orr_flush_items *others, uint32_t without, visit what) {
   int top = lua_gettop(L);
@@ -205,7 +204,7 @@ static void visit_list(lua_State *L, orr_flush *f, int object, int number, const
   }
   for (uint32_t i = 1; i <= items->count; i++) {
     orr_flush_item(L, items, i);
-    if (lua_isuserdata(L, base + 1) && meet(L, &met))
+    if (meet(L, &met))
       what(L, f, object, base + 1, number);
     lua_settop(L, base);
   }
@@ -225,19 +224,44 @@ static void visit_difference(lua_State *L, orr_flush *f, int object, int number,
 
 /* ---- collecting ---- */
 
-static void warn_not_in_session(lua_State *L, const orr_instance *object, int number, int item) {
-  orr_push_hook(L, "not_in_session");
+/* Notes that what stands at `item` is not saved along, for warn_of_strays(). */
+static void note_stray(lua_State *L, const orr_flush *f, const orr_instance *object, int number, int item) {
+  lua_getfield(L, f->me, "strays");
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, f->me, "strays");
+  }
+  int strays = lua_gettop(L), count = (int)orr_rawlen(L, strays);
   orr_class_push(L, object->class);
+  lua_rawseti(L, strays, count + 1);
   lua_pushinteger(L, object->class->column_count + number + 1);
+  lua_rawseti(L, strays, count + 2);
   lua_pushvalue(L, item);
-  lua_call(L, 3, 0);
+  lua_rawseti(L, strays, count + 3);
+  lua_pop(L, 1);
+}
+
+/* After the passes: whoever is warned may change the relations that they go through. */
+static void warn_of_strays(lua_State *L, const orr_flush *f) {
+  int top = lua_gettop(L);
+  lua_getfield(L, f->me, "strays");
+  int count = lua_isnil(L, -1) ? 0 : (int)orr_rawlen(L, -1);
+  for (int i = 1; i <= count; i += 3) {
+    orr_push_hook(L, "not_in_session");
+    for (int part = 0; part < 3; part++)
+      lua_rawgeti(L, top + 1, i + part);
+    lua_call(L, 3, 0);
+  }
+  lua_settop(L, top);
 }
 
 static bool takes_part(lua_State *L, orr_flush *f, int object, int item, int number) {
   const orr_instance *other = lua_touserdata(L, item);
   if (orr_flush_holds(f, other))
     return true;
-  warn_not_in_session(L, lua_touserdata(L, object), number, item);
+  note_stray(L, f, lua_touserdata(L, object), number, item);
   return false;
 }
 
@@ -446,9 +470,8 @@ static bool last_note(lua_State *L, int notes, int item, int i) {
   return last;
 }
 
-/* Items that the other side has put into an unloaded collection, and that are not saved along. Whoever is
-   warned of one may take others away. */
-static void warn_of_noted(lua_State *L, orr_flush *f, int object, int number) {
+/* Items that the other side has put into an unloaded collection, and that are not saved along. */
+static void find_noted(lua_State *L, orr_flush *f, int object, int number) {
   orr_instance *owner = lua_touserdata(L, object);
   orr_instance_getuser(L, owner, object, orr_user_backlog(owner->class, number));
   int notes = lua_gettop(L);
@@ -458,7 +481,7 @@ static void warn_of_noted(lua_State *L, orr_flush *f, int object, int number) {
     lua_rawgeti(L, notes + 1, 1);
     if (lua_toboolean(L, notes + 2) && !orr_flush_holds(f, lua_touserdata(L, notes + 3)) &&
         last_note(L, notes, notes + 3, i))
-      warn_not_in_session(L, owner, number, notes + 3);
+      note_stray(L, f, owner, number, notes + 3);
     lua_settop(L, notes);
   }
 }
@@ -498,7 +521,7 @@ static void run_pass(lua_State *L, orr_flush *f, pass what) {
         what(L, f, top + 1, r, &h);
       else if (what == fasten && object->flags & ORR_HAS_USER &&
                (class->relations[r].flags & (ORR_RELATION_LIST | ORR_RELATION_VIEWONLY)) == ORR_RELATION_LIST)
-        warn_of_noted(L, f, top + 1, r);
+        find_noted(L, f, top + 1, r);
       lua_settop(L, top + 1);
     }
     lua_settop(L, top);
@@ -1040,6 +1063,7 @@ int orr_flush_collect(lua_State *L) {
   run_pass(L, f, loosen);
   run_pass(L, f, fasten);
   check_orphans(L, f);
+  warn_of_strays(L, f);
   prepare_inserts(L, f);
   orr_flush_find_handovers(L, f);
   add_update_records(L, f);

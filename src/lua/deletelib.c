@@ -37,10 +37,12 @@ static void check_deletable(lua_State *L, const orr_class *class) {
   }
 }
 
-/* Marks the object at `item`; a new one leaves the session. */
+/* Marks the object at `item`; a new one leaves the session. What a flush is inserting the next one will find,
+   when the cascades are looked at again. */
 static void mark(lua_State *L, going *g, int item) {
   orr_instance *object = lua_touserdata(L, item);
-  if (object->flags & ORR_DELETING || orr_instance_session(object) != g->session)
+  if (object->flags & ORR_DELETING || orr_instance_session(object) != g->session ||
+      (object->state == ORR_PENDING && object->action))
     return;
   if (object->state == ORR_PENDING)
     orr_session_drop_new(L, g->session, object);

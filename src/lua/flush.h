@@ -116,7 +116,8 @@ typedef struct orr_flush {
   uint32_t culprit, culprits; /* the first object of the statement that failed, and how many it was about */
 } orr_flush;
 
-/* User value of a flush: objects from 1; strings for undo in "texts"; "session" anchors the session. */
+/* User value of a flush: objects from 1; strings for undo in "texts"; "session" anchors the session; "strays"
+   are { class, attribute number, object, ... }: what is not saved along. */
 
 /* Items on the stack: a collection, a table of them, or the one object that a scalar relation holds. */
 typedef struct orr_flush_items {

@@ -68,6 +68,8 @@ uint32_t orr_flush_enter(lua_State *L, orr_flush *f, int index, orr_unit_kind ki
   if (object->class->column_count > f->columns)
     f->columns = object->class->column_count;
   object->action = (uint32_t)f->count;
+  if (kind == ORR_UNIT_DELETE)
+    object->flags |= ORR_GOING;
   return object->action;
 }
 
@@ -277,7 +279,7 @@ static void end_insert(lua_State *L, orr_flush *f, orr_instance *object, const e
     complete(object);
   enter_identity(L, f, object, at->index, at->weak);
   object->epoch = f->session->epoch;
-  orr_instance_settle(L, object, at->index);
+  orr_instance_written(L, object, at->index);
   lua_pushvalue(L, at->index);
   lua_rawseti(L, at->inserted, (int)++f->session->inserted_count);
 }
@@ -367,7 +369,7 @@ static void end_update(lua_State *L, orr_flush *f, orr_instance *object, const e
     carry_keys(L, f, object, at->index, at->user, at->weak);
   if (entry->moves)
     enter_identity(L, f, object, at->index, at->weak);
-  orr_instance_settle(L, object, at->index);
+  orr_instance_written(L, object, at->index);
   forget_computed(object, entry->writes);
 }
 
@@ -379,32 +381,49 @@ static void end_delete(lua_State *L, orr_flush *f, uint32_t n, const ending *at)
 }
 
 /* Whether an entry of a list is a hole, or an object that this flush is done with. An object that it updates,
-   and that a hook has deleted meanwhile, has its row to lose yet. */
+   and that a hook has deleted, or changed a relation of, meanwhile, has its row to lose or to be changed yet.
+ */
 static bool is_done(const orr_flush *f, const orr_instance *object, int field) {
-  return !object || (object->action && (field != ORR_SESSION_DELETED ||
-                                        f->entries[object->action - 1].kind == ORR_UNIT_DELETE));
+  if (!object || !object->action || field == ORR_SESSION_NEW)
+    return !object || object->action;
+  return field == ORR_SESSION_DIRTY ? !(object->flags & ORR_LATE)
+                                    : f->entries[object->action - 1].kind == ORR_UNIT_DELETE;
+}
+
+/* Whether object number `n` becomes one of the changed ones when it has its row. */
+static bool is_late_insert(const orr_flush *f, uint32_t n) {
+  return f->entries[n - 1].kind == ORR_UNIT_INSERT && f->entries[n - 1].object->flags & ORR_LATE;
+}
+
+/* Whether something may stay of a list of which this flush has seen so many entries. */
+static bool may_stay(const orr_flush *f, int field, uint32_t count, uint32_t seen) {
+  return count != seen || (field == ORR_SESSION_DIRTY && f->session->late);
 }
 
 /* Pushes a table for what stays of a list when this flush has written the rest: what hooks have added
  * meanwhile. */
 static void push_rest(lua_State *L, const orr_flush *f, int user, int field, uint32_t count, uint32_t seen) {
   int kept = 0;
+  bool stays = may_stay(f, field, count, seen);
   lua_rawgeti(L, user, field);
-  for (uint32_t i = 1; count != seen && i <= count; i++) {
+  for (uint32_t i = 1; stays && i <= count; i++) {
     lua_rawgeti(L, -1, (int)i);
     kept += !is_done(f, lua_touserdata(L, -1), field);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
+  for (uint32_t n = 1; stays && field == ORR_SESSION_DIRTY && n <= f->count; n++)
+    kept += is_late_insert(f, n);
   lua_createtable(L, kept, 0);
 }
 
 /* Puts the table at `rest` in the list's place, filled. */
 static void replace_list(lua_State *L, const orr_flush *f, int user, int field, int rest, uint32_t *count,
                          uint32_t seen) {
-  uint32_t kept = 0, most = *count == seen ? 0 : *count;
+  uint32_t kept = 0;
+  bool stays = may_stay(f, field, *count, seen);
   lua_rawgeti(L, user, field);
-  for (uint32_t i = 1; i <= most; i++) {
+  for (uint32_t i = 1; stays && i <= *count; i++) {
     lua_rawgeti(L, -1, (int)i);
     orr_instance *object = lua_touserdata(L, -1);
     if (is_done(f, object, field)) {
@@ -416,6 +435,11 @@ static void replace_list(lua_State *L, const orr_flush *f, int user, int field, 
       object->slot = kept;
   }
   lua_pop(L, 1);
+  for (uint32_t n = 1; stays && field == ORR_SESSION_DIRTY && n <= f->count; n++)
+    if (is_late_insert(f, n)) {
+      orr_flush_object(L, f, n);
+      lua_rawseti(L, rest, (int)++kept);
+    }
   lua_pushvalue(L, rest);
   lua_rawseti(L, user, field);
   *count = kept;
@@ -484,15 +508,19 @@ static void end_objects(lua_State *L, orr_flush *f, const ending *at) {
   for (uint32_t n = 1; n <= f->count; n++) {
     orr_instance *object = orr_flush_object(L, f, n);
     const orr_flush_entry *entry = &f->entries[n - 1];
+    bool late = object->flags & ORR_LATE && entry->kind != ORR_UNIT_DELETE;
     if (entry->kind == ORR_UNIT_INSERT)
       end_insert(L, f, object, at, entry->switched);
     else if (entry->kind == ORR_UNIT_UPDATE)
       end_update(L, f, object, at, entry);
     object->action = 0;
-    object->flags &=
-        (uint16_t) ~(ORR_DIRTY | ORR_LISTED | (entry->kind == ORR_UNIT_DELETE ? ORR_DELETING : 0));
+    object->flags &= (uint16_t) ~(ORR_DIRTY | ORR_LISTED | ORR_GOING |
+                                  (entry->kind == ORR_UNIT_DELETE ? ORR_DELETING : 0));
+    if (late)
+      object->flags |= ORR_DIRTY | ORR_LISTED;
     lua_settop(L, at->index - 1);
   }
+  f->session->late = false;
 }
 
 static void end_lists(lua_State *L, orr_flush *f, const ending *at) {
@@ -563,9 +591,13 @@ static int undo(lua_State *L) {
   while (f->undo_count > 0)
     undo_column(L, f, &f->undos[--f->undo_count]);
   for (uint32_t n = 1; n <= f->count; n++) {
-    orr_flush_object(L, f, n)->action = 0;
+    orr_instance *object = orr_flush_object(L, f, n);
+    object->action = 0;
+    object->flags &= (uint16_t)~ORR_GOING;
+    orr_instance_undo_late(L, object, lua_gettop(L));
     lua_pop(L, 1);
   }
+  f->session->late = false;
   close_flush(f);
   return 0;
 }

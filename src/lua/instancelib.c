@@ -414,7 +414,18 @@ static void settle_collection(lua_State *L, const orr_instance *object, int inde
   lua_pop(L, 1);
 }
 
-void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
+/* Whether relation r was changed while a flush wrote the object; forgets what it held before. */
+static bool end_late(lua_State *L, const orr_instance *object, int user, int r) {
+  int key = -orr_user_backlog(object->class, r);
+  lua_rawgeti(L, user, key);
+  bool late = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (late)
+    clear_note(L, user, key);
+  return late;
+}
+
+static void settle(lua_State *L, orr_instance *object, int index, bool written) {
   const orr_class *class = object->class;
   unsigned char *tags = orr_tags(object);
   bool has_user = object->flags & ORR_HAS_USER, moved = object->flags & ORR_MOVED;
@@ -430,15 +441,87 @@ void orr_instance_settle(lua_State *L, orr_instance *object, int index) {
       if (has_user)
         clear_note(L, user, -(i + 1));
     }
-  object->flags &= (uint16_t) ~(ORR_HAS_OLD | ORR_MOVED);
+  unsigned late = object->flags & ORR_LATE, kept = 0;
+  object->flags &= (uint16_t) ~(ORR_HAS_OLD | ORR_MOVED | ORR_LATE);
   for (int r = 0; orr_instance_is_linked(object) && r < class->relation_count; r++) {
+    if (late && end_late(L, object, user, r) && written) {
+      kept = ORR_HAS_OLD | ORR_MOVED;
+      continue;
+    }
     if (has_user)
       settle_notes(L, object, user, r);
     if (moved || class->relations[r].flags & ORR_RELATION_WRITE_ONLY)
       settle_collection(L, object, index, r);
   }
+  object->flags |= (uint16_t)kept;
   if (has_user)
     lua_pop(L, 1);
+}
+
+void orr_instance_settle(lua_State *L, orr_instance *object, int index) { settle(L, object, index, false); }
+
+void orr_instance_written(lua_State *L, orr_instance *object, int index) { settle(L, object, index, true); }
+
+/* ---- relations that change while a flush writes the object ---- */
+
+bool orr_instance_kept_late(lua_State *L, const orr_instance *object, int index, int relation) {
+  if (!(object->flags & ORR_LATE))
+    return false;
+  orr_instance_getuser(L, object, index, -orr_user_backlog(object->class, relation));
+  bool late = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  return late;
+}
+
+void orr_instance_keep_late(lua_State *L, orr_instance *object, int index, int relation) {
+  orr_instance_setuser(L, object, index, -orr_user_backlog(object->class, relation));
+  object->flags |= ORR_LATE;
+  orr_instance_session(object)->late = true;
+  orr_instance_move(object);
+}
+
+/* Relation r held, before it was changed, what is on top (popped): an old value, true where it was unchanged.
+   That is what a stored object has in the database. */
+static void restore_late(lua_State *L, orr_instance *object, int index, int r) {
+  bool unchanged = lua_isboolean(L, -1) && lua_toboolean(L, -1);
+  if (unchanged && object->state == ORR_PERSISTENT) {
+    lua_pop(L, 1);
+  } else if (!(object->class->relations[r].flags & ORR_RELATION_LIST)) {
+    if (unchanged) {
+      lua_pop(L, 1);
+      lua_pushnil(L);
+    }
+    orr_instance_setuser(L, object, index, -orr_user_relation(object->class, r));
+  } else {
+    orr_instance_held(L, object, index, r);
+    lua_insert(L, -2);
+    orr_collection *list = lua_touserdata(L, -2);
+    if (unchanged) {
+      lua_pop(L, 1);
+      orr_collection_settle(L, list, lua_gettop(L));
+    } else {
+      orr_collection_restore(L, list, lua_gettop(L) - 1);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+void orr_instance_undo_late(lua_State *L, orr_instance *object, int index) {
+  if (!(object->flags & ORR_LATE))
+    return;
+  index = orr_absindex(L, index);
+  for (int r = 0; r < object->class->relation_count; r++) {
+    int key = -orr_user_backlog(object->class, r);
+    orr_instance_getuser(L, object, index, key);
+    if (lua_isnil(L, -1)) {
+      lua_pop(L, 1);
+      continue;
+    }
+    restore_late(L, object, index, r);
+    lua_pushnil(L);
+    orr_instance_setuser(L, object, index, key);
+  }
+  object->flags &= (uint16_t)~ORR_LATE;
 }
 
 bool orr_instance_key(lua_State *L, orr_instance *object, int index, bool stored, orr_value *out) {
@@ -1275,6 +1358,7 @@ static int unload(lua_State *L) {
   }
   clear_user(L, object, -orr_user_relation(object->class, relation));
   clear_user(L, object, orr_user_backlog(object->class, relation));
+  clear_user(L, object, -orr_user_backlog(object->class, relation));
   return 0;
 }
 

@@ -238,24 +238,44 @@ static void mark(lua_State *L, const orr_end *end) {
     orr_session_dirty(L, session, end->object, end->index);
 }
 
+/* What a scalar end holds is what it held before the next change. */
+static void keep_present(lua_State *L, const orr_end *end) {
+  push_kept(L, end);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushboolean(L, 0);
+  }
+  orr_instance_setuser(L, end->object, end->index, -orr_user_relation(end->object->class, end->relation));
+  orr_instance_move(end->object);
+}
+
 /* Remembers what a scalar end holds, once, before a first change that a flush will have to compare. */
 static void keep_scalar(lua_State *L, const orr_end *end) {
-  int key = -orr_user_relation(end->object->class, end->relation);
-  orr_instance_getuser(L, end->object, end->index, key);
-  if (lua_isnil(L, -1)) {
-    push_kept(L, end);
-    if (lua_isnil(L, -1))
-      lua_pushboolean(L, 0);
-    orr_instance_setuser(L, end->object, end->index, key);
-    orr_instance_move(end->object);
-  }
+  orr_instance_getuser(L, end->object, end->index, -orr_user_relation(end->object->class, end->relation));
+  if (lua_isnil(L, -1))
+    keep_present(L, end);
   lua_pop(L, 1);
+}
+
+/* The same while a flush writes the object. */
+static void keep_scalar_late(lua_State *L, const orr_end *end) {
+  if (orr_instance_kept_late(L, end->object, end->index, end->relation))
+    return;
+  orr_instance_getuser(L, end->object, end->index, -orr_user_relation(end->object->class, end->relation));
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushboolean(L, 1);
+  }
+  orr_instance_keep_late(L, end->object, end->index, end->relation);
+  keep_present(L, end);
 }
 
 /* Sets a scalar end to the object at `value` (or nil). */
 static void set_scalar(lua_State *L, const orr_end *end, int value) {
   value = orr_absindex(L, value);
-  if (end->object->state == ORR_PERSISTENT)
+  if (orr_instance_is_late(end->object))
+    keep_scalar_late(L, end);
+  else if (end->object->state == ORR_PERSISTENT)
     keep_scalar(L, end);
   if (lua_isnil(L, value))
     lua_pushboolean(L, 0);
@@ -374,10 +394,10 @@ void orr_relationship_tell_far(lua_State *L, orr_instance *owner, int owner_inde
 }
 
 /* A new object that its parent lets go of, where that means delete-orphan, is not saved: the hook sees
-   whether it has another parent. */
+   whether it has another parent. One that a flush is writing is left to the next one. */
 static void let_go(lua_State *L, const orr_end *end, int item) {
   orr_instance *object = lua_touserdata(L, item);
-  if (!(about(end)->flags & ORR_RELATION_ORPHANS) || object->state != ORR_PENDING ||
+  if (!(about(end)->flags & ORR_RELATION_ORPHANS) || object->state != ORR_PENDING || object->action ||
       !orr_instance_session(object))
     return;
   orr_push_hook(L, "orphaned");
@@ -514,6 +534,14 @@ void orr_relationship_claim(lua_State *L, const orr_instance *owner, int owner_i
   lua_call(L, 3, 0);
 }
 
+void orr_relationship_check_idle(lua_State *L, const orr_instance *owner, int relation) {
+  if (owner->action)
+    orr_attribute_error(
+        L, owner->class, owner->class->column_count + relation, "InvalidRequestError",
+        "a write-only collection cannot be changed while a flush is writing its object; do it "
+        "in before_flush or after_flush_postexec");
+}
+
 void orr_relationship_added(lua_State *L, orr_instance *owner, int owner_index, int relation, int item) {
   orr_end near = {owner, owner_index, relation};
   mark(L, &near);
@@ -648,6 +676,7 @@ static int drop_written(lua_State *L) {
   lua_settop(L, 3);
   luaL_argcheck(L, about(&end)->flags & ORR_RELATION_WRITE_ONLY, 2, "write-only relation expected");
   orr_relationship_accept(L, end.object, end.relation, 3);
+  orr_relationship_check_idle(L, end.object, end.relation);
   freshen(L, &end);
   change_list(L, &end, 3, false);
   orr_relationship_removed(L, end.object, 1, end.relation, 3);

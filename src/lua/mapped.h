@@ -8,6 +8,8 @@
      where the instance is ORR_SLOTTED, the first ones stand in user values of their own
    - [-i], [-(2*columns + r)]: the value before the first change since the last flush, where it is not in the
      session's history (see orr_instance_keep_old)
+   - [-(2*columns + relations + r)]: what stood there before the first change in a flush that runs (see
+     orr_instance_keep_late)
    - ["name"]: names that begin with '_', the script's own
 
    An instance knows its session by number only: sessions and objects never keep each other alive by it. */
@@ -233,7 +235,9 @@ enum {
   ORR_LISTED = 32,  /* in its session's list of changed objects, even when its changes were dropped since */
   ORR_SLOTTED =
       128, /* what its first relations hold stands in user values of their own: ORR_SLOTTED_RELATIONS */
-  ORR_LINKED = 256 /* something was put there */
+  ORR_LINKED = 256, /* something was put there */
+  ORR_LATE = 512,   /* a relation was changed while a flush writes the object */
+  ORR_GOING = 1024  /* a flush that runs deletes its row */
 };
 
 typedef union orr_cell {
@@ -326,6 +330,20 @@ void orr_instance_drop_old(lua_State *L, orr_instance *object, int index, int co
 void orr_instance_take_olds(lua_State *L, orr_instance *object, int index);
 /* Forgets old values and change marks: what the object holds is what the database holds. */
 void orr_instance_settle(lua_State *L, orr_instance *object, int index);
+/* The same when a flush has written the object: relations that were changed meanwhile stay changed, for the
+   next one. */
+void orr_instance_written(lua_State *L, orr_instance *object, int index);
+/* Whether a change of a relation comes while a flush is writing the object. What it holds before the first
+   such change is what is written: from then on it counts as the former value. */
+static inline bool orr_instance_is_late(const orr_instance *object) {
+  return object->action && !(object->flags & ORR_GOING);
+}
+/* Whether that was noted of relation r. */
+bool orr_instance_kept_late(lua_State *L, const orr_instance *object, int index, int relation);
+/* Notes it, with the former value until now, which is on top (popped), or true where there was none. */
+void orr_instance_keep_late(lua_State *L, orr_instance *object, int index, int relation);
+/* The flush has failed: puts the former values back. */
+void orr_instance_undo_late(lua_State *L, orr_instance *object, int index);
 /* The key of an object from its columns (old values first when `stored`), as `count` values; false where a
    part is missing. The values borrow from the object. */
 bool orr_instance_key(lua_State *L, orr_instance *object, int index, bool stored, orr_value *out);
@@ -365,6 +383,8 @@ bool orr_relationship_has_left(lua_State *L, const orr_relationship *relation, i
    comes in (leaves) relation `relation` of the object at `owner`. For worlds that have hears_links. */
 void orr_relationship_tell_far(lua_State *L, orr_instance *owner, int owner_index, int relation, int item,
                                bool comes);
+/* Raises where a flush is writing the owner of a write-only collection, which holds what that writes. */
+void orr_relationship_check_idle(lua_State *L, const orr_instance *owner, int relation);
 /* Raises where the relation is the only one that may have the object at `item`, and another object has it. */
 void orr_relationship_claim(lua_State *L, const orr_instance *owner, int owner_index, int relation, int item);
 /* Raises unless the value at `item` is an object that the relation takes. */
@@ -417,6 +437,8 @@ bool orr_collection_has(lua_State *L, orr_collection *list, int index, int item)
 void orr_collection_keep(lua_State *L, orr_collection *list, int index, orr_instance *owner);
 /* Forgets the remembered items. */
 void orr_collection_settle(lua_State *L, orr_collection *list, int index);
+/* Remembers those of the array on top (popped) instead. */
+void orr_collection_restore(lua_State *L, orr_collection *list, int index);
 /* Replaces all items by those of the array or collection at `value`, with events. */
 void orr_collection_replace(lua_State *L, orr_collection *list, int index, int value);
 void orr_collection_open(lua_State *L);
@@ -435,6 +457,7 @@ struct orr_session {
   uint32_t refresh_epoch, refreshed; /* how many objects were read again since the session was expired */
   bool paused;                       /* a running load has stopped the collector */
   bool moved;                        /* some changed object may be ORR_MOVED */
+  bool late;                         /* some object of a flush that runs may be ORR_LATE */
 };
 
 /* User value of a session: */

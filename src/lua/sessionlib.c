@@ -582,6 +582,11 @@ static void attach(lua_State *L, orr_session *session, int user, int index) {
   orr_instance *object = lua_touserdata(L, index);
   orr_session *present = orr_instance_session(object);
   if (present == session) {
+    if (object->flags & ORR_GOING)
+      class_error(
+          L, object, "InvalidRequestError",
+          "%s: this object is being deleted by the flush that runs, and a hook cannot take that back; do "
+          "it in before_flush, or raise an error, which undoes the flush");
     if (object->flags & ORR_DELETING)
       undelete(L, session, user, object, index);
     if (object->state == ORR_DELETED)
@@ -764,6 +769,10 @@ static int expunge(lua_State *L) {
   orr_instance *object = orr_instance_check(L, 2);
   if (orr_instance_session(object) != session)
     return class_error(L, object, "InvalidRequestError", "%s: this object is not in this session");
+  if (object->action)
+    return class_error(
+        L, object, "InvalidRequestError",
+        "%s: this object is being written by the flush that runs; expunge it before or after that");
   if (object->state == ORR_PENDING) {
     orr_session_drop_new(L, session, object);
     return 0;
