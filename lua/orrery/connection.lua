@@ -262,6 +262,16 @@ function Connection:finish(_, compiled, values, outcome)
   end
 end
 
+--- The core's connection, where a SELECT takes nothing but to be run on it: a transaction is open, and nobody wants to hear
+--- of statements. start() and finish() do what is to be done elsewhere.
+---@return userdata|false
+function Connection:at_rest()
+  local current, engine = self.transaction, self.engine
+  local dispatch = engine.dispatch
+  return not self.closed and not self.doomed and current and current.is_open and not engine.echo
+    and not dispatch.before_cursor_execute and not dispatch.after_cursor_execute and self.dbc
+end
+
 local function open_and_run(self, compiled, values, chunk)
   local stmt, bound = open_statement(self, compiled, values)
   self.running = stmt

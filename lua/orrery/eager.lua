@@ -338,18 +338,24 @@ local function load_when_read(session, object, number, node, strategy)
   end
 end
 
--- A list that a script goes through, with nothing behind it, needs little: see related.load_list().
+-- Whether it is a list that loads by itself when it is read, with nothing behind it: that needs little, see
+-- related.load_list().
 local function is_list_alone(node)
-  if node.alone == nil then
-    node.alone = node.property.uselist and not leads_on(node)
-  end
+  node.alone = node.late == SELECT and node.property.uselist and not leads_on(node)
   return node.alone
 end
 
 core.hook("load_relation", function(object, number, script, tree, class, session)
   local mapper = getmetatable(class).__mapper
   local property = mapper.relationships[number - #mapper.column_keys]
-  local node = (tree or loader_option.default_tree(mapper)):node(property)
+  local node = (tree or mapper.default_tree or loader_option.default_tree(mapper)):node(property)
+  local alone = node.alone
+  if alone == nil then
+    alone = is_list_alone(node)
+  end
+  if alone and session and related.load_list(session, object, number, node) then
+    return
+  end
   local strategy = strategy_for(session, node, script)
   if strategy.asks then
     return strategy.read(session, object, number, node)
@@ -358,10 +364,6 @@ core.hook("load_relation", function(object, number, script, tree, class, session
   elseif script and not core.is_clean(session[1]) then
     loading.ensure_columns(session, mapper, object, related.near_numbers(node)) -- a flush may delete this very object
     session:autoflush_now()
-  end
-  if strategy == SELECT and is_list_alone(node) and not session.watching
-    and related.load_list(session, object, number, node) then
-    return
   end
   loading.ensure_columns(session, mapper, object, related.near_numbers(node))
   if not is_known(object, number, node) then

@@ -172,7 +172,7 @@ end
 ---@field populated? table the set of objects that the load has overwritten already: others are
 ---@field cohorts? integer[] numbers by item, of orrery.LoadTree:cohort()
 ---@field links? table[] { item, attribute number }: where the objects of each of the last items belong
----@field gather? userdata of core.gather, or core.unfilled: the collections that the objects come into
+---@field gather? userdata of core.gather: the collections that the objects come into
 ---@field holders? boolean the objects are to hold related ones, which are loaded behind them
 ---@field key_columns? integer[] result columns that hold the keys of these collections
 

@@ -12,6 +12,7 @@ local hierarchy = import "hierarchy"
 local mapper_module = import "mapper"
 local aliased = import "aliased"
 local shaping = import "shaping"
+local execution = import "execution"
 local loading = import "loading"
 local criteria = import "criteria"
 local orm_execute = import "orm_execute"
@@ -190,28 +191,55 @@ function related.load_one(session, object, number, node)
   return items
 end
 
---- Loads a list of one object from its rows, where that takes nothing but its statement; whether it did. Whoever goes
---- through lists one by one comes by here for each.
+-- What core.load_list takes of a statement; false where it asks for more than columns of the object, as they are stored.
+local function new_list(made, dialect)
+  local compiled = loading.compiled_for(made.statement, dialect)
+  if not made.plain or compiled.constants or not compiled.readonly or execution.facts(compiled).bind_functions then
+    return false
+  end
+  local plan = loading.plan_of(compiled)
+  return not plan.finishers and { compiled.sql, plan.core, made.with_null or false, unpack(compiled.order) }
+end
+
+local function list_of(node, dialect)
+  local made = select_of(node)
+  made.lists = made.lists or {}
+  if made.lists[dialect] == nil then
+    made.lists[dialect] = new_list(made, dialect)
+  end
+  return made.lists[dialect]
+end
+
+local function list_failed(session, object, node, fault)
+  local made, connection = select_of(node), session.seat.conn
+  local compiled = loading.compiled_for(made.statement, connection.dialect)
+  connection:failed(fault, compiled, loading.values_of(compiled, object, made.with_null))
+end
+
+--- Loads a list of one object where that takes nothing but its statement: nothing waits to be flushed, nobody listens, and
+--- nothing is to come along; whether it did. Whoever goes through lists one by one comes by here for each.
 ---@param session table
 ---@param object userdata
 ---@param number integer of the attribute
 ---@param node table
 ---@return boolean
 function related.load_list(session, object, number, node)
-  local made = node.lazy_select or select_of(node)
-  if not made.plain or session.lazy or session.dispatch.do_orm_execute then
+  local connection = not session.by_key and not session.unsettled and session.seat.conn
+  local dbc = connection and connection:at_rest()
+  if not dbc or session.lazy or session.watching or session.dispatch.do_orm_execute or mapper_module.hears_loads then
     return false
   end
-  local compiled = loading.compiled_for(made.statement, session.engine.dialect)
-  if compiled.constants then
-    return false
-  end
-  local list, values = core.unfilled(object, number, compiled.order, made.with_null)
+  local dialect = connection.dialect
+  local lists = node.lazy_select and node.lazy_select.lists
+  local list = lists and lists[dialect] or list_of(node, dialect)
   if not list then
     return false
   end
-  loading.run_plan(session, session:connection(compiled), compiled, values, loading.plan_of(compiled), { gather = list }, false)
-  return true
+  local ok, done = pcall(core.load_list, session[1], object, number, dbc, list)
+  if not ok then
+    list_failed(session, object, node, done)
+  end
+  return done
 end
 
 -- ---- for many objects ----

@@ -29,6 +29,9 @@ void *orr_connection_db(const orr_connection *connection);
    and not active, else newly prepared. Raises the database's error (with the statement) or ProgrammingError
    when `sql` holds no statement or more than one. */
 orr_statement *orr_statement_push(lua_State *L, int connection_index, const char *sql, size_t len);
+/* The same for the text at `sql`, which becomes the key of the cache, with values for its markers. */
+orr_statement *orr_statement_start(lua_State *L, int connection_index, int sql, const orr_value *values,
+                                   int count);
 /* The usable statement at `index`; raises ResourceClosedError when it or its connection was closed. */
 orr_statement *orr_statement_check(lua_State *L, int index);
 

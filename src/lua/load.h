@@ -140,6 +140,9 @@ typedef struct orr_load {
   orr_value few[ORR_FEW_COLUMNS]; /* the row, where it is no longer */
 } orr_load;
 
+/* Runs the load whose arguments are on top, all of them: count and done take their place. The statement, which
+   somebody anchors, is held meanwhile, and reset when it is done, or fails. */
+void orr_load_run(lua_State *L, orr_session *session, orr_statement *statement);
 /* Reads columns of the plan from the statement's row into that of the load. */
 void orr_load_read(lua_State *L, orr_load *to, int first, int count);
 /* Pushes a table for each link, then a place for what is held, and reads the links, whose parents are

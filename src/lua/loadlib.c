@@ -338,22 +338,6 @@ static void look_at_memory(lua_State *L, orr_load *to) {
 #endif
 }
 
-/* Calls the loop with the arguments on the stack and the statement held, whatever happens in it. */
-static void run_held(lua_State *L, lua_CFunction loop, orr_session *session, orr_statement *statement) {
-  lua_pushcfunction(L, loop);
-  lua_insert(L, 1);
-  orr_statement_hold(statement, true);
-  int status = lua_pcall(L, ORR_LOAD_ARGUMENTS, 2, 0);
-  orr_statement_hold(statement, false);
-  if (session->paused)
-    lua_gc(L, LUA_GCRESTART, 0);
-  session->paused = false;
-  if (status == 0)
-    return;
-  orr_statement_reset(statement);
-  lua_error(L);
-}
-
 /* Reads the cohort numbers of the items; NULL where none are given. */
 static orr_cohort_number *read_cohorts(lua_State *L, const orr_plan *plan) {
   if (!lua_istable(L, ORR_LOAD_COHORTS))
@@ -486,6 +470,27 @@ static int run(lua_State *L) {
   return 2;
 }
 
+void orr_load_run(lua_State *L, orr_session *session, orr_statement *statement) {
+  int base = lua_gettop(L) - ORR_LOAD_ARGUMENTS;
+  const orr_plan *plan = orr_box_check(L, base + ORR_LOAD_PLAN, &orr_plan_kind);
+  size_t links = lua_istable(L, base + ORR_LOAD_LINKS) ? orr_rawlen(L, base + ORR_LOAD_LINKS) : 0;
+  luaL_argcheck(L, plan->items && (plan->order ? plan->source : plan->columns) <= statement->columns,
+                ORR_LOAD_PLAN, "plan of this statement expected");
+  luaL_argcheck(L, !links || links < plan->item_count, ORR_LOAD_LINKS, "fewer links than items expected");
+  lua_pushcfunction(L, run);
+  lua_insert(L, base + 1);
+  orr_statement_hold(statement, true);
+  int status = lua_pcall(L, ORR_LOAD_ARGUMENTS, 2, 0);
+  orr_statement_hold(statement, false);
+  if (session->paused)
+    lua_gc(L, LUA_GCRESTART, 0);
+  session->paused = false;
+  if (status != 0 || lua_toboolean(L, -1))
+    orr_statement_reset(statement);
+  if (status != 0)
+    lua_error(L);
+}
+
 /* core.load(session, statement, plan, out or nil [, row metatable, populated, most, cohorts, links, gather,
    key columns])
    -> count, done: appends to `out`. Without a row metatable each row becomes its one visible item; NULL
@@ -499,14 +504,7 @@ static int load_rows(lua_State *L) {
   lua_settop(L, ORR_LOAD_ARGUMENTS);
   orr_session *session = orr_session_check(L, ORR_LOAD_SESSION);
   orr_statement *statement = orr_statement_check(L, ORR_LOAD_STATEMENT);
-  orr_plan *plan = orr_box_check(L, ORR_LOAD_PLAN, &orr_plan_kind);
-  luaL_argcheck(L, plan->items && (plan->order ? plan->source : plan->columns) <= statement->columns,
-                ORR_LOAD_PLAN, "plan of this statement expected");
-  luaL_argcheck(L, !lua_istable(L, ORR_LOAD_LINKS) || orr_rawlen(L, ORR_LOAD_LINKS) < plan->item_count,
-                ORR_LOAD_LINKS, "fewer links than items expected");
-  run_held(L, run, session, statement);
-  if (lua_toboolean(L, 2))
-    orr_statement_reset(statement);
+  orr_load_run(L, session, statement);
   return 2;
 }
 

@@ -460,6 +460,11 @@ struct orr_session {
   bool late;                         /* some object of a flush that runs may be ORR_LATE */
 };
 
+/* Whether it has nothing to flush. */
+static inline bool orr_session_is_clean(const orr_session *session) {
+  return !session->new_count && !session->dirty_count && !session->deleted_count && !session->watched_count;
+}
+
 /* User value of a session: */
 #define ORR_SESSION_OBJECTS 1 /* weak: [slot] = object */
 #define ORR_SESSION_NEW 2     /* holes are false */

@@ -347,41 +347,71 @@ static int new_gather(lua_State *L) {
   return 2;
 }
 
-/* Pushes an array of the stored values of the columns whose numbers are in the array at `numbers`. False, and
-   nothing is pushed, where one is not known, or NULL and that is not asked for. */
-static bool push_stored(lua_State *L, orr_instance *object, int index, int numbers, bool with_null) {
-  static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
-  int columns[ORR_MAX_KEY], count = read_key_columns(L, numbers, columns);
-  orr_value value;
-  if (!has_columns(object, columns, count))
-    return false;
-  lua_createtable(L, count, 0);
+/* ---- one list, when it is read ---- */
+
+/* A statement that loads one list, as core.load_list takes it: an array. */
+enum { LIST_SQL = 1, LIST_PLAN, LIST_WITH_NULL, LIST_COLUMNS };
+
+/* The stored values of the columns whose numbers end the array at `list`; how many, or -1 where one is not
+   known, or is NULL and that is not asked for. They borrow from the object. */
+static int stored_values(lua_State *L, orr_instance *object, int index, int list, orr_value *values) {
+  int count = (int)orr_rawlen(L, list) - LIST_COLUMNS + 1;
+  luaL_argcheck(L, count >= 0 && count <= ORR_MAX_KEY, list, "0 to 32 columns expected");
+  lua_rawgeti(L, list, LIST_WITH_NULL);
+  bool with_null = lua_toboolean(L, -1);
+  lua_pop(L, 1);
   for (int k = 0; k < count; k++) {
-    orr_instance_value(L, object, index, columns[k], &value);
-    if (value.tag == ORR_NULL && !with_null) {
-      lua_pop(L, 1);
-      return false;
-    }
-    value.tag == ORR_NULL ? lua_pushlightuserdata(L, NULL) : orr_type_push(L, &any, &value);
-    lua_rawseti(L, -2, k + 1);
+    lua_rawgeti(L, list, LIST_COLUMNS + k);
+    int column = (int)lua_tointeger(L, -1) - 1;
+    lua_pop(L, 1);
+    luaL_argcheck(L, column >= 0 && column < object->class->column_count, list, "columns expected");
+    if (!has_columns(object, &column, 1))
+      return -1;
+    orr_instance_value(L, object, index, column, &values[k]);
+    if (values[k].tag == ORR_NULL && !with_null)
+      return -1;
   }
-  return true;
+  return count;
 }
 
-/* core.unfilled(object, attribute number, column numbers, with null) -> collection, values: what core.load
-   fills in place of a gather, for one object, and the values of the columns that its rows are found by; nil
-   where there is more to know of the object: the relation, or a change of it, a column that is not loaded, or
-   is NULL. */
-static int unfilled(lua_State *L) {
-  orr_instance *object = orr_instance_check(L, 1);
-  int relation = orr_check_place(L, 2) - object->class->column_count;
-  luaL_argcheck(L, relation >= 0 && relation < object->class->relation_count, 2, "relationship expected");
-  lua_settop(L, 4);
-  if (!is_unknown(L, object, 1, relation) || !push_stored(L, object, 1, 3, lua_toboolean(L, 4)))
+/* Pushes what core.load takes: to fill a fresh collection for the relation, by the statement on top. */
+static void push_arguments(lua_State *L, int relation) {
+  int base = lua_gettop(L);
+  luaL_checkstack(L, ORR_LOAD_ARGUMENTS + 10, "load");
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, base);
+  lua_rawgeti(L, 5, LIST_PLAN);
+  lua_settop(L, base + ORR_LOAD_GATHER - 1);
+  orr_collection_new_usual(L, 2, relation);
+  lua_settop(L, base + ORR_LOAD_ARGUMENTS);
+}
+
+/* core.load_list(session, object, attribute number, connection, { sql, plan, with null, column numbers... })
+   -> true: loads a list of the object by a statement that has the values of these columns of it. Nothing is
+   done where there is more to know: of the relation, or a change of it, of a column that is not loaded, or is
+   NULL, or of what waits to be flushed. */
+static int load_list(lua_State *L) {
+  orr_session *session = orr_session_check(L, 1);
+  orr_instance *object = orr_instance_check(L, 2);
+  int relation = orr_check_place(L, 3) - object->class->column_count;
+  luaL_argcheck(L, relation >= 0 && relation < object->class->relation_count &&
+                       object->class->relations[relation].flags & ORR_RELATION_LIST,
+                3, "list expected");
+  luaL_checktype(L, 5, LUA_TTABLE);
+  lua_settop(L, 5);
+  orr_value values[ORR_MAX_KEY];
+  int count = -1;
+  if (orr_session_is_clean(session) && is_unknown(L, object, 2, relation))
+    count = stored_values(L, object, 2, 5, values);
+  if (count < 0)
     return 0;
-  orr_collection_new_usual(L, 1, relation);
-  lua_insert(L, 5);
-  return 2;
+  lua_rawgeti(L, 5, LIST_SQL);
+  luaL_checktype(L, 6, LUA_TSTRING);
+  orr_statement *statement = orr_statement_start(L, 4, 6, values, count);
+  push_arguments(L, relation);
+  orr_load_run(L, session, statement);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 static void read_gather(lua_State *L, const orr_load *to, orr_filling *filling) {
@@ -479,7 +509,7 @@ void orr_filling_take(lua_State *L, orr_load *to) {
 
 void orr_related_open(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"gather", new_gather}, {"keyless", keyless}, {"unfilled", unfilled}, {NULL, NULL}};
+      {"gather", new_gather}, {"keyless", keyless}, {"load_list", load_list}, {NULL, NULL}};
   orr_box_define(L, &gather_kind, NULL);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);

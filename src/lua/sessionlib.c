@@ -466,9 +466,7 @@ static int classes(lua_State *L) {
 
 /* core.is_clean(session): nothing to flush. O(1). */
 static int is_clean(lua_State *L) {
-  orr_session *session = check(L, 1);
-  lua_pushboolean(L, !session->new_count && !session->dirty_count && !session->deleted_count &&
-                         !session->watched_count);
+  lua_pushboolean(L, orr_session_is_clean(check(L, 1)));
   return 1;
 }
 
