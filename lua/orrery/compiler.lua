@@ -1,17 +1,20 @@
 --- compiler: statements become SQL with a marker for every value, and a description of their columns. A cache keyed by
 -- the statement's shape (fingerprint.lua) spares the work for statements that were built afresh. Executes nothing.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
 local expression = import "expression"
 local types = import "types"
 local statement = import "statement"
-local change = import "change"
+local change = reading.later "change"
 local dialects = import "dialect"
 local fingerprint = import "fingerprint"
 local rendering = import "render"
+import "postgresql"
 import "render_select"
-import "render_change"
+
+reading.methods(rendering.VISIT, "render_change", "insert", "update", "delete")
 
 local compiler = { dialects = dialects.named }
 local concat = table.concat

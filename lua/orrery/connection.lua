@@ -1,6 +1,7 @@
 --- connection: runs statements on a slot of the pool and hands out results. When a transaction begins and ends is
 -- transaction.lua's; what a statement means is the compiler's.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local event = import "event"
 local result = import "result"
@@ -8,7 +9,7 @@ local execution = import "execution"
 local compiler = import "compiler"
 local transaction = import "transaction"
 local core = import "core"
-local diagnosis = import "diagnosis"
+local diagnosis = reading.later "diagnosis"
 local settings = import "settings"
 local effect = import "effect"
 local result_of, compiled_of = import("outcome").of, compiler.cached

@@ -6,6 +6,7 @@ local expression = import "expression"
 local schema = import "schema"
 local event = import "event"
 local ddl = import "ddl"
+import "sqlite_catalog"
 
 local creation = {}
 local write = ddl.write
@@ -15,15 +16,15 @@ local write = ddl.write
 local new_dispatch = event.define("object with DDL (a Table or MetaData)", { "before_create", "after_create", "before_drop",
   "after_drop", "column_reflect" })
 
-event.find_by(function(target)
-  if not schema.is_table(target) and not schema.is_metadata(target) then
-    return nil
-  end
+--- The listeners of a Table or MetaData.
+---@param target orrery.Table|orrery.MetaData
+---@return table
+function creation.dispatch(target)
   if not rawget(target, "dispatch") then
     rawset(target, "dispatch", new_dispatch())
   end
   return target.dispatch
-end)
+end
 
 --- Tells the listeners of a Table or MetaData.
 ---@param target orrery.Table|orrery.MetaData

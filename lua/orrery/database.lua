@@ -14,17 +14,18 @@ local Database = {}
 local metatable = { __metatable = { __name = "orrery.Database" } }
 
 -- The rest of the library, so that a script needs this one table only: db.select, db.func, db.selectinload.
-local library = {}
+local find, all
 
 --- Tells databases of what else the library has.
----@param all table
-function database.complete(all)
-  library = all
+---@param finder fun(name: string): any
+---@param finder_of_all fun(): table
+function database.complete(finder, finder_of_all)
+  find, all = finder, finder_of_all
 end
 
 local function names_of(self)
   local names = errors.sorted_keys(Database)
-  for _, own in ipairs({ errors.sorted_keys(self), types.names, errors.sorted_keys(library) }) do
+  for _, own in ipairs({ errors.sorted_keys(self), types.names, errors.sorted_keys(all()) }) do
     for _, name in ipairs(own) do
       names[#names + 1] = name
     end
@@ -38,7 +39,7 @@ function metatable.__index(self, key)
     found = types[key]
   end
   if found == nil then
-    found = rawget(library, key)
+    found = find(key)
   end
   if found == nil then
     errors.raise("ArgumentError", "a database has no '%s'%s", tostring(key),

@@ -245,7 +245,7 @@ local function late_strategy(options)
   if options.lazy == nil then
     return false
   end
-  core.read_all()
+  core.read "init"
   return engine.late_strategy(options.lazy, "create_engine()")
 end
 

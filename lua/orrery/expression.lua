@@ -3,11 +3,12 @@
 -- a node costs one small table. Makes no SQL: that is the compiler's. What takes names or text of SQL (func, text,
 -- case_) is in functions.lua.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
-local json = import "json"
+local json = reading.later "json"
 local types = import "types"
-local packing = import "packing"
+local packing = reading.later "packing"
 
 ---@class orrery.Element
 ---@field visit string which kind of node

@@ -1,6 +1,7 @@
 --- init: completes the table that require "orrery" returns with what is about mapped classes. It only re-exports.
 local import = ...
 local sql = import "sql"
+import "tables"
 local joincondition = import "joincondition"
 local collection = import "collection"
 local relationship = import "relationship"
@@ -17,6 +18,8 @@ local bundle = import "bundle"
 local proxy = import "proxy"
 local session = import "session"
 import "query"
+import "relation_comparison"
+import "write_only"
 local database = import "database"
 local automap = import "automap"
 local diagram = import "diagram"
@@ -48,6 +51,6 @@ export(automap, "automap")
 export(diagram, "diagram")
 export(sandbox, "sandbox")
 
-database.complete(sql.orm)
+database.complete(sql.find, sql.complete)
 
 return sql.orm

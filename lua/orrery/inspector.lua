@@ -4,7 +4,6 @@ local import = ...
 local errors = import "errors"
 local schema = import "schema"
 local creation = import "creation"
-import "sqlite_catalog"
 
 local inspector = {}
 

@@ -331,7 +331,8 @@ local function reflect_referred(state, metadata)
   end
 end
 
-schema.set_reflect(function(found, name, metadata, options, arguments)
+--- Makes a table, or makes `found` anew, of what the database behind `autoload_with` says.
+function reflection.table(found, name, metadata, options, arguments)
   local call = ("Table '%s': autoload_with"):format(name)
   return creation.on_connection(options.autoload_with, call, function(conn)
     local state = new_state(conn, options.schema or metadata.schema, metadata)
@@ -341,7 +342,7 @@ schema.set_reflect(function(found, name, metadata, options, arguments)
     end
     return made
   end, { mode = "read" })
-end)
+end
 
 -- ---- whole databases ----
 

@@ -2,12 +2,13 @@
 -- differently comes from its data. Selects and changes are in render_select.lua and render_change.lua, which add
 -- their kinds to the same table.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
 local types = import "types"
 local expression = import "expression"
-local packing = import "packing"
-local literal = import "literal"
+local packing = reading.later "packing"
+local literal = reading.later "literal"
 
 local rendering = {}
 local OPERATORS = expression.OPERATORS

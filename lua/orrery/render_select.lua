@@ -1,9 +1,10 @@
 --- render_select: selects and unions as SQL, and what stands in their FROM. Which tables that are is joining.lua's to
 -- say.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local expression = import "expression"
-local adapting = import "adapting"
+local adapting = reading.later "adapting"
 local joining = import "joining"
 local linking = import "linking"
 local statement = import "statement"

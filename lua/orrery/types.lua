@@ -1,11 +1,12 @@
 --- types: column types as a script names them. A type says its DDL name and how Lua values become database values and
 -- back; the checks themselves are the core's (typelib.c), and types with Lua functions wrap them. Knows no column.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
-local json = import "json"
-local moment = import "moment"
-local packing = import "packing"
+local json = reading.later "json"
+local moment = reading.later "moment"
+local packing = reading.later "packing"
 
 ---@class orrery.Type
 ---@field name string "String"

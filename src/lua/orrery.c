@@ -1,6 +1,7 @@
 /* orrery: opens the library in a state. The C parts go into one private table, "core"; the Lua parts stand in
-   this library, as source and as bytecode, and run in their total order, each seeing only earlier ones. Needs
-   base, string, table, math and coroutine; no file, no package library. */
+   this library, as source and as bytecode, and are read when an earlier read or a script first needs them. They
+   have a total order, in which each names only earlier ones. Needs base, string, table, math and coroutine; no
+   file, no package library. */
 #include "../orrery.h"
 
 #include <string.h>
@@ -23,17 +24,6 @@ static const orr_chunk *const CODE = CHUNKS;
 static const char CODE_OF[] = "";
 #endif
 
-/* import(name): the value that an earlier file returned. Upvalue: the table of loaded files. */
-static int import(lua_State *L) {
-  lua_pushvalue(L, 1);
-  lua_rawget(L, lua_upvalueindex(1));
-  if (lua_isnil(L, -1))
-    return luaL_error(L, "orrery: '%s' is not loaded before this file", luaL_checkstring(L, 1));
-  return 1;
-}
-
-static int read_all(lua_State *L);
-
 static void open_core(lua_State *L) {
   lua_newtable(L);
   orr_box_open(L);
@@ -46,8 +36,6 @@ static void open_core(lua_State *L) {
   orr_node_open(L);
   orr_shape_open(L);
   orr_sandbox_open(L);
-  lua_pushcfunction(L, read_all);
-  lua_setfield(L, -2, "read_all");
 }
 
 /* Whether this state reads the bytecode: that of LuaJIT is good for one release of it only, and a state
@@ -101,78 +89,87 @@ static void push_globals(lua_State *L) {
   lua_setmetatable(L, -2);
 }
 
-/* The globals are on the stack behind the table of loaded files. */
-static void run_chunk(lua_State *L, size_t i, bool from_code, int loaded) {
-  push_chunk(L, i, from_code);
-  lua_pushvalue(L, loaded + 1);
+/* What makes the table that a script gets, and reads the files that every script needs. */
+static const char FIRST[] = "sql";
+
+static const char LOADED = 0; /* registry key: the table of loaded files, by name: the value that each returned */
+
+/* In that table, too: what every file gets, its globals and import(). */
+enum { GLOBALS = 1, IMPORT };
+
+/* (loaded, number of the file) -> what the file returns. */
+static int run_chunk(lua_State *L) {
+  size_t i = (size_t)lua_tointeger(L, 2);
+  push_chunk(L, i, reads_code(L));
+  lua_rawgeti(L, 1, GLOBALS);
 #if LUA_VERSION_NUM >= 502
   lua_setupvalue(L, -2, 1);
 #else
   lua_setfenv(L, -2);
 #endif
-  lua_pushvalue(L, loaded);
-  lua_pushcclosure(L, import, 1);
+  lua_rawgeti(L, 1, IMPORT);
   lua_call(L, 1, 1);
-  lua_setfield(L, loaded, CHUNKS[i].name);
-  lua_pop(L, 1);
-}
-
-static const char LOADED = 0; /* registry key: the table of loaded files */
-
-/* The file that ends the first part, which knows no mapped classes and makes the table that a script gets.
-   The others are read when a script asks that table for more. */
-static const char FIRST_PART[] = "sql";
-
-/* In the table of loaded files: the number of the first that is not loaded yet, and the globals. */
-enum { NEXT = 1, GLOBALS };
-
-static size_t next_chunk(lua_State *L, int loaded) {
-  lua_rawgeti(L, loaded, NEXT);
-  size_t next = (size_t)lua_tointeger(L, -1);
-  lua_pop(L, 1);
-  return next;
-}
-
-/* Loads the files up to the one of this name into the table at `loaded`. */
-static void load_until(lua_State *L, int loaded, const char *last) {
-  lua_rawgeti(L, loaded, GLOBALS);
-  bool from_code = reads_code(L), done = false;
-  for (size_t i = next_chunk(L, loaded); !done && i < sizeof CHUNKS / sizeof *CHUNKS; i++) {
-    run_chunk(L, i, from_code, loaded);
-    lua_pushinteger(L, (lua_Integer)i + 1);
-    lua_rawseti(L, loaded, NEXT);
-    done = strcmp(CHUNKS[i].name, last) == 0;
-  }
-  lua_settop(L, loaded);
-}
-
-static int load_first(lua_State *L) {
-  lua_newtable(L);
-  int loaded = lua_gettop(L);
-  open_core(L);
-  lua_setfield(L, loaded, "core");
-  push_globals(L);
-  lua_rawseti(L, loaded, GLOBALS);
-  load_until(L, loaded, FIRST_PART);
-  lua_pushvalue(L, loaded);
-  orr_rawsetp(L, LUA_REGISTRYINDEX, &LOADED);
-  return 1;
-}
-
-static int load_rest(lua_State *L) {
-  orr_rawgetp(L, LUA_REGISTRYINDEX, &LOADED);
-  load_until(L, lua_gettop(L), "init");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, 1, CHUNKS[i].name);
   return 1;
 }
 
 /* Nothing that is loaded here becomes garbage: the collector would only walk over it again and again. */
-static void load_uncollected(lua_State *L, lua_CFunction load) {
+static void call_uncollected(lua_State *L, int arguments) {
   bool runs = orr_gc_pause(L);
-  lua_pushcfunction(L, load);
-  int status = lua_pcall(L, 0, 1, 0);
+  if (!runs) {
+    lua_call(L, arguments, 1);
+    return;
+  }
+  int status = lua_pcall(L, arguments, 1, 0);
   orr_gc_resume(L, runs);
   if (status != 0)
     lua_error(L);
+}
+
+static size_t chunk_of(lua_State *L, const char *name) {
+  for (size_t i = 0; i < sizeof CHUNKS / sizeof *CHUNKS; i++)
+    if (strcmp(CHUNKS[i].name, name) == 0)
+      return i;
+  return (size_t)luaL_error(L, "orrery: there is no file '%s'", name);
+}
+
+/* import(name): the value that a file returned, which is read and run if it was not yet. Upvalue: the table of
+   loaded files. */
+static int import(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  lua_settop(L, 1);
+  lua_pushvalue(L, 1);
+  lua_rawget(L, lua_upvalueindex(1));
+  if (!lua_isnil(L, -1))
+    return 1;
+  lua_pushcfunction(L, run_chunk);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushinteger(L, (lua_Integer)chunk_of(L, name));
+  call_uncollected(L, 2);
+  return 1;
+}
+
+/* Leaves the table of loaded files on the stack. */
+static int load_first(lua_State *L) {
+  lua_newtable(L);
+  open_core(L);
+  lua_setfield(L, 1, "core");
+  push_globals(L);
+  lua_rawseti(L, 1, GLOBALS);
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, import, 1);
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, 1, IMPORT);
+  lua_getfield(L, 1, "core");
+  lua_pushvalue(L, -2);
+  lua_setfield(L, -2, "read");
+  lua_pop(L, 1);
+  lua_pushstring(L, FIRST);
+  lua_call(L, 1, 0);
+  lua_pushvalue(L, 1);
+  orr_rawsetp(L, LUA_REGISTRYINDEX, &LOADED);
+  return 1;
 }
 
 /* Once per state: a second load would make handles of the first one strangers to it. */
@@ -180,30 +177,24 @@ static void push_loaded(lua_State *L) {
   orr_rawgetp(L, LUA_REGISTRYINDEX, &LOADED);
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
-    load_uncollected(L, load_first);
+    lua_pushcfunction(L, load_first);
+    call_uncollected(L, 0);
   }
 }
 
 void orr_read_all(lua_State *L) {
   push_loaded(L);
-  lua_getfield(L, -1, "init");
-  bool complete = lua_toboolean(L, -1);
-  lua_pop(L, 2);
-  if (complete)
-    return;
-  load_uncollected(L, load_rest);
+  for (size_t i = 0; i < sizeof CHUNKS / sizeof *CHUNKS; i++) {
+    lua_rawgeti(L, -1, IMPORT);
+    lua_pushstring(L, CHUNKS[i].name);
+    lua_call(L, 1, 0);
+  }
   lua_pop(L, 1);
-}
-
-/* core.read_all(): the files that are not loaded yet, if any. */
-static int read_all(lua_State *L) {
-  orr_read_all(L);
-  return 0;
 }
 
 int luaopen_orrery(lua_State *L) {
   push_loaded(L);
-  lua_getfield(L, -1, FIRST_PART);
+  lua_getfield(L, -1, FIRST);
   lua_getfield(L, -1, "orm");
   return 1;
 }
