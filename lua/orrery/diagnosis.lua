@@ -43,6 +43,16 @@ local function columns_of(conn, tables)
   return names
 end
 
+-- The table of the database that has the column "table.column", by exactly these names.
+local function owner_of(conn, name)
+  local tbl, column = name:match("([^.]+)%.([^.]+)$")
+  for _, one in ipairs(tbl and column_of(conn, conn.engine.driver.column_names, tbl) or {}) do
+    if one == column then
+      return tbl
+    end
+  end
+end
+
 local function without_schema(name)
   return name:match("([^.]+)$") or name
 end
@@ -58,6 +68,11 @@ local UNKNOWN = {
     return tables
   end },
   { "no such column: (.+)$", function(conn, err)
+    local owner = owner_of(conn, err.message:match("no such column: (.+)$"))
+    if owner then
+      return {}, ("; the table '%s' has it, but that part of the statement does not read it: select from it, too, or join it; of "
+        .. "a class that inherits, select that class, or orm.with_polymorphic(Base, { Class })"):format(owner)
+    end
     return columns_of(conn, tables_in(err.statement or "", column_of(conn, conn.engine.driver.table_names)))
   end },
   { "has no column named (.+)$", function(conn, err)

@@ -19,6 +19,8 @@ function joining.describe(selectable)
     return "VALUES"
   elseif selectable.visit == "table_function" then
     return selectable.element.name .. "(...)"
+  elseif selectable.visit == "join" then
+    return joining.describe(selectable.left) .. " JOIN " .. joining.describe(selectable.right)
   end
   return selectable.element and "alias of " .. joining.describe(selectable.element) or "a " .. selectable.visit
 end
@@ -274,6 +276,56 @@ local function before_functions(chains)
     place_chain(chain, chains, ordered)
   end
   return ordered
+end
+
+-- Raises where `whole` has a table, as it stands or in its joins, that `seen` has been read as part of.
+local function enter_once(selectable, whole, seen)
+  if selectable.visit == "join" then
+    enter_once(selectable.left, whole, seen)
+    enter_once(selectable.right, whole, seen)
+  elseif seen[selectable] then
+    errors.raise("InvalidRequestError", "FROM reads '%s' twice, in '%s' and in '%s', so that nobody can tell which of them a column "
+      .. "means; give one of the two a name of its own, local Other = orm.aliased(Class), and write Other for it, "
+      .. "join(Class.relationship:of_type(Other)) or join(Other, condition)", joining.describe(selectable),
+      joining.describe(seen[selectable]), joining.describe(whole))
+  else
+    seen[selectable] = whole
+  end
+end
+
+-- Raises where a function in FROM is given a column of a table that nothing reads.
+local function check_arguments(selectable, chains, enclosing)
+  if selectable.visit == "join" then
+    check_arguments(selectable.left, chains, enclosing)
+    check_arguments(selectable.right, chains, enclosing)
+  elseif selectable.visit == "table_function" then
+    for _, read in ipairs(joining.tables_of(selectable.element)) do
+      if not find_chain(chains, { read }, nil) and not enclosing[read] and not (read.members and is_held(read, enclosing)) then
+        errors.raise("InvalidRequestError", "%s(...) in FROM is given a column of '%s', which the statement does not read; select that, "
+          .. "too, or write select_from(Class):join(the function, orm.true_())", selectable.element.name, joining.describe(read))
+      end
+    end
+  end
+end
+
+--- Raises where chains read a table twice under one name, as two classes of a family do whose rows begin in one table, and
+--- where a function in FROM is given columns of a table that neither they nor the statements around read.
+---@param chains table[] of joining.chains()
+---@param enclosing? table<table, true>
+---@return table[] chains
+function joining.check(chains, enclosing)
+  local seen = {}
+  for _, chain in ipairs(chains) do
+    if chains[2] or chain.steps[1] then
+      enter_once(chain.root, chain.root, seen)
+    end
+    check_arguments(chain.root, chains, enclosing or {})
+    for _, step in ipairs(chain.steps) do
+      enter_once(step.target, step.target, seen)
+      check_arguments(step.target, chains, enclosing or {})
+    end
+  end
+  return chains
 end
 
 --- What a select reads: chains { root =, steps = { joins }, holds = { [table] = true } } in the order of FROM.

@@ -180,7 +180,7 @@ local function other_chains(node, state)
       read[#read + 1] = one
     end
   end
-  local chains, others = joining.chains({ roots = { node.target }, items = {}, wheres = read }), {}
+  local chains, others = joining.check(joining.chains{ roots = { node.target }, items = {}, wheres = read }), {}
   for _, chain in ipairs(chains) do
     others[#others + 1] = chain.root ~= node.target and chain or nil
   end

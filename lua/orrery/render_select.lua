@@ -180,9 +180,9 @@ end
 local function from_chains(node, state)
   local chains = joining.chains(node)
   if (state.enclosing and #chains > 1) or node.correlated or node.inner then
-    return without_enclosing(chains, node, state.enclosing or {})
+    chains = without_enclosing(chains, node, state.enclosing or {})
   end
-  return chains
+  return joining.check(chains, state.enclosing)
 end
 
 --- The tables that chains read, and those around them, as keys.

@@ -32,6 +32,10 @@ describe("a name that the database does not know", function()
     fault("OperationalError", "did you mean 'full name'?", 'SELECT "ful name" FROM team')
   end)
 
+  it("of a column of a table that is not read says so", function()
+    fault("OperationalError", { "no such column: team.code", "'team' has it", "join it" }, "SELECT id FROM player ORDER BY team.code")
+  end)
+
   it("of a function, too", function()
     fault("OperationalError", "did you mean 'upper'?", "SELECT uper(code) FROM team")
   end)

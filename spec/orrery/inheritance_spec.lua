@@ -615,6 +615,26 @@ describe("a query of a family", function()
     end)
   end)
 
+  it("says what to write where two classes begin in one table", function()
+    local lib = staff.open { joined = true }
+    local Employee, Manager, Engineer = lib.Employee, lib.Manager, lib.Engineer
+    local same = Manager.company_id:eq(Engineer.company_id)
+    for _, stmt in ipairs { orm.select(Engineer):join(Manager, same), orm.select(Engineer, Manager):where(same),
+      orm.select(Employee):outerjoin(Manager, Employee.name:eq(Manager.name)),
+      orm.select(Employee.id):where(orm.exists(orm.select(Engineer.id, Manager.id):where(same))) } do
+      raises("InvalidRequestError", { "reads 'employee' twice", "'employee JOIN manager'", "orm.aliased" }, function()
+        lib.session:execute(stmt)
+      end)
+    end
+    local Other = orm.aliased(Manager)
+    local row = lib.session:execute(orm.select(Engineer, Other):join(Other, Other.company_id:eq(Engineer.company_id))
+      :order_by(Engineer.id)):first()
+    assert.same({ "eve", "mia" }, { row[1].name, row[2].name })
+    raises("OperationalError", { "no such column: manager.budget", "'manager' has it", "with_polymorphic" }, function()
+      lib.session:execute(orm.select(Employee):order_by(Manager.budget))
+    end)
+  end)
+
   it("learns of classes that are declared later", function()
     local base, A = parent()
     local session, _, engine = session_on(base)

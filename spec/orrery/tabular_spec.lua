@@ -70,6 +70,15 @@ describe("a function as a table", function()
     gives({ "0 red", "1 big" }, select(tags):where(Item.id:eq(1)):order_by(tags.c.key))
   end)
 
+  it("must not be given columns of a table that the statement does not read", function()
+    for _, stmt in ipairs { select(tags.c.value), select(Tag.name):join(tags, orm.true_()),
+      select(Tag.name):where(orm.exists(tags)), select(tags.c.value):select_from(select(Item.id):subquery()) } do
+      raises("InvalidRequestError", { "json_each(...) in FROM is given a column of 'item'", "select_from" }, function()
+        session:execute(stmt)
+      end)
+    end
+  end)
+
   it("is joined, and keeps rows without any where that is asked for", function()
     gives({ "box", "lid" }, select(Item.name):join(tags, tags.c.value:eq("red")):order_by(Item.id))
     local expected = { "box big", "box red", "lid red", "nail -" }
