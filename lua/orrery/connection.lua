@@ -439,7 +439,7 @@ function Connection:within(seconds, fn, ...)
 end
 
 local function execute(self, statement, params, options)
-  local set, sets = execution.read_params(params)
+  local set, sets = execution.read_params(params, statement)
   local compiled, own = compiled_of(statement, self.engine.dialect, self.engine.cache, set)
   local chunk = chosen(self, "yield_per", options, statement)
   local seconds = chosen(self, "timeout", options, statement)
@@ -562,13 +562,19 @@ end
 local function begin_block(self, fn, options)
   return transaction.retrying(options.retry or 0, function()
     transaction.ensure_begun(self, options.mode ~= "read" and not self.readonly)
-    local function leave(finish)
-      return function()
-        self.block = false
-        finish(self)
+    local function keep()
+      if self.closed then
+        errors.raise("InvalidRequestError", "connection:begin(): the connection was closed inside begin(fn), which took back "
+          .. "what the block had done; leave the closing to who opened it")
       end
+      self.block = false
+      transaction.commit(self)
     end
-    return transaction.run(leave(transaction.commit), leave(transaction.rollback), run_marked, self, fn)
+    local function take_back()
+      self.block = false
+      transaction.rollback(self)
+    end
+    return transaction.run(keep, take_back, run_marked, self, fn)
   end)
 end
 

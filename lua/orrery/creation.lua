@@ -63,7 +63,9 @@ function creation.on_connection(bind, call, fn, options)
   elseif kind == "connection" then
     return fn(bind)
   end
-  errors.raise("ArgumentError", "%s: an engine or a connection expected, got %s", call, errors.show(bind))
+  local is_session = type(bind) == "table" and rawget(bind, "seats") ~= nil
+  errors.raise("ArgumentError", "%s: an engine or a connection expected, got %s%s", call, errors.show(bind),
+    is_session and " (its connection is session:connection())" or "")
 end
 local on_connection = creation.on_connection
 

@@ -267,10 +267,32 @@ local function assign(self, key, value)
   end
 end
 
--- What newcomers ask of a class that another object does.
+-- What newcomers ask of a class, or of an object, that another object does; names of these libraries that a class may
+-- have itself do not come here.
+local QUERY = "; queries are made by a session: session:query(@), or session:scalars(select(@))"
 local HINTS = {
-  query = "; queries are made by a session: session:query(@), or session:scalars(select(@))",
+  query = QUERY, all = QUERY, where = QUERY, filter = QUERY, filter_by = QUERY, select = QUERY, first = QUERY, objects = QUERY,
+  find_by = QUERY, count = QUERY,
+  get = "; objects are found by a session: session:get(@, key)", find = "; objects are found by a session: session:get(@, key)",
+  create = "; an object is made by @{ name = value } and stored by session:add(object) and session:commit()",
+  new = "; an object is made by @{ name = value }",
+  insert = "; write session:add(@{ ... }), or the statement orm.insert(@)",
+  c = "; columns are attributes of the class, @.name; a table has .c: @.__table__.c",
+  metadata = "; it is that of the base: Base.metadata",
   model = "; a subclass is declared by base:model(name, { __inherits__ = @, ... })",
+}
+local SAVE = "; session:add(object) and session:commit() store it"
+local OBJECT_HINTS = {
+  save = SAVE, insert = SAVE, create = SAVE, store = SAVE,
+  update = "; assign its attributes, object.name = value, and session:commit()",
+  delete = "; session:delete(object) deletes it", destroy = "; session:delete(object) deletes it",
+  remove = "; session:delete(object) deletes it",
+  refresh = "; session:refresh(object) reads it again", reload = "; session:refresh(object) reads it again",
+  get = "; attributes are read by their names: object.name",
+  set = "; attributes are assigned by their names: object.name = value",
+  to_dict = "; orm.to_table(object) makes a plain table", to_table = "; orm.to_table(object) makes a plain table",
+  to_json = "; orm.to_table(object) makes a plain table, for a JSON library",
+  session = "; orm.object_session(object) is the session it is in",
 }
 
 -- User.key for what is not a method: class attributes, made when first read.
@@ -665,6 +687,14 @@ end
 -- ---- bases ----
 
 local Base = {}
+-- What is on the MetaData of a base.
+local BASE_HINTS = { create_all = "Base.metadata:create_all(engine)", drop_all = "Base.metadata:drop_all(engine)",
+  tables = "Base.metadata.tables", query = "session:query(Class)", reflect = "Base.metadata:reflect(engine)" }
+
+errors.guard(Base, "a base", { derived_from = true, inherits = true }, function(key)
+  return BASE_HINTS[key] and "write " .. BASE_HINTS[key]
+end)
+
 local base_metatable = { __index = Base, __call = function(self, name, body) return model(self, name, body) end,
   __metatable = base_mark }
 
@@ -706,7 +736,7 @@ end
 
 local function unknown(self, key)
   errors.raise("ArgumentError", "%s has no attribute '%s'%s", self.name, tostring(key),
-    errors.hint(tostring(key), self:known_names()))
+    OBJECT_HINTS[key] or errors.hint(tostring(key), self:known_names()))
 end
 
 core.hook("read_other", function(object, key, member, class)
@@ -784,10 +814,13 @@ end
 
 core.hook("accept", function(class, number, value)
   local property = property_of(class, number)
-  local other, is_list = mapper_module.of_object(value), type(value) == "table" or core.is_collection(value)
+  local other, wanted = mapper_module.of_object(value), property.mapper.name
+  local is_fields = type(value) == "table" and getmetatable(value) == nil and value[1] == nil and next(value) ~= nil
+  local is_list = not is_fields and type(value) == "table" or core.is_collection(value)
   errors.raise("ArgumentError", "%s takes %s of class '%s', got %s%s", property:describe(),
-    property.uselist and "objects" or "an object", property.mapper.name,
-    other and ("an object of class '%s'"):format(other.name) or is_list and "a list" or errors.show(value),
+    property.uselist and "objects" or "an object", wanted,
+    other and ("an object of class '%s'"):format(other.name) or is_fields and ("a plain table; write %s{ ... }"):format(wanted)
+    or is_list and "a list" or errors.show(value),
     is_list and not property.uselist and (" (this side holds one object: %s)"):format(why_single(property)) or "")
 end)
 

@@ -57,8 +57,12 @@ local function without_schema(name)
   return name:match("([^.]+)$") or name
 end
 
--- Each text of a fault that names something unknown, and the names that it may have meant. SQLite's words; others may add
--- theirs.
+-- What is behind a column that the program knows and the database does not.
+local OLDER = "; where the table is older than its class: create_all() leaves tables as they are, ALTER TABLE ... ADD COLUMN "
+  .. "changes them"
+
+-- Each text of a fault that names something unknown, and the names that it may have meant; what to say behind the message,
+-- and in the hint, where none is near. SQLite's words; others may add theirs.
 local UNKNOWN = {
   { "no such table: (.+)$", function(conn)
     local tables = column_of(conn, conn.engine.driver.table_names)
@@ -73,10 +77,10 @@ local UNKNOWN = {
       return {}, ("; the table '%s' has it, but that part of the statement does not read it: select from it, too, or join it; of "
         .. "a class that inherits, select that class, or orm.with_polymorphic(Base, { Class })"):format(owner)
     end
-    return columns_of(conn, tables_in(err.statement or "", column_of(conn, conn.engine.driver.table_names)))
+    return columns_of(conn, tables_in(err.statement or "", column_of(conn, conn.engine.driver.table_names))), nil, OLDER
   end },
   { "has no column named (.+)$", function(conn, err)
-    return columns_of(conn, { err.message:match("^table (.+) has no column named ") })
+    return columns_of(conn, { err.message:match("^table (.+) has no column named ") }), nil, OLDER
   end },
   { "no such function: (.+)$", function(conn)
     return column_of(conn, conn.engine.driver.function_names)
@@ -88,9 +92,9 @@ local function name_near(err, conn)
   for _, entry in ipairs(UNKNOWN) do
     local name = err.message:match(entry[1])
     if name then
-      local names, else_say = entry[2](conn, err)
+      local names, else_say, more = entry[2](conn, err)
       local near = errors.nearest(without_schema(name), names)
-      return near and ("; did you mean '%s'?"):format(near) or else_say, errors.hint("", names)
+      return near and ("; did you mean '%s'?"):format(near) or else_say, errors.hint("", names) .. (names[1] and more or "")
     end
   end
 end
@@ -107,9 +111,20 @@ local ADVICE = {
   { "^attempt to write a readonly database", "the engine or connection is readonly, or the file and its folder are not "
     .. "writable" },
   { "^file is not a database", "it is another kind of file, or an encrypted database" },
+  { "^database disk image is malformed", "the file is damaged: put a copy back, or save what the sqlite3 shell's .recover "
+    .. "still finds; PRAGMA integrity_check says more" },
+  { "^database or disk is full", "nothing of this transaction is kept; free some space, roll back and run it again" },
+  { "from within a transaction", "run it on a connection without one: engine:connect():execution_options{ isolation_level = "
+    .. "\"AUTOCOMMIT\" }" },
+  { "^datatype mismatch", "the integer primary key of a table takes integers, and no NULL" },
+  { "^HAVING clause on a non%-aggregate", "having() wants group_by(), or an aggregate in the select; a condition on a row "
+    .. "goes into where()" },
   { "^table .+ already exists", "create_all() and create(engine, { checkfirst = true }) make only what is missing" },
 }
 
+--- What to do about a fault, as far as its text tells.
+---@param err table
+---@return string?
 local function advice_on(err)
   for _, entry in ipairs(ADVICE) do
     if err.message:find(entry[1]) then
@@ -118,11 +133,26 @@ local function advice_on(err)
   end
 end
 
+diagnosis.advice_on = advice_on
+
 -- ---- constraints ----
 
 local function place_of(err)
   local columns = err.columns and table.concat(err.columns, ", ")
   return columns and err.table and err.table .. " (" .. columns .. ")" or err.table
+end
+
+-- Which foreign keys a statement may have violated: SQLite does not say.
+local function references_of(sql, conn)
+  local driver = conn.engine.driver
+  local target = conn.dbc:is_open() and tables_in(sql, column_of(conn, driver.table_names))[1]
+  local is_delete = sql:upper():find("^%s*DELETE") ~= nil
+  local names = target and column_of(conn, is_delete and driver.referrers or driver.references, target) or {}
+  if names[1] then
+    local list = table.concat(names, "; ")
+    return is_delete and ("rows of %s refer to the row; delete them first, or have them refer to another"):format(list)
+      or ("a row that %s refers to does not exist (%s); write that one first"):format(target, list)
+  end
 end
 
 local CONSTRAINTS = {
@@ -137,9 +167,9 @@ local CONSTRAINTS = {
   ["not null"] = function(err)
     return ("%s takes no NULL: give it a value or a default"):format(place_of(err) or "a column")
   end,
-  ["foreign key"] = function()
-    return "a row refers to one that does not exist, or a row was deleted that others refer to; write the referred row "
-      .. "first, or delete or change those that refer to it"
+  ["foreign key"] = function(err, conn)
+    return references_of(err.statement or "", conn) or "a row refers to one that does not exist, or a row was deleted that "
+      .. "others refer to; write the referred row first, or delete or change those that refer to it"
   end,
   check = function()
     return "the values do not fulfil a CHECK of the table"
@@ -161,6 +191,11 @@ local function about_lock(err, conn)
       .. "before it reads, or roll back and run it again"
   end
   local timeout = conn.engine.target.busy_timeout
+  if rawget(err, "statement") == "COMMIT" then
+    return "with a rollback journal COMMIT waits for all who read: another connection has an open transaction; end it, also "
+      .. "where it has only read (commit, rollback or close), raise the timeout of create_engine(), or keep the database in "
+      .. "WAL mode, where readers are in nobody's way"
+  end
   return ("another connection is writing and did not end %s; shorten its transactions, raise the timeout of "
     .. "create_engine(), or let begin(fn, { retry = n }) try again"):format(timeout and ("within %g s"):format(timeout)
       or "in time")
@@ -175,7 +210,7 @@ function diagnosis.explain(err, conn)
   end
   local advise = CONSTRAINTS[rawget(err, "constraint") or false]
   if advise then
-    err.hint = advise(err)
+    err.hint = advise(err, conn)
   elseif rawget(err, "retryable") then
     err.hint = about_lock(err, conn)
   elseif advice_on(err) then

@@ -7,6 +7,7 @@ local compiler = import "compiler"
 local url_module = import "url"
 local pool_module = import "pool"
 local settings = import "settings"
+local diagnosis = import "diagnosis"
 local connection = import "connection"
 local transaction = import "transaction"
 
@@ -138,6 +139,11 @@ local DRIVERS = {
     ping = "PRAGMA schema_version",
     table_names = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name",
     column_names = "SELECT name FROM pragma_table_info(?) ORDER BY cid",
+    references = "SELECT group_concat(\"from\", ', ') || ' -> ' || \"table\" FROM pragma_foreign_key_list(?) "
+      .. "GROUP BY id, \"table\" ORDER BY id DESC",
+    referrers = "SELECT tables.name || ' (' || group_concat(keys.\"from\", ', ') || ')' FROM sqlite_master AS tables "
+      .. "JOIN pragma_foreign_key_list(tables.name) AS keys WHERE tables.type = 'table' AND lower(keys.\"table\") = lower(?) "
+      .. "GROUP BY tables.name, keys.id ORDER BY tables.name",
     function_names = "SELECT DISTINCT name FROM pragma_function_list ORDER BY name",
   },
 }
@@ -221,6 +227,8 @@ local function raise_unopened(self, err)
       or self.target.create == false and "with mode=rw the file must exist"
       or "its folder must exist and be writable; a relative path counts from the current folder, an absolute one has four "
         .. "slashes: sqlite:////folder/file.db"
+  elseif errors.is_error(err, "DatabaseError") then
+    err.hint = diagnosis.advice_on(err)
   end
   error(err, 0)
 end
@@ -359,7 +367,7 @@ function Engine:begin(...)
   check(self, "begin")
   local fn, options = transaction.block_arguments("engine:begin()", ...)
   if not fn then
-    errors.raise("ArgumentError", "engine:begin() takes a function; connect() gives a connection to begin by hand")
+    errors.raise("ArgumentError", "engine:begin() takes a function to run; connect() gives a connection to begin by hand")
   end
   return engine.with(connection.new(self), function(conn)
     return conn:begin(fn, options)

@@ -205,6 +205,11 @@ local function distance(a, b)
   return old[#b]
 end
 
+-- One slip, or, in longer names, several that leave most of it as it was: 'find' is not 'id'.
+local function is_near(slips, length)
+  return slips < length and (slips == 1 or 2 * slips < length)
+end
+
 --- The entry of `names` that `name` was most likely meant to be, or nil.
 ---@param name string
 ---@param names string[]
@@ -217,7 +222,7 @@ function errors.nearest(name, names)
   for _, candidate in ipairs(names) do
     if type(candidate) == "string" and #candidate <= 60 then
       local d = distance(name:lower(), candidate:lower())
-      if d < best_distance and d < math.max(#name, #candidate) then
+      if d < best_distance and is_near(d, math.max(#name, #candidate)) then
         best, best_distance = candidate, d
       end
     end
@@ -301,7 +306,8 @@ end
 ---@param methods table<string, function>
 ---@param what string "an engine"
 ---@param fields? table<string, any>
----@param advice? string|fun(key: string): string? what many look for here, and where it is
+---@param advice? string|table<string, string>|fun(key: string): string? what many look for here, and where it is: for every
+--- name, or for those that it knows, before any name that is near
 ---@param depth? integer 2 where the methods are read by an __index function
 ---@return table methods
 function errors.guard(methods, what, fields, advice, depth)
@@ -310,8 +316,10 @@ function errors.guard(methods, what, fields, advice, depth)
     if fields[key] or type(key) ~= "string" or key:find("^_") or not core.asked_by_script(depth) then
       return nil
     end
-    local more = type(advice) == "function" and advice(key) or type(advice) == "string" and advice:format(key)
-    local near = not (more and type(advice) == "function") and errors.nearest(key, names_of(methods, fields))
+    local kind = type(advice)
+    local more = kind == "function" and advice(key) or kind == "table" and advice[key]
+    local near = not more and errors.nearest(key, names_of(methods, fields))
+    more = more or kind == "string" and advice:format(key)
     errors.raise("ArgumentError", "%s has no '%s'%s%s", what, key, near and ("; did you mean '%s'?"):format(near) or "",
       more and (near and " (%s)" or "; %s"):format(more) or "")
   end })

@@ -7,6 +7,7 @@
 --     if dispatch.begin then event.fire(dispatch, "begin", connection) end
 local import = ...
 local errors = import "errors"
+local core = import "core"
 
 local event = {}
 
@@ -48,8 +49,8 @@ local function dispatch_of(target, name, call)
       return dispatch
     end
   end
-  errors.raise("ArgumentError", "%s: a %s has no events; they belong to an engine, a session, a class or an attribute",
-    call, type(target))
+  errors.raise("ArgumentError", "%s: %s has no events; they belong to an engine, a session, a class or an attribute",
+    call, core.class_of(target) and "an object (listen to its class)" or errors.show(target))
 end
 
 local function check_listener(listener, call)

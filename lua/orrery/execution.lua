@@ -224,23 +224,34 @@ local function check_sets(sets)
     if type(set) ~= "table" then
       errors.raise("ArgumentError", "execute(): parameter set %d must be a table, got %s", index, errors.show(set))
     elseif not same_keys(set, first, count) then
-      errors.raise("ArgumentError", "execute(): parameter set %d has the names (%s), the first has (%s)", index,
+      errors.raise("ArgumentError", "execute(): parameter set %d has the names (%s), the first has (%s); all sets of a call "
+        .. "have the same names, with orm.null for NULL", index,
         table.concat(errors.sorted_keys(set), ", "), table.concat(errors.sorted_keys(first), ", "))
     end
   end
 end
 
+-- An empty list of rows, and an empty row, are the same table in Lua: an insert of the one would write a row of defaults.
+local function check_not_empty(params, statement)
+  if next(params) == nil and statement and statement.visit == "insert" and not statement.rows and not statement.source then
+    errors.raise("ArgumentError", "execute(): there are no rows to insert, the table of them is empty; leave the call out "
+      .. "then, or write insert(...):values{} for one row of defaults")
+  end
+end
+
 --- What execute() was given: one set of parameters (of a list: the first), and the list.
 ---@param params any
+---@param statement? table
 ---@return table? set
 ---@return table? sets
-function execution.read_params(params)
+function execution.read_params(params, statement)
   if params == nil then
     return nil, nil
   elseif type(params) ~= "table" then
     errors.raise("ArgumentError", "execute(): parameters are a table of names or a list of such tables, got %s",
       errors.show(params))
   elseif params[1] == nil then
+    check_not_empty(params, statement)
     return params, nil
   elseif type(params[1]) ~= "table" then
     errors.raise("ArgumentError",

@@ -80,6 +80,20 @@ end
 local MARK = { __name = "orrery.element", __element = true }
 local arithmetic = {}
 
+-- Names that conditions have elsewhere, and what they are here.
+local HABITS = {
+  is_null = "NULL is asked for by is_(orm.null)", isnull = "NULL is asked for by is_(orm.null)",
+  is_not_null = "write is_not(orm.null)", isnotnull = "write is_not(orm.null)", notnull = "write is_not(orm.null)",
+  equals = "write eq(value)", equal = "write eq(value)", neq = "write ne(value)", not_eq = "write ne(value)",
+  gte = "write ge(value)", lte = "write le(value)",
+  ["in"] = "write in_{ ... }", notin = "write not_in{ ... }", notin_ = "write not_in{ ... }", any_of = "write in_{ ... }",
+  count = "write orm.func.count(expression)", sum = "write orm.func.sum(expression)", max = "write orm.func.max(expression)",
+  min = "write orm.func.min(expression)", avg = "write orm.func.avg(expression)",
+  lower = "write orm.func.lower(expression)", upper = "write orm.func.upper(expression)",
+  length = "write orm.func.length(expression)", len = "write orm.func.length(expression)",
+  as = "write label(name)", alias = "write label(name)",
+}
+
 --- The methods of a kind of nodes with all of the common ones.
 ---@param own table<string, function>
 ---@param depth? integer as of errors.guard()
@@ -88,7 +102,7 @@ function expression.complete(own, depth)
   for name, method in pairs(methods) do
     own[name] = own[name] or method
   end
-  return errors.guard(own, "an expression", FIELDS, nil, depth)
+  return errors.guard(own, "an expression", FIELDS, HABITS, depth)
 end
 
 --- A metatable for nodes: all operators, and `own` methods before the common ones. `extra` holds further fields of
@@ -173,6 +187,26 @@ local function describe(node)
 end
 expression.describe = describe
 
+--- Takes "name desc" apart, which is SQL and no name: the name and "desc" or "asc"; nil where it is not of this form.
+---@param text string
+---@return string? name
+---@return string? direction
+function expression.split_direction(text)
+  local name, direction = text:match("^([%w_.]+)[ .:]+(%a+)[()]*$")
+  direction = direction and direction:lower()
+  if direction == "desc" or direction == "asc" then
+    return name, direction
+  end
+  name = text:match("^%-([%w_.]+)$")
+  return name, name and "desc"
+end
+
+local EXPLAINED = {
+  table = " (are you passing a list? unpack it)",
+  number = " (a value is written literal(...))",
+  ["function"] = " (is a method not called? User.name:desc() has parentheses and a colon)",
+}
+
 -- Lua's == gives true or false, and a misspelt name gives nil: both would vanish from a condition unseen.
 local function explain(value)
   if value == nil then
@@ -186,8 +220,15 @@ local function explain(value)
   if class then
     return ("is an object of %s (a class, a column or a condition belongs here)"):format(tostring(class))
   end
-  local hints = { table = " (are you passing a list? unpack it)", number = " (a value is written literal(...))" }
-  return "is a " .. type(value) .. (hints[type(value)] or "")
+  local mark = getmetatable(value)
+  if type(mark) == "table" and mark.__relationship then
+    local name = ("%s.%s"):format(tostring(value.class):gsub("^class ", ""), value.key)
+    return ("is the relationship %s (it goes into join() and loader options, and conditions on it are %s:any(...), :has(...), "
+      .. ":contains(object) and :eq(object))"):format(name, name)
+  elseif type(value) == "table" and mark == nil and value[1] == nil and next(value) ~= nil then
+    return "is a table of names (equal attributes are asked for by filter_by{ name = value })"
+  end
+  return "is a " .. type(value) .. (EXPLAINED[type(value)] or "")
 end
 
 --- The node for argument `position` of `call`; raises for what is not SQL, above all nil, true and false.
@@ -754,13 +795,22 @@ end
 -- A number that is added to a date or a length of time is one of seconds.
 local SPANS = { add = true, sub = true, mod = true }
 
+-- What stands beside `other` at one of Lua's operators.
+local function named_operand(value, other, text)
+  if value == nil then
+    errors.raise("ArgumentError", "%s %s nil: nil is no value; NULL is orm.null, and check the variable's name",
+      describe(other), text)
+  end
+  return operand(value, other, text)
+end
+
 -- A value beside `other`, typed so that the result's type is known.
 local function beside(value, other, name)
   if type(value) == "number" then
     local span = SPANS[name] and (MOMENTS[other.type.kind] or is_span(other.type))
     return expression.literal(value, span and types.Interval or nil)
   end
-  return operand(value, other, "operator")
+  return named_operand(value, other, OPERATORS[name].text)
 end
 
 -- The type of arithmetic with dates and lengths of time; nil where neither stands in it.
@@ -807,7 +857,7 @@ local function text_beside(value, other)
   if type(value) == "string" or type(value) == "number" then
     return expression.literal(tostring(value))
   end
-  return operand(value, other, "operator")
+  return named_operand(value, other, "..")
 end
 
 function arithmetic.__concat(left, right)
@@ -1059,7 +1109,7 @@ function methods:compile(options)
   return expression.compile(self, options)
 end
 
-errors.guard(methods, "an expression", FIELDS)
+errors.guard(methods, "an expression", FIELDS, HABITS)
 metatable = expression.metatable()
 bind_metatable = expression.metatable({ visit = "bind" })
 for name, value in pairs(expression.metatable(nil, { __index = compared_field, __newindex = set_compared_field })) do

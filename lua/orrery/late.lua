@@ -138,8 +138,10 @@ function late.elements(property, argument, list)
     local class_name, key = name:match("^([%w_]+)%.([%w_]+)$")
     local mapper = class_name and property.parent.registry:find(class_name, property:describe() .. ": order_by")
     if not mapper or not mapper.attributes[key] then
+      local column, direction = expression.split_direction(argument)
       errors.raise("ArgumentError", "%s: order_by names '%s', which '%s' does not have%s", property:describe(), argument,
-        property.mapper.name, errors.hint(key or argument, property.mapper.column_keys))
+        property.mapper.name, direction and ("; write orm.%s(\"%s\")"):format(direction, column:match("[%w_]+$"))
+        or errors.hint(key or argument, property.mapper.column_keys))
     end
     list[#list + 1] = mapper:attribute(key)
   elseif expression.is_element(argument) then

@@ -304,7 +304,10 @@ end
 
 local attribute_metatable = { __metatable = { __name = "orrery.relationship_attribute", __relationship = true } }
 local Attribute = {}
-attribute_metatable.__index = errors.guard(Attribute, "a relationship")
+attribute_metatable.__index = errors.guard(Attribute, "a relationship", nil, function(key)
+  return not errors.nearest(key, errors.sorted_keys(Attribute)) and "what its objects have is asked by a condition, "
+    .. "User.posts:any(Post.title:eq(...)) or Post.author:has(User.name:eq(...)), or after :join(User.posts)" or nil
+end)
 relationship.Attribute = Attribute
 
 --- The class-level attribute Portfolio.investments: for joins, loader options, and conditions with any() and has().

@@ -68,6 +68,25 @@ local function position_of_node(shape, key)
   end
 end
 
+-- The name of the first object in a row, which may have what was asked of the row.
+local function object_in(shape)
+  local first
+  for node, position in pairs(shape.nodes) do
+    if node.visit == "entity" and position ~= AMBIGUOUS and (not first or position < first) then
+      first = position
+    end
+  end
+  return first and shape.names[first]
+end
+
+local function raise_no_column(shape, key)
+  local object = object_in(shape)
+  errors.raise("NoSuchColumnError", "there is no column %s in this row%s%s",
+    type(key) == "string" and "'" .. key .. "'" or errors.show(key), errors.hint(key, shape.names),
+    object and (" (an object, which has its own attributes: row.%s.name; scalars() gives objects instead of rows)"):format(object)
+    or "")
+end
+
 -- The position that a name, a number from 1 or a column object stands for, or an error.
 local function find_column(shape, key)
   local position = shape.positions[key] or type(key) ~= "number" and position_of_node(shape, key)
@@ -76,8 +95,7 @@ local function find_column(shape, key)
   elseif not position and type(key) == "number" and key >= 1 and key <= shape.count then
     position = key
   elseif not position then
-    errors.raise("NoSuchColumnError", "there is no column %s in this row%s",
-      type(key) == "string" and "'" .. key .. "'" or errors.show(key), errors.hint(key, shape.names))
+    raise_no_column(shape, key)
   end
   return position
 end
@@ -263,8 +281,8 @@ local function result_index(self, key)
     names[#names + 1] = name
   end
   local near = errors.nearest(tostring(key), names)
-  errors.raise("ArgumentError", "a result has no '%s'%s", tostring(key),
-    near and ("; did you mean '%s'?"):format(near) or "")
+  errors.raise("ArgumentError", "a result has no '%s'%s", tostring(key), near and ("; did you mean '%s'?"):format(near)
+    or "; its rows have their columns: result:one() is the only row, 'for row in result do' reads one after the other")
 end
 
 local MARK = { __name = "orrery.result" } -- what getmetatable gives

@@ -59,6 +59,19 @@ local function copy(...)
   return merged
 end
 
+local SWITCHES = { "autoflush", "expire_on_commit" }
+
+local function check_switches(options, call)
+  for _, name in ipairs(SWITCHES) do
+    if options[name] ~= nil and type(options[name]) ~= "boolean" then
+      errors.raise("ArgumentError", "%s: %s is true or false, got %s", call, name, errors.show(options[name]))
+    end
+  end
+  if options.info ~= nil and type(options.info) ~= "table" then
+    errors.raise("ArgumentError", "%s: info is a table, got %s", call, errors.show(options.info))
+  end
+end
+
 local function check_mode(mode, call)
   if not JOIN_MODES[mode] then
     errors.raise("ArgumentError", "%s: join_transaction_mode = %s is not known%s", call, errors.show(mode),
@@ -81,6 +94,7 @@ local function find_seats(target, binds)
 end
 
 local function new_session(target, options, common)
+  check_switches(options, "Session()")
   local seats, by_key = find_seats(target, options.binds)
   local engine = seats[1].engine
   local self = { engine = engine, seats = seats, seat = (target ~= nil) and seats[1], by_key = by_key, nested = {},
@@ -89,7 +103,7 @@ local function new_session(target, options, common)
     autoflush = options.autoflush ~= false, expire_on_commit = options.expire_on_commit ~= false,
     lazy = eager.late_strategy(options.lazy, "Session()") or engine.lazy,
     info = copy(options.info), dispatch = session_class.new_dispatch(common), flushing = false,
-    unsettled = false, quiet = 0, watching = false }
+    block = false, unsettled = false, quiet = 0, watching = false }
   -- Fields of their own: found without __index, since this is what sessions are asked for most.
   local Session = session_class.Session
   self.get, self.connection, self.autoflush_now = session_query.getter, Session.connection, Session.autoflush_now

@@ -26,11 +26,20 @@ local leave_flush = session_class.leave_flush
 
 -- ---- what it holds ----
 
+-- A second object would be left out unseen.
+local function check_single(call, more)
+  if core.class_of(more) then
+    errors.raise("ArgumentError", "%s takes one object, got several%s", call,
+      call == "session:add()" and "; session:add_all{ ... } takes a list" or "; call it once for each")
+  end
+end
+
 --- Puts an object, and what its relationships cascade to, into the session. It is written at the next flush.
 ---@param object userdata
-function Session:add(object)
+function Session:add(object, more)
   check(self, "add")
   check_object(object, "session:add()")
+  check_single("session:add()", more)
   core.add(self[1], object)
 end
 Session.add = core.adder(Session.add)
@@ -86,9 +95,10 @@ end
 
 --- Takes an object, and what its cascade "expunge" reaches, out of the session, without a word to the database.
 ---@param object userdata
-function Session:expunge(object)
+function Session:expunge(object, more)
   check(self, "expunge")
   check_object(object, "session:expunge()")
+  check_single("session:expunge()", more)
   in_session(self, object, "session:expunge()")
   for _, one in ipairs(reached_by(object, "expunge", self)) do
     telling(self, { one }, core.expunge, self[1], one)
@@ -105,9 +115,10 @@ end
 --- Marks an object for deletion at the next flush, with what the delete cascade reaches: at once where that is loaded, else
 --- when the flush, or a look at session.deleted, loads it for all deleted objects together.
 ---@param object userdata
-function Session:delete(object)
+function Session:delete(object, more)
   check(self, "delete")
   check_object(object, "session:delete()")
+  check_single("session:delete()", more)
   local state = core.state(object)
   if state == "transient" or state == "pending" then
     errors.raise("InvalidRequestError", "session:delete(): this object of class '%s' has no row yet%s",

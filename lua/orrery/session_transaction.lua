@@ -283,6 +283,7 @@ end
 function Session:close()
   check(self, "close")
   leave_flush(self, "close")
+  rawset(self, "block", false)
   settle(self)
   end_nested(self)
   writing.forget_expressions(self)
@@ -388,7 +389,15 @@ local function run_block(self, fn, options)
     errors.raise("InvalidRequestError", "session:begin(): a transaction is open already; commit or roll back first")
   end
   begin_seats(self, options.mode ~= "read")
-  return transaction.run(function() self:commit() end, function() self:rollback() end, fn, self)
+  local block = {}
+  rawset(self, "block", block)
+  return transaction.run(function()
+    if self.block ~= block then
+      errors.raise("InvalidRequestError", "session:begin(): the session was closed inside begin(fn), which took back what "
+        .. "was not committed; the block commits at its end, close after it")
+    end
+    self:commit()
+  end, function() self:rollback() end, fn, self)
 end
 
 --- begin() opens a transaction; begin(fn [, options]) runs fn(session) in one, commits, and returns what fn returns, or

@@ -66,10 +66,19 @@ local WHAT = { compound = "a union", insert = "an insert", update = "an update",
 local OF_RESULTS = { all = true, first = true, one = true, one_or_none = true, scalar = true, scalars = true, scalar_one = true,
   scalar_one_or_none = true, count = true, get = true, execute = true, mappings = true, fetchall = true }
 
+-- Names that parts of a statement have elsewhere.
+local HABITS = {
+  set = "write :values{ name = value }", filter = "write :where(condition)", orderby = "write :order_by(...)",
+  groupby = "write :group_by(...)", paginate = "write :limit(count):offset(start), or :slice(from, to)",
+  on_duplicate_key_update = "write :on_conflict_do_update{ index_elements = { ... }, set = { ... } }",
+  left_join = "write :outerjoin(...)", leftjoin = "write :outerjoin(...)", inner_join = "write :join(...)",
+  from = "write :select_from(...)", skip = "write :offset(count)", take = "write :limit(count)", top = "write :limit(count)",
+}
+
 -- A statement only says what is wanted.
 local function results_advice(key)
-  return OF_RESULTS[key] and "a statement is run by a session or a connection, which gives results: session:scalars(stmt):all(), "
-    .. "session:execute(stmt):first()" or nil
+  return HABITS[key] or OF_RESULTS[key] and "a statement is run by a session or a connection, which gives results: "
+    .. "session:scalars(stmt):all(), session:execute(stmt):first()" or nil
 end
 
 -- Lets the array `self` be read and written by names.
@@ -353,8 +362,12 @@ local function find_name(self, name, call)
       found = entry.node
     end
   end
-  return found or errors.raise("ArgumentError", "%s: '%s' is no column or label of this statement%s (SQL is written "
-    .. "text(...))", call, name, errors.hint(name, names))
+  if not found then
+    local column, direction = expression.split_direction(name)
+    errors.raise("ArgumentError", "%s: '%s' is no column or label of this statement%s (SQL is written text(...))", call, name,
+      direction and ("; write orm.%s(\"%s\")"):format(direction, column) or errors.hint(name, names))
+  end
+  return found
 end
 
 -- desc("total") with the column that the name means.

@@ -34,6 +34,9 @@ static size_t distance(const char *a, const char *b) {
   return old[columns];
 }
 
+/* One slip, or, in longer names, several that leave most of it as it was: 'find' is not 'id'. */
+static int is_near(size_t slips, size_t length) { return slips < length && (slips == 1 || 2 * slips < length); }
+
 void orr_nearest_init(orr_nearest *search, const char *name) {
   search->name = name;
   search->best = NULL;
@@ -45,7 +48,7 @@ void orr_nearest_offer(orr_nearest *search, const char *candidate) {
   if (length > LONGEST || other > LONGEST)
     return;
   size_t found = distance(search->name, candidate);
-  if (found < search->distance && found < most(length, other)) {
+  if (found < search->distance && is_near(found, most(length, other))) {
     search->best = candidate;
     search->distance = found;
   }

@@ -180,8 +180,8 @@ void *orr_box_test(lua_State *L, int index, const orr_box_kind *kind) {
 void *orr_box_check(lua_State *L, int index, const orr_box_kind *kind) {
   void *block = orr_box_test(L, index, kind);
   if (!block)
-    orr_raisef(L, "ArgumentError", "%s expected as argument %d, got %s", kind->name, index,
-               luaL_typename(L, index));
+    orr_raisef(L, "ArgumentError", "%s expected as argument %d, got %s%s", kind->name, index,
+               luaL_typename(L, index), index == 1 ? " (a method is called with ':')" : "");
   return block;
 }
 

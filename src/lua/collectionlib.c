@@ -415,11 +415,19 @@ static void append_value(lua_State *L, orr_collection *list, orr_instance *owner
   orr_collection_admit(L, list, owner, owner_index, item);
 }
 
+/* Raises unless one object was given: what is more would be left out unseen. */
+static void check_single(lua_State *L, orr_collection *list) {
+  if (lua_gettop(L) < 2)
+    orr_collection_refuse(L, list, "an object is missing: append(object), remove(object)");
+  if (orr_instance_test(L, 3))
+    orr_collection_refuse(L, list, "append and remove take one object, got several; extend{ ... } takes a list");
+}
+
 /* list:append(object) */
 static int append(lua_State *L) {
   orr_collection *list = check(L);
-  if (lua_gettop(L) < 2)
-    luaL_checkany(L, 2);
+  if (lua_gettop(L) != 2)
+    check_single(L, list);
   orr_instance *owner = orr_collection_begin(L, list);
   append_value(L, list, owner, lua_gettop(L), 2);
   return 0;
@@ -462,10 +470,16 @@ void orr_collection_remove_at(lua_State *L, orr_collection *list, uint32_t at) {
 /* list:remove(object) */
 static int remove_item(lua_State *L) {
   orr_collection *list = check(L);
-  luaL_checkany(L, 2);
+  check_single(L, list);
   uint32_t at = orr_collection_position(L, list, 1, 2);
   if (!at)
-    return orr_collection_refuse(L, list, "remove: the object is not in this collection");
+    return orr_collection_refuse(
+        L, list,
+        lua_type(L, 2) == LUA_TNUMBER && list->form == ORR_FORM_LIST
+            ? "remove takes an object; pop(position) removes what stands at a position"
+        : list->form == ORR_FORM_KEYED && !orr_instance_test(L, 2)
+            ? "remove takes an object; pop(key) removes what stands under a key"
+            : "remove: the object is not in this collection");
   orr_collection_remove_at(L, list, at);
   return 0;
 }
