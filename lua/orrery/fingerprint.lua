@@ -74,8 +74,14 @@ function helpers.column(node)
   return known[node]
 end
 
+-- Which of the columns that are left out must not be loaded later: the SQL is the same, what is made of the rows is not.
+local function refused_text(node)
+  return node.refused and node.refused[1] and "!" .. concat(node.refused, "!") or ""
+end
+
 local function entity_text(node)
-  local parts = { "E" .. id_of(node.class or node), table_token(node.table), #node.columns, node.generation or 1 }
+  local parts = { "E" .. id_of(node.class or node), table_token(node.table), #node.columns, (node.generation or 1)
+    .. refused_text(node) }
   for _, attribute in ipairs(node.columns) do
     parts[#parts + 1] = column_text(attribute, "")
   end
@@ -101,7 +107,7 @@ function helpers.lasting(node)
 end
 
 function helpers.alias(node)
-  return "A" .. id_of(node.class or node) .. (node.generation or "")
+  return "A" .. id_of(node.class or node) .. (node.generation or "") .. refused_text(node)
 end
 
 local function list_length(node, expands)

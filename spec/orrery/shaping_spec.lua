@@ -153,6 +153,25 @@ describe("options about columns", function()
     assert.same({ "SELECT user.id, user.name FROM user ORDER BY user.id" }, sent)
   end)
 
+  it("mean what they say, whatever a statement of the same SQL has said before", function()
+    local lib = open()
+    local Post = orm.aliased(lib.Post)
+    for _, entity in ipairs { lib.Post, Post } do
+      local function post(raiseload)
+        local stmt = orm.select(entity):options(orm.defer(entity.body, { raiseload = raiseload }))
+        return lib.session:scalars(stmt:execution_options { populate_existing = true }):first()
+      end
+      for _, raiseload in ipairs { false, true, false, true } do
+        local found = post(raiseload)
+        if raiseload then
+          raises("InvalidRequestError", "Post.body is not loaded", function() return found.body end)
+        else
+          assert.is_string(found.body)
+        end
+      end
+    end
+  end)
+
   it("raiseload forbids to load the rest later", function()
     local lib = open()
     local post = load(lib, lib.Post, orm.load_only(lib.Post.title, { raiseload = true }))[1]
