@@ -45,7 +45,8 @@ describe("deleting", function()
         seen[#seen + 1] = one
       end
     end
-    assert.same({ "DELETE FROM book WHERE id IN (?, ?) [1, 2]", "DELETE FROM author WHERE id = ? [1]" }, seen)
+    assert.same({ "DELETE FROM book_tag WHERE book_id IN (?, ?) [1, 2]", "DELETE FROM book WHERE id IN (?, ?) [1, 2]",
+      "DELETE FROM author WHERE id = ? [1]" }, seen)
     assert.equal("outside outside outside", states.list(lib.session, author, first, second))
   end)
 
@@ -211,7 +212,7 @@ describe("a cascade of deletes", function()
         seen[#seen + 1] = one
       end
     end
-    assert.same({ "DELETE book" }, seen)
+    assert.same({ "DELETE book_tag", "DELETE book" }, seen)
     assert.equal("outside", states.of(lib.session, book))
   end)
 

@@ -168,7 +168,7 @@ describe("deleting a parent", function()
     lib.session:flush()
     local kept = {}
     for _, line in ipairs(lib.record:headlines()) do
-      if line ~= "SELECT tag" and line ~= "SELECT book_tag" then
+      if line ~= "DELETE book_tag" then
         kept[#kept + 1] = line
       end
     end
@@ -345,14 +345,12 @@ describe("many to many", function()
     assert.same({ "2" }, rows(lib.session, "SELECT count(*) FROM tag"))
   end)
 
-  it("loads the links of what is deleted, and deletes them first", function()
+  it("deletes the links of what is deleted first, which need not be loaded for it", function()
     local lib = library.open()
     lib.session:delete(lib.session:get(lib.Book, 1))
     lib.record:take()
     lib.session:flush()
-    local sent = lib.record:headlines()
-    assert.truthy(sent[1]:find("^SELECT"))
-    assert.same({ "DELETE book_tag", "DELETE book" }, { sent[2], sent[3] })
+    assert.same({ "DELETE book_tag", "DELETE book" }, lib.record:headlines())
     assert.same({ "2|1" }, rows(lib.session, "SELECT * FROM book_tag"))
   end)
 

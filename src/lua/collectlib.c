@@ -289,16 +289,19 @@ static void add_link_row(lua_State *L, orr_flush *f, int object, int item, int n
     add_link(L, f, object, item, number, ORR_UNIT_LINK_INSERT);
 }
 
-/* Whether all link rows of the object at `item`, in its relation `number`, go with it. */
-static bool is_wiped(lua_State *L, const orr_flush *f, int item, int number) {
-  orr_instance *object = lua_touserdata(L, item);
+/* Whether all link rows of the object at `index` in a relation go with it, by its key: what they lead to need
+   not be known. Where it is not, the script may have left it to the database. */
+static bool goes_by_key(lua_State *L, const orr_flush *f, int index, int number) {
+  orr_instance *object = lua_touserdata(L, index);
   orr_flush_past h;
   int top = lua_gettop(L);
-  bool goes = number >= 0 && object->action && f->entries[object->action - 1].kind == ORR_UNIT_DELETE;
-  bool wiped = goes && object->class->relations[number].flags & ORR_RELATION_WIPES &&
-               orr_flush_history(L, object, item, number, &h);
+  if (number < 0 || !object->action || f->entries[object->action - 1].kind != ORR_UNIT_DELETE)
+    return false;
+  unsigned about = object->class->relations[number].flags;
+  bool goes = about & ORR_RELATION_WIPES && !(about & ORR_RELATION_VIEWONLY) &&
+              (!(about & ORR_RELATION_PASSIVE) || orr_flush_history(L, object, index, number, &h));
   lua_settop(L, top);
-  return wiped;
+  return goes;
 }
 
 static bool has_link_row(const orr_flush *f, const orr_instance *other) {
@@ -307,7 +310,7 @@ static bool has_link_row(const orr_flush *f, const orr_instance *other) {
 
 static void drop_link_row(lua_State *L, orr_flush *f, int object, int item, int number) {
   if (has_link_row(f, lua_touserdata(L, item)) &&
-      !is_wiped(L, f, item, relation_at(L, object, number)->reverse))
+      !goes_by_key(L, f, item, relation_at(L, object, number)->reverse))
     add_link(L, f, object, item, number, ORR_UNIT_LINK_DELETE);
 }
 
@@ -323,14 +326,25 @@ static void count_link_row(lua_State *L, orr_flush *f, int object, int item, int
   r->other += !orr_flush_deleting(other);
 }
 
-/* All link rows of a deleted object go at once. */
-static void wipe_link_rows(lua_State *L, orr_flush *f, int object, int number, const orr_flush_past *h) {
+static orr_flush_record *new_wipe(lua_State *L, orr_flush *f, int object, int number) {
   const orr_instance *owner = lua_touserdata(L, object);
   orr_flush_record *r = orr_flush_add_record(L, f, ORR_UNIT_LINK_DELETE, owner->class, owner->action);
   r->relation = number;
   r->wipes = true;
+  return r;
+}
+
+/* All link rows of a deleted object go at once. */
+static void wipe_link_rows(lua_State *L, orr_flush *f, int object, int number, const orr_flush_past *h) {
+  new_wipe(L, f, object, number);
   visit_difference(L, f, object, number, h, true, 0, count_link_row);
   f->record_count += f->records[f->record_count].next > 0;
+}
+
+/* The same, however many there are. */
+static void wipe_unknown(lua_State *L, orr_flush *f, int object, int number) {
+  new_wipe(L, f, object, number)->next = UINT32_MAX;
+  f->record_count++;
 }
 
 /* Whether the foreign key of the object at `item` still is the key of the object at `owner`. */
@@ -486,12 +500,21 @@ static void find_noted(lua_State *L, orr_flush *f, int object, int number) {
   }
 }
 
+static bool has_wipes(const orr_class *class) {
+  for (int r = 0; r < class->relation_count; r++)
+    if (class->relations[r].flags & ORR_RELATION_WIPES)
+      return true;
+  return false;
+}
+
 /* Whether a pass has anything to do with an object: what has no row holds on to nothing, and what is deleted
    takes nothing in. */
 static bool may_hold(const orr_flush *f, uint32_t n, pass what) {
-  if (f->entries[n - 1].kind == (what == loosen ? ORR_UNIT_INSERT : ORR_UNIT_DELETE))
+  orr_unit_kind kind = f->entries[n - 1].kind;
+  if (kind == (what == loosen ? ORR_UNIT_INSERT : ORR_UNIT_DELETE))
     return false;
-  return orr_instance_is_linked(orr_flush_look(f, n));
+  return orr_instance_is_linked(orr_flush_look(f, n)) ||
+         (kind == ORR_UNIT_DELETE && has_wipes(f->entries[n - 1].class));
 }
 
 /* Whether a pass must know what a relation of the object holds. */
@@ -506,22 +529,35 @@ static bool concerns(const orr_flush_entry *entry, const orr_relationship *relat
          orr_flush_key_moved(entry->object, relation);
 }
 
+/* Whether a relation of the object that a pass comes to is what the object was loaded with. */
+static bool is_fresh(const orr_flush *f, const orr_flush_entry *entry) {
+  return entry->kind != ORR_UNIT_DELETE || entry->object->epoch == f->session->epoch;
+}
+
+/* What a pass has to do with one relation of the object at `index`. */
+static void pass_relation(lua_State *L, orr_flush *f, uint32_t n, int index, int r, pass what) {
+  const orr_flush_entry *entry = &f->entries[n - 1];
+  const orr_relationship *relation = &entry->class->relations[r];
+  orr_flush_past h;
+  if (concerns(entry, relation, what) && is_fresh(f, entry) &&
+      orr_flush_history(L, entry->object, index, r, &h))
+    what(L, f, index, r, &h);
+  else if (entry->kind == ORR_UNIT_DELETE && goes_by_key(L, f, index, r))
+    wipe_unknown(L, f, index, r);
+  else if (what == fasten && entry->object->flags & ORR_HAS_USER &&
+           (relation->flags & (ORR_RELATION_LIST | ORR_RELATION_VIEWONLY)) == ORR_RELATION_LIST)
+    find_noted(L, f, index, r);
+}
+
 /* Runs a pass over every relation of every object; objects that it brings in are passed as well. */
 static void run_pass(lua_State *L, orr_flush *f, pass what) {
   int top = lua_gettop(L);
   for (uint32_t n = 1; n <= f->count; n++) {
-    const orr_class *class = f->entries[n - 1].class;
     if (!may_hold(f, n, what))
       continue;
-    orr_instance *object = orr_flush_object(L, f, n);
-    for (int r = 0; r < class->relation_count; r++) {
-      orr_flush_past h;
-      if (concerns(&f->entries[n - 1], &class->relations[r], what) &&
-          orr_flush_history(L, object, top + 1, r, &h))
-        what(L, f, top + 1, r, &h);
-      else if (what == fasten && object->flags & ORR_HAS_USER &&
-               (class->relations[r].flags & (ORR_RELATION_LIST | ORR_RELATION_VIEWONLY)) == ORR_RELATION_LIST)
-        find_noted(L, f, top + 1, r);
+    orr_flush_object(L, f, n);
+    for (int r = 0; r < f->entries[n - 1].class->relation_count; r++) {
+      pass_relation(L, f, n, top + 1, r, what);
       lua_settop(L, top + 1);
     }
     lua_settop(L, top);

@@ -132,15 +132,29 @@ static int reached(lua_State *L) {
   return 2;
 }
 
+/* Whether the link rows of an object go by columns that it has at hand: what they lead to need not be known.
+   A primary key is never forgotten. */
+static bool goes_by_key(const going *g, orr_instance *object, const orr_relationship *relation) {
+  if (!(relation->flags & ORR_RELATION_WIPES))
+    return false;
+  for (int p = 0; p < relation->pair_count; p++) {
+    int column = relation->pairs[p].near;
+    if (!(object->class->columns[column].flags & ORR_COLUMN_KEY) &&
+        (is_expired(g, object) || orr_tags(object)[column] & ORR_UNLOADED))
+      return false;
+  }
+  return true;
+}
+
 /* Whether a flush must know what the relation of a deleted object holds: it cascades, or, where `all` of them
    count, the rows of what it holds change. */
-static bool must_be_known(const orr_relationship *relation, bool all) {
+static bool must_be_known(const going *g, orr_instance *object, const orr_relationship *relation, bool all) {
   unsigned about = relation->flags;
   if (about & ORR_RELATION_PASSIVE)
     return false;
   if (!all)
     return about & ORR_RELATION_DELETES;
-  return !(about & ORR_RELATION_VIEWONLY) &&
+  return !(about & ORR_RELATION_VIEWONLY) && !goes_by_key(g, object, relation) &&
          (relation->direction != ORR_MANY_TO_ONE || about & ORR_RELATION_POST_UPDATE);
 }
 
@@ -184,10 +198,10 @@ static int unknown(lua_State *L) {
   lua_newtable(L);
   for (uint32_t at = first; at <= g.session->deleted_count; at++) {
     lua_rawgeti(L, g.list, (int)at);
-    const orr_instance *object = lua_touserdata(L, -1);
+    orr_instance *object = lua_touserdata(L, -1);
     int index = lua_gettop(L);
     for (int r = 0; object && r < object->class->relation_count; r++)
-      if (must_be_known(&object->class->relations[r], all) && !is_known(L, &g, index, r))
+      if (must_be_known(&g, object, &object->class->relations[r], all) && !is_known(L, &g, index, r))
         note_lack(L, &g, index, r);
     lua_settop(L, index - 1);
   }
