@@ -109,6 +109,35 @@ void orr_gc_resume(lua_State *L, bool paused) {
     lua_gc(L, LUA_GCRESTART, 0);
 }
 
+#ifdef LUA_JITLIBNAME
+
+/* LuaJIT takes -1 for "when the heap has grown by its pause"; a step of less than nothing it does not know.
+ */
+void orr_gc_resume_later(lua_State *L) { lua_gc(L, LUA_GCRESTART, -1); }
+
+void orr_gc_spare(lua_State *L, int kilobytes) {
+  (void)L;
+  (void)kilobytes;
+}
+
+#else
+
+void orr_gc_resume_later(lua_State *L) { lua_gc(L, LUA_GCRESTART, 0); }
+
+/* A step stands for an allocation of so many kilobytes, and one of less than nothing for their return. */
+void orr_gc_spare(lua_State *L, int kilobytes) {
+#ifdef LUA_GCISRUNNING
+  enum { WORTH_A_CALL = 64 };
+  if (kilobytes >= WORTH_A_CALL && lua_gc(L, LUA_GCISRUNNING, 0))
+    lua_gc(L, LUA_GCSTEP, -kilobytes);
+#else
+  (void)L;
+  (void)kilobytes;
+#endif
+}
+
+#endif
+
 void orr_setfuncs(lua_State *L, const luaL_Reg *functions) {
   for (; functions->name; functions++) {
     lua_pushcfunction(L, functions->func);

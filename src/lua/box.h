@@ -89,6 +89,10 @@ bool orr_pushint64(lua_State *L, int64_t value);
  * false. */
 bool orr_gc_pause(lua_State *L);
 void orr_gc_resume(lua_State *L, bool paused);
+/* Starts a stopped collector, not to begin at once where Lua lets one say so. */
+void orr_gc_resume_later(lua_State *L);
+/* So many kilobytes of what was allocated do not bring the collector's next step nearer. */
+void orr_gc_spare(lua_State *L, int kilobytes);
 
 void orr_setfuncs(lua_State *L, const luaL_Reg *functions); /* into the table on top, no upvalues */
 void orr_traceback(lua_State *L, int level); /* pushes a traceback text, "" where there is none */

@@ -113,50 +113,32 @@ void orr_instance_value(lua_State *L, orr_instance *object, int index, int colum
   }
 }
 
-void orr_instance_store(orr_instance *object, int column, const orr_value *value) {
+/* Stores a value whose text, if it is one, goes to place `at` of the object's own text; returns where that
+   ends. */
+static uint32_t pack_value(orr_instance *object, int column, const orr_value *value, uint32_t at) {
   orr_cell *cell = &orr_cells(object)[column];
   orr_tags(object)[column] = (unsigned char)value->tag;
   if (value->tag < ORR_TEXT) {
     cell->i = value->as.i;
-    return;
+    return at;
   }
-  cell->text.at = object->text_size;
+  cell->text.at = at;
   cell->text.len = (uint32_t)value->len;
   if (value->len)
-    memcpy(orr_text(object) + object->text_size, value->as.s, value->len);
-  object->text_size += (uint32_t)value->len;
+    memcpy(orr_text(object) + at, value->as.s, value->len);
+  return at + (uint32_t)value->len;
 }
 
 void orr_instance_pack(orr_instance *object, const int *map, const orr_value *values, int count) {
-  orr_cell *cells = orr_cells(object);
-  unsigned char *tags = orr_tags(object);
-  char *text = orr_text(object), *end = text;
-  for (int i = 0; i < count; i++) {
-    const orr_value *value = &values[i];
-    int column = map[i];
-    if (column < 0)
-      continue;
-    tags[column] = (unsigned char)value->tag;
-    if (value->tag < ORR_TEXT) {
-      cells[column].i = value->as.i;
-      continue;
-    }
-    cells[column].text.at = (uint32_t)(end - text);
-    cells[column].text.len = (uint32_t)value->len;
-    if (value->len)
-      memcpy(end, value->as.s, value->len);
-    end += value->len;
-  }
-  object->text_size = (uint32_t)(end - text);
-}
-
-static size_t text_room(lua_State *L, orr_instance *object, int index) {
-  return orr_rawlen(L, index) - base_size(object->class) - object->text_size;
+  uint32_t end = 0;
+  for (int i = 0; i < count; i++)
+    if (map[i] >= 0)
+      end = pack_value(object, map[i], &values[i], end);
 }
 
 void orr_instance_put(lua_State *L, orr_instance *object, int index, int column, const orr_value *value) {
-  if (value->tag < ORR_TEXT || value->len <= text_room(L, object, index)) {
-    orr_instance_store(object, column, value);
+  if (value->len == 0) { /* a number, or text without bytes */
+    pack_value(object, column, value, 0);
     return;
   }
   index = orr_absindex(L, index);
@@ -743,7 +725,7 @@ static void put_assigned(lua_State *L, orr_instance *object, int index, int colu
     orr_tags(object)[column] = (unsigned char)(value->tag | ORR_OUTSIDE | changed);
     return;
   }
-  orr_instance_store(object, column, value);
+  pack_value(object, column, value, 0);
   orr_tags(object)[column] |= (unsigned char)changed;
 }
 
@@ -1024,8 +1006,9 @@ static int make_object(lua_State *L, orr_class *class, int meta) {
   if (!meta)
     orr_class_field(L, 1, ORR_CLASS_META);
   orr_instance *object = orr_instance_new_slotted(L, class, all.text, meta ? meta : lua_gettop(L));
+  uint32_t end = 0;
   for (int i = 0; i < all.count; i++)
-    orr_instance_store(object, all.fields[i].column, &all.fields[i].value);
+    end = pack_value(object, all.fields[i].column, &all.fields[i].value, end);
   lua_insert(L, 3);
   lua_settop(L, 3);
   give_rest(L, class, object, &all);

@@ -106,7 +106,8 @@ enum {
   ORR_LOAD_GATHER,
   ORR_LOAD_KEYS,
   ORR_LOAD_HOLDERS,
-  ORR_LOAD_ARGUMENTS = ORR_LOAD_HOLDERS
+  ORR_LOAD_ARGUMENTS = ORR_LOAD_HOLDERS,
+  ORR_LOAD_HEAP /* what orr_load_run adds */
 };
 
 enum { ORR_FEW_COLUMNS = 16 };
@@ -134,7 +135,7 @@ typedef struct orr_load {
   const orr_instance *first; /* and that, where it is an object */
   int visible;               /* items that the caller gets; those behind them belong to relations of others */
   lua_Integer rows, count;
-  int kilobytes;           /* that Lua held when the load began */
+  struct orr_heap *heap;
   struct orr_joins *joins; /* NULL where no item belongs to another's relation */
   struct orr_filling *filling;
   orr_value few[ORR_FEW_COLUMNS]; /* the row, where it is no longer */
@@ -142,7 +143,7 @@ typedef struct orr_load {
 
 /* Runs the load whose arguments are on top, all of them: count and done take their place. The statement, which
    somebody anchors, is held meanwhile, and reset when it is done, or fails. */
-void orr_load_run(lua_State *L, orr_session *session, orr_statement *statement);
+void orr_load_run(lua_State *L, orr_statement *statement);
 /* Reads columns of the plan from the statement's row into that of the load. */
 void orr_load_read(lua_State *L, orr_load *to, int first, int count);
 /* Pushes a table for each link, then a place for what is held, and reads the links, whose parents are

@@ -284,7 +284,7 @@ static const orr_instance *push_item(lua_State *L, orr_load *to, int i) {
   return object;
 }
 
-/* ---- the loop ---- */
+/* ---- what a load has at hand ---- */
 
 static void push_meta(lua_State *L, const orr_class *class) {
   if (!class) {
@@ -320,23 +320,59 @@ static bool next_row(lua_State *L, orr_load *to) {
   return code == ORR_STEP_ROW;
 }
 
-enum { ROWS_BETWEEN_LOOKS = 1024, MUCH = 3 };
+/* ---- the collector ---- */
 
-/* Once a load has tripled what Lua holds, the collector waits for its end, and begins then: it would walk
-   over all that has come in again at each further doubling. Smaller loads go at the collector's own pace,
-   since each end would be a beginning for it. */
-static void look_at_memory(lua_State *L, orr_load *to) {
+/* What a load does to Lua's memory, in kilobytes: held at the beginning, and when it was last looked at. */
+typedef struct orr_heap {
+  int before, seen;
+  bool paused;
+} orr_heap;
+
+enum { ROWS_BETWEEN_LOOKS = 1024, MUCH = 2 };
+
+static orr_heap look_at_heap(lua_State *L) {
+  int now = lua_gc(L, LUA_GCCOUNT, 0);
+  return (orr_heap){now, now, false};
+}
+
+static void pause_collector(lua_State *L, orr_heap *heap) {
 #ifdef LUA_GCISRUNNING
-  if (lua_gc(L, LUA_GCCOUNT, 0) / MUCH >= to->kilobytes && !to->session->paused &&
-      lua_gc(L, LUA_GCISRUNNING, 0)) {
+  if (lua_gc(L, LUA_GCISRUNNING, 0)) {
     lua_gc(L, LUA_GCSTOP, 0);
-    to->session->paused = true;
+    heap->paused = true;
   }
 #else
   (void)L;
-  (void)to;
+  (void)heap;
 #endif
 }
+
+/* Almost all that a load brings in lives on, so that only half of it counts as a reason to collect. */
+static void spare_collector(lua_State *L, orr_heap *heap) {
+  int now = lua_gc(L, LUA_GCCOUNT, 0);
+  orr_gc_spare(L, (now - heap->seen) / 2);
+  heap->seen = now;
+}
+
+/* Once Lua holds twice what it did, the collector waits for the end: it would walk over all that has
+   come in again at each further doubling. */
+static void look_at_memory(lua_State *L, orr_heap *heap) {
+  if (heap->paused)
+    return;
+  spare_collector(L, heap);
+  if (heap->seen / MUCH >= heap->before)
+    pause_collector(L, heap);
+}
+
+static void resume_collector(lua_State *L, orr_heap *heap) {
+  if (heap->paused) {
+    orr_gc_resume_later(L);
+    heap->seen = heap->before;
+  }
+  spare_collector(L, heap);
+}
+
+/* ---- the loop ---- */
 
 /* Reads the cohort numbers of the items; NULL where none are given. */
 static orr_cohort_number *read_cohorts(lua_State *L, const orr_plan *plan) {
@@ -367,7 +403,7 @@ static bool *new_holders(lua_State *L, const orr_plan *plan) {
 /* What every load needs, on the stack. */
 static void begin_load(lua_State *L, orr_load *to) {
   memset(to, 0, offsetof(orr_load, few));
-  to->kilobytes = lua_gc(L, LUA_GCCOUNT, 0);
+  to->heap = lua_touserdata(L, ORR_LOAD_HEAP);
   to->session = lua_touserdata(L, ORR_LOAD_SESSION);
   to->statement = lua_touserdata(L, ORR_LOAD_STATEMENT);
   to->plan = lua_touserdata(L, ORR_LOAD_PLAN);
@@ -428,7 +464,7 @@ static bool read_rows(lua_State *L, orr_load *to, lua_Integer most) {
     if (!next_row(L, to))
       return false;
     if (to->rows % ROWS_BETWEEN_LOOKS == 0)
-      look_at_memory(L, to);
+      look_at_memory(L, to->heap);
     to->first = push_item(L, to, 0);
     for (int i = 1; i < items; i++)
       push_item(L, to, i);
@@ -470,23 +506,23 @@ static int run(lua_State *L) {
   return 2;
 }
 
-void orr_load_run(lua_State *L, orr_session *session, orr_statement *statement) {
+void orr_load_run(lua_State *L, orr_statement *statement) {
   int base = lua_gettop(L) - ORR_LOAD_ARGUMENTS;
   const orr_plan *plan = orr_box_check(L, base + ORR_LOAD_PLAN, &orr_plan_kind);
   size_t links = lua_istable(L, base + ORR_LOAD_LINKS) ? orr_rawlen(L, base + ORR_LOAD_LINKS) : 0;
   luaL_argcheck(L, plan->items && (plan->order ? plan->source : plan->columns) <= statement->columns,
                 ORR_LOAD_PLAN, "plan of this statement expected");
   luaL_argcheck(L, !links || links < plan->item_count, ORR_LOAD_LINKS, "fewer links than items expected");
+  orr_heap heap = look_at_heap(L);
+  lua_pushlightuserdata(L, &heap);
   lua_pushcfunction(L, run);
   lua_insert(L, base + 1);
   orr_statement_hold(statement, true);
-  int status = lua_pcall(L, ORR_LOAD_ARGUMENTS, 2, 0);
+  int status = lua_pcall(L, ORR_LOAD_HEAP, 2, 0);
   orr_statement_hold(statement, false);
-  if (session->paused)
-    lua_gc(L, LUA_GCRESTART, 0);
-  session->paused = false;
   if (status != 0 || lua_toboolean(L, -1))
     orr_statement_reset(statement);
+  resume_collector(L, &heap);
   if (status != 0)
     lua_error(L);
 }
@@ -502,9 +538,9 @@ void orr_load_run(lua_State *L, orr_session *session, orr_statement *statement) 
    name; with a collection, that. `holders`: the objects are to hold related ones. */
 static int load_rows(lua_State *L) {
   lua_settop(L, ORR_LOAD_ARGUMENTS);
-  orr_session *session = orr_session_check(L, ORR_LOAD_SESSION);
+  orr_session_check(L, ORR_LOAD_SESSION);
   orr_statement *statement = orr_statement_check(L, ORR_LOAD_STATEMENT);
-  orr_load_run(L, session, statement);
+  orr_load_run(L, statement);
   return 2;
 }
 

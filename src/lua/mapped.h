@@ -258,8 +258,7 @@ typedef struct orr_instance {
   uint16_t flags;
   uint8_t state; /* as it was last set: orr_instance_state() tells what it is now */
   uint8_t left;  /* how it left its session last, an orr_left */
-  uint32_t text_size;
-  uint32_t old; /* its first entry in the session's history, 0: none */
+  uint32_t old;  /* its first entry in the session's history, 0: none */
 } orr_instance;
 
 static inline orr_cell *orr_cells(orr_instance *object) { return (orr_cell *)(object + 1); }
@@ -303,10 +302,7 @@ void orr_instance_value(lua_State *L, orr_instance *object, int index, int colum
 /* Packs a row into a new object that has room for its text: map[i] is the column that value i is of, or -1.
  */
 void orr_instance_pack(orr_instance *object, const int *map, const orr_value *values, int count);
-/* Stores a value read from the database (or made by it) without any event; the string of ORR_OUTSIDE text is
- * the caller's. */
-void orr_instance_store(orr_instance *object, int column, const orr_value *value);
-/* Stores a value, keeping text as a Lua string in the user value; marks nothing. */
+/* Stores a value without any event, keeping text as a Lua string in the user value; marks nothing. */
 void orr_instance_put(lua_State *L, orr_instance *object, int index, int column, const orr_value *value);
 /* Makes an expired object's attributes unloaded, once; after that single attributes may be assigned or
  * loaded. */
@@ -455,7 +451,6 @@ struct orr_session {
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
   uint32_t refresh_epoch, refreshed; /* how many objects were read again since the session was expired */
-  bool paused;                       /* a running load has stopped the collector */
   bool moved;                        /* some changed object may be ORR_MOVED */
   bool late;                         /* some object of a flush that runs may be ORR_LATE */
 };

@@ -409,7 +409,7 @@ static int load_list(lua_State *L) {
   luaL_checktype(L, 6, LUA_TSTRING);
   orr_statement *statement = orr_statement_start(L, 4, 6, values, count);
   push_arguments(L, relation);
-  orr_load_run(L, session, statement);
+  orr_load_run(L, statement);
   lua_pushboolean(L, 1);
   return 1;
 }

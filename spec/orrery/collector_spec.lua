@@ -1,0 +1,51 @@
+-- Loads let Lua's collector wait, since almost all that they bring in lives on. What a script drops it still gets.
+local orm = require "orrery"
+local database = require "spec.support.database"
+local library = require "spec.support.library"
+
+local ROWS, TIMES = 5000, 60
+
+describe("what loads bring in", function()
+  local lib
+  before_each(function()
+    lib = library.empty()
+    database.run(lib.engine, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " .. ROWS .. ") "
+      .. "INSERT INTO author (id, name) SELECT i, 'author ' || i FROM n")
+  end)
+
+  local function load_all()
+    lib.record:take()
+    local session = orm.Session(lib.engine)
+    local authors = session:scalars(orm.select(lib.Author)):all()
+    assert.equal(ROWS, #authors)
+    session:close()
+    return authors
+  end
+
+  it("is collected when the script drops it, load after load", function()
+    load_all()
+    collectgarbage()
+    collectgarbage()
+    local before = collectgarbage("count")
+    local held = load_all()
+    local one, highest = collectgarbage("count") - before, 0
+    assert.equal(ROWS, #held)
+    held = nil
+    for _ = 1, TIMES do
+      load_all()
+      highest = math.max(highest, collectgarbage("count") - before)
+    end
+    local bound = 6 * (before + one)
+    assert.is_true(highest < bound, ("%.0f kB at most, %.0f expected"):format(highest, bound))
+  end)
+
+  it("leaves a collector that the script has stopped where it is", function()
+    if pcall(collectgarbage, "isrunning") then
+      collectgarbage("stop")
+      load_all()
+      local runs = collectgarbage("isrunning")
+      collectgarbage("restart")
+      assert.is_false(runs)
+    end
+  end)
+end)
