@@ -17,7 +17,7 @@ import "render_select"
 reading.methods(rendering.VISIT, "render_change", "insert", "update", "delete")
 
 local compiler = { dialects = dialects.named }
-local concat = table.concat
+local concat, find, NONE = table.concat, fingerprint.find, {}
 local CHANGES = { insert = true, update = true, delete = true }
 
 -- ---- the whole statement ----
@@ -225,12 +225,12 @@ end
 
 -- Two generations: when the young one is full it becomes the old one, whose unused entries are dropped with the next
 -- turn. An entry that is used moves back to the young one.
-local function keep(cache, key, compiled)
+local function keep(cache, hash, compiled)
   if cache.count >= cache.half then
     cache.young, cache.old, cache.count = {}, cache.young, 0
   end
   if cache.half > 0 then
-    cache.young[key], cache.count = compiled, cache.count + 1
+    cache.young[hash], cache.count = compiled, cache.count + 1
   end
   return compiled
 end
@@ -268,15 +268,18 @@ function compiler.cached(node, dialect, cache, params)
   if params then
     node = change.for_parameters(node, params)
   end
-  local key, values = fingerprint.of(node, dialect)
-  local compiled = cache.young[key]
+  local compiled, values, hash, text, things = find(node, dialect, cache.young)
   if compiled and compiled.direct then
     return compiled, values
   end
-  local _, _, _, nodes = fingerprint.of(node, dialect, true)
+  local _, _, _, _, nodes = find(node, dialect, NONE, true)
   if not compiled then
-    compiled = cache.old[key] or compile_shape(node, dialect, nodes, cache)
-    keep(cache, key, compiled)
+    compiled = cache.old[hash]
+    if not compiled or compiled.text ~= text then
+      compiled = compile_shape(node, dialect, nodes, cache)
+      compiled.text, compiled.things = text, things
+    end
+    keep(cache, hash, compiled)
   end
   return compiled, compiled.direct and values or collect(compiled.sources, nodes)
 end

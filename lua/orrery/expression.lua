@@ -421,29 +421,37 @@ end
 
 -- ---- comparisons ----
 
--- A comparison with a value is an array, since many are made: the operator, the left side, the value and its type. The
--- node of the value is made when somebody asks for the right side, and comes behind them. Mostly the core makes them
--- (nodelib.c).
-local OPERATOR, LEFT, VALUE, VALUE_TYPE, RIGHT = 1, 2, 3, 4, 5
-local COMPARED = { operator = OPERATOR, left = LEFT, right = RIGHT }
+-- A comparison with a value is an array, since many are made: its form, and the value. The form has what all comparisons
+-- of one column with such values have in common, which the column keeps: the operator, the left side, and the type of the
+-- value. The node of the value is made when somebody asks for the right side, and comes third. Mostly the core makes
+-- these (nodelib.c).
+local FORM, VALUE, RIGHT = 1, 2, 3
+local OF_FORM = { operator = 1, left = 2, type = 3 }
 local compared_fields = { visit = "binary", type = Boolean }
 
 local function comparison(record, left, value, kind)
-  return setmetatable({ record, left, value, compared(left.type, kind) }, comparison_metatable)
+  return setmetatable({ { record, left, compared(left.type, kind) }, value }, comparison_metatable)
 end
 
 local function compared_field(node, name)
-  local place = COMPARED[name]
-  if not place then
+  if name == "operator" or name == "left" then
+    return rawget(node, FORM)[OF_FORM[name]]
+  elseif name ~= "right" then
     return compared_fields[name]
-  elseif place == RIGHT and not rawget(node, RIGHT) then
-    rawset(node, RIGHT, setmetatable({ value = node[VALUE], type = node[VALUE_TYPE] }, bind_metatable))
+  elseif not rawget(node, RIGHT) then
+    rawset(node, RIGHT, setmetatable({ value = node[VALUE], type = node[FORM][OF_FORM.type] }, bind_metatable))
   end
-  return rawget(node, place)
+  return rawget(node, RIGHT)
 end
 
 local function set_compared_field(node, name, value)
-  rawset(node, COMPARED[name] or name, value)
+  if name == "operator" or name == "left" then
+    local form = rawget(node, FORM)
+    local own = { form[1], form[2], form[3] }
+    own[OF_FORM[name]] = value
+    value, name = own, FORM
+  end
+  rawset(node, name == "right" and RIGHT or name, value)
 end
 
 local function ordering_comparison(name)

@@ -128,9 +128,11 @@ end
 
 local fingerprint = {}
 
---- The string for a statement and a dialect, and the values bound in it in a fixed order (those of lists are nil).
----@type fun(statement: table, dialect: orrery.Dialect, wants_nodes?: boolean): string, any[], integer, table[]?
--- values, how many they are, and their nodes where these are wanted
-fingerprint.of = core.shaper(PARTS, tokens, helpers)
+--- What is known of statements whose SQL is the same in a dialect, and the values bound in this one in a fixed order (those
+--- of lists are nil). Where nothing is known: nil, the values, the number to know it by, its string, which stands in the
+--- field `text` of what is known, and the values' nodes where these are wanted.
+---@type fun(statement: table, dialect: orrery.Dialect, known: table<number, { text: string }>, wants_nodes?: boolean): table?,
+--- any[], number?, string?, table[]?
+fingerprint.find = core.shaper(PARTS, tokens, helpers)
 
 return fingerprint

@@ -164,6 +164,68 @@ describe("the statement cache", function()
     assert.same({ 10, 5, 6, 12 }, more)
   end)
 
+  it("tells what stands in two places of a plain select from what stands there twice", function()
+    local count = orm.literal(3)
+    local function same_condition(number)
+      local condition = u.id:eq(number)
+      return select(u.id):where(condition, condition)
+    end
+    local function same_count()
+      return select(u.id):limit(count):offset(count)
+    end
+    local function two_conditions(one, other)
+      return select(u.id):where(u.id:eq(one), u.id:eq(other))
+    end
+    local function two_counts(one, other)
+      return select(u.id):limit(one):offset(other)
+    end
+    for _, same_first in ipairs{ true, false } do
+      local cache = compiler.new_cache()
+      local function check(statement, expected)
+        local _, values = compiler.cached(statement, sqlite, cache)
+        assert.same(expected, values)
+      end
+      for _ = 1, 2 do
+        if same_first then
+          check(same_condition(5), { 5, 5 })
+          check(same_count(), { 3, 3 })
+        end
+        check(two_conditions(6, 7), { 6, 7 })
+        check(two_counts(6, 7), { 6, 7 })
+        check(two_counts(orm.literal(8), 9), { 8, 9 })
+        check(same_condition(5), { 5, 5 })
+        check(same_count(), { 3, 3 })
+      end
+    end
+  end)
+
+  it("tells a column's comparisons from those of its copies", function()
+    local cache, alias = compiler.new_cache(), users:alias("other")
+    local function sql_of(column, other)
+      return compiler.cached(select(column):where(column:ge(1), other:ge(2)):order_by(column), sqlite, cache).sql
+    end
+    for _ = 1, 2 do
+      assert.matches("users.id >= ? AND users.age >= ?", sql_of(u.id, u.age), 1, true)
+      assert.not_matches("users.id >= ?", sql_of(alias.c.id, alias.c.age), 1, true)
+      assert.matches("users.age >= ? AND users.id >= ?", sql_of(u.age, u.id), 1, true)
+    end
+    local compiled, values = compiler.cached(select(u.id):where(u.id:ge("x"), u.id:ge(1), u.id:le(2)), sqlite, cache)
+    assert.matches(">= ? AND users.id >= ? AND users.id <= ?", compiled.sql, 1, true)
+    assert.same({ "x", 1, 2 }, values)
+  end)
+
+  it("does not mistake a column that came into the place of one that is gone", function()
+    local cache = compiler.new_cache()
+    for number = 1, 200 do
+      local gone = orm.Table("gone_" .. number, orm.MetaData(), orm.Column("id", orm.Integer, { primary_key = true }))
+      local statement = select(gone.c.id):where(gone.c.id:eq(number)):order_by(gone.c.id)
+      assert.matches("gone_" .. number .. ".id = ?", compiler.cached(statement, sqlite, cache).sql, 1, true)
+      if number % 20 == 0 then
+        collectgarbage()
+      end
+    end
+  end)
+
   it("asks for a default each time", function()
     local count = 0
     local counted = orm.Table("counted", orm.MetaData(),

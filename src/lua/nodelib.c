@@ -3,6 +3,7 @@
    Lua function behind, in expression.lua or statement.lua, which is also where it is said what the nodes are.
  */
 #include "libs.h"
+#include "nodes.h"
 
 /* Metatables say at 1 what they are of: true for plain nodes, for statements how many places their array has.
  */
@@ -51,13 +52,18 @@ static int call_behind(lua_State *L, int arguments) {
 
 /* ---- comparisons ---- */
 
-enum { RECORD = 2, COMPARED, TYPE, COMPARES, FIRST_KIND };
+enum { RECORD = 2, COMPARED, TYPE, COMPARES, VISIT_NAME, COLUMN_NAME, FIRST_KIND };
 
 /* Pushes the type that the value at 2 is bound with beside the node at 1; false where that is not known yet.
- */
-static bool push_value_type(lua_State *L, int kind) {
+   `lasting`: the node is a column, whose type is its own, so that the same will be asked again. */
+static bool push_value_type(lua_State *L, int kind, bool *lasting) {
   lua_pushvalue(L, lua_upvalueindex(TYPE));
-  lua_gettable(L, 1);
+  lua_rawget(L, 1);
+  *lasting = lua_istable(L, -1);
+  if (!*lasting) {
+    lua_pushvalue(L, lua_upvalueindex(TYPE));
+    lua_gettable(L, 1);
+  }
   if (!lua_istable(L, -1))
     return false;
   lua_pushvalue(L, lua_upvalueindex(COMPARES));
@@ -66,25 +72,65 @@ static bool push_value_type(lua_State *L, int kind) {
     return false;
   lua_pushvalue(L, lua_upvalueindex(FIRST_KIND + kind));
   lua_rawget(L, -2);
-  return lua_istable(L, -1);
+  if (!lua_istable(L, -1))
+    return false;
+  if (*lasting) {
+    lua_pushvalue(L, lua_upvalueindex(VISIT_NAME));
+    lua_rawget(L, 1);
+    *lasting = lua_rawequal(L, -1, lua_upvalueindex(COLUMN_NAME));
+    lua_pop(L, 1);
+  }
+  return true;
+}
+
+/* Pushes the form that the node at 1 has kept at `key`; not one that came with what it was copied from. */
+static bool push_known_form(lua_State *L, const void *key) {
+  orr_rawgetp(L, 1, key);
+  if (!lua_istable(L, -1)) {
+    lua_pop(L, 1);
+    return false;
+  }
+  lua_rawgeti(L, -1, ORR_FORM_LEFT);
+  bool own = lua_rawequal(L, -1, 1);
+  lua_pop(L, own ? 1 : 2);
+  return own;
+}
+
+/* The same for one that is made now, if it can be. */
+static bool push_form(lua_State *L, int kind, const void *key) {
+  bool lasting;
+  if (!is_node(L, 1) || !push_value_type(L, kind, &lasting))
+    return false;
+  lua_createtable(L, lasting ? ORR_FORM_TEXT : ORR_FORM_TYPE, 0);
+  lua_pushvalue(L, lua_upvalueindex(RECORD));
+  lua_rawseti(L, -2, ORR_FORM_OPERATOR);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, -2, ORR_FORM_LEFT);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, ORR_FORM_TYPE);
+  if (lasting) {
+    lua_pushvalue(L, -1);
+    orr_rawsetp(L, 1, key);
+  }
+  return true;
 }
 
 /* node:ge(value) */
 static int compare(lua_State *L) {
   static const signed char KINDS[] = {[LUA_TNUMBER] = 1, [LUA_TSTRING] = 2, [LUA_TBOOLEAN] = 3};
-  int type = lua_type(L, 2), kind = type > 0 && type < (int)sizeof KINDS ? KINDS[type] : 0;
-  int arguments = lua_gettop(L);
-  if (arguments != 2 || !kind || !is_node(L, 1) || !push_value_type(L, kind - 1))
+  int arguments = lua_gettop(L), type = lua_type(L, 2);
+  int kind = type > 0 && type < (int)sizeof KINDS ? KINDS[type] : 0;
+  if (arguments != 2 || !kind || lua_type(L, 1) != LUA_TTABLE)
     return call_behind(L, arguments);
-  lua_createtable(L, 4, 0);
-  lua_pushvalue(L, lua_upvalueindex(RECORD));
-  lua_rawseti(L, -2, 1);
-  lua_pushvalue(L, 1);
-  lua_rawseti(L, -2, 2);
+  const char *record =
+      lua_topointer(L, lua_upvalueindex(RECORD)); /* forms of an operator stand at its places */
+  if (!push_known_form(L, record + kind) && !push_form(L, kind - 1, record + kind))
+    return call_behind(L, arguments);
+  lua_createtable(L, ORR_COMPARED_VALUE, 0);
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, ORR_COMPARED_FORM);
   lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, 3);
-  lua_pushvalue(L, -2);
-  lua_rawseti(L, -2, 4);
+  lua_rawseti(L, -2, ORR_COMPARED_VALUE);
   lua_pushvalue(L, lua_upvalueindex(COMPARED));
   lua_setmetatable(L, -2);
   return 1;
@@ -92,13 +138,16 @@ static int compare(lua_State *L) {
 
 /* core.comparer(behind, operator, metatable) -> a method that makes comparisons */
 static int comparer(lua_State *L) {
+  luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 3);
   lua_pushliteral(L, "type");
   lua_pushliteral(L, "compares");
+  lua_pushliteral(L, "visit");
+  lua_pushliteral(L, "column");
   lua_pushliteral(L, "number");
   lua_pushliteral(L, "string");
   lua_pushliteral(L, "boolean");
-  lua_pushcclosure(L, compare, 8);
+  lua_pushcclosure(L, compare, 10);
   return 1;
 }
 

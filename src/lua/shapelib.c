@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "libs.h"
+#include "nodes.h"
 
 /* ---- kinds of nodes ---- */
 
@@ -21,14 +22,18 @@ typedef enum orr_special {
   JOIN
 } orr_special;
 
+enum { MAX_PLACED = 8 };
+
 /* The fields of a kind stand in the shaper's table of names from `first`: atoms, lists, nodes. Nodes are
    visited before lists, but in a select or union after them: as in SQL, so that values mostly come in the
    order of its markers. */
 typedef struct orr_kind {
   orr_special special;
   int first, atoms, lists, nodes;
-  int rest;         /* the place of the table of what has none, in a statement */
-  const void *meta; /* the metatable that only nodes of this kind have, if any */
+  int rest;                     /* the place of the table of what has none, in a statement; */
+  int placed, lists_placed;     /* how many fields have a place there, and how many of them are lists, */
+  unsigned char at[MAX_PLACED]; /* which these are: lists, then nodes */
+  const void *meta;             /* the metatable that only nodes of this kind have, if any */
 } orr_kind;
 
 enum {
@@ -40,14 +45,12 @@ enum {
 typedef struct orr_shaper {
   orr_kind kinds[KINDS];
   int count, names;
-  int own[OWN], owns; /* the kinds that have a metatable of their own, which the table of numbers keeps */
+  int own[OWN], owns;              /* the kinds that have a metatable of their own */
   unsigned char places[MAX_NAMES]; /* of the fields that a statement has in its array; 0: in the rest */
 } orr_shaper;
 
-/* User value of a shaper, and places of the walk's stack: */
-enum { NAMES = 1, NUMBERS, TOKENS, HELPERS, PARTS, COUNT };
-/* Fields of a comparison with a value, as in expression.lua; the last one may be absent. */
-enum { COMPARED_OPERATOR = 1, COMPARED_LEFT, COMPARED_VALUE, COMPARED_TYPE, COMPARED_RIGHT };
+/* Upvalues of a walk. The table of numbers keeps the metatables of kinds, too. */
+enum { SHAPER = 1, NAMES, NUMBERS, TOKENS, HELPERS, PARTS, COUNT };
 /* Names that every walk needs stand first in the table of names. */
 enum {
   VISIT = 1,
@@ -64,10 +67,13 @@ enum {
   TABLE_OF,
   COLUMNS,
   FROM,
+  ARRAY_IN,
+  TEXT,
   FIXED_NAMES
 };
-static const char *const FIXED[] = {"visit", "type",   "key",  "value", "bind_key", "operator", "token",
-                                    "name",  "escape", "left", "right", "table",    "columns",  "from"};
+static const char *const FIXED[] = {"visit",   "type", "key",      "value", "bind_key", "operator",
+                                    "token",   "name", "escape",   "left",  "right",    "table",
+                                    "columns", "from", "array_in", "text"};
 
 /* ---- a walk ---- */
 
@@ -78,8 +84,9 @@ typedef struct walk {
   orr_shaper *shaper;
   char *text; /* `first`, or a userdata at `box` once that is full */
   size_t len, room;
-  int names, numbers, tokens, helpers, parts, counts; /* stack indexes */
-  int box, values, nodes, seen; /* `nodes` 0: not wanted; `seen` nil until something is shared */
+  int names, numbers, tokens, helpers, parts, counts; /* indexes of upvalues, */
+  int box, values, nodes,
+      seen; /* and of the stack; `nodes` 0: not wanted; `seen` nil until something is shared */
   int shared, count, depth;
   bool expands;         /* whether lists are written as single markers always */
   const void *few[FEW]; /* the first bound values met; */
@@ -199,6 +206,7 @@ static void emit_atom(walk *w) {
 }
 
 static void visit(walk *w);
+static const orr_kind *kind_by_meta(walk *w, int node);
 
 /* Calls a helper of fingerprint.lua with the node at `index`; its text is on top, or nil. */
 static bool push_help(walk *w, const char *name, int index) {
@@ -349,17 +357,16 @@ static void visit_bind(walk *w, int node) {
     emit_atom(w);
 }
 
-/* A value that has no node yet, and whose type is on top, popped; `value` is its index. */
-static void visit_value(walk *w, int value, const void *address) {
+/* The value on top, popped, whose type has been written: of a bound node, at `node`, or one that has no node
+ * yet. */
+static void take_value(walk *w, int node, const void *address) {
   int place = place_of(w, address);
   if (place) {
     lua_pop(w->L, 1);
     emit_number(w, "^", place);
     return;
   }
-  take_place(w, 0, address);
-  emit_field_of_top(w, BIND_KEY);
-  lua_pushvalue(w->L, value);
+  take_place(w, node, address);
   lua_rawseti(w->L, w->values, w->count);
 }
 
@@ -372,27 +379,79 @@ static void visit_list(walk *w, int node) {
   take_place(w, node, lua_topointer(w->L, node));
 }
 
-/* A comparison with a value, whose operator is on top. */
-static void visit_compared(walk *w, int node) {
-  emit_field_of_top(w, TOKEN);
-  lua_rawgeti(w->L, node, COMPARED_LEFT);
-  visit(w);
-  if (w->nodes)
-    push_field(w, node, RIGHT);
-  else
-    lua_rawgeti(w->L, node, COMPARED_RIGHT);
-  if (!lua_isnil(w->L, -1)) {
-    visit(w);
+/* Emits what the form of a comparison says; that is the same each time where its left side has a token. */
+static void emit_form(walk *w, int form) {
+  lua_rawgeti(w->L, form, ORR_FORM_TEXT);
+  if (lua_type(w->L, -1) == LUA_TSTRING) {
+    emit_top(w);
     return;
   }
-  lua_rawgeti(w->L, node, COMPARED_VALUE);
-  lua_rawgeti(w->L, node, COMPARED_TYPE);
-  visit_value(w, lua_gettop(w->L) - 1, lua_topointer(w->L, node));
+  int top = lua_gettop(w->L) - 1;
+  size_t start = w->len;
+  lua_rawgeti(w->L, form, ORR_FORM_OPERATOR);
+  emit_field_of_top(w, TOKEN);
+  lua_rawgeti(w->L, form, ORR_FORM_LEFT);
+  visit(w);
+  lua_rawgeti(w->L, form, ORR_FORM_TYPE);
+  emit_field_of_top(w, BIND_KEY);
+  lua_rawgeti(w->L, form, ORR_FORM_LEFT);
+  lua_rawget(w->L, w->tokens);
+  if (lua_type(w->L, -1) == LUA_TSTRING) {
+    lua_pushlstring(w->L, w->text + start, w->len - start - 1);
+    lua_rawseti(w->L, form, ORR_FORM_TEXT);
+  }
+  lua_settop(w->L, top);
+}
+
+/* Whether what is on top is the node of a value, without a name, of the type at `type`, and of no other. */
+static bool is_value(walk *w, int type) {
+  int node = lua_gettop(w->L);
+  const orr_kind *kind = lua_istable(w->L, node) ? kind_by_meta(w, node) : NULL;
+  if (!kind || kind->special != BIND)
+    return false;
+  push_own(w, node, TYPE);
+  push_own(w, node, KEY);
+  bool plain = lua_isnil(w->L, -1) && lua_rawequal(w->L, -2, type);
+  lua_settop(w->L, node);
+  return plain;
+}
+
+/* The same of the type that a form says. */
+static bool is_value_of(walk *w, int form) {
+  lua_rawgeti(w->L, form, ORR_FORM_TYPE);
+  lua_insert(w->L, -2);
+  bool plain = is_value(w, lua_gettop(w->L) - 1);
+  lua_remove(w->L, -2);
+  return plain;
+}
+
+/* A comparison with a value, whose form is on top. */
+static void visit_compared(walk *w, int node) {
+  int form = lua_gettop(w->L), right = form + 1;
+  if (w->nodes)
+    push_field(w, node, RIGHT); /* which makes the node */
+  else
+    lua_rawgeti(w->L, node, ORR_COMPARED_RIGHT);
+  if (lua_isnil(w->L, right)) {
+    emit_form(w, form);
+    lua_rawgeti(w->L, node, ORR_COMPARED_VALUE);
+    take_value(w, 0, lua_topointer(w->L, node));
+  } else if (is_value_of(w, form)) {
+    emit_form(w, form);
+    push_own(w, right, VALUE);
+    take_value(w, right, lua_topointer(w->L, right));
+  } else {
+    lua_rawgeti(w->L, form, ORR_FORM_OPERATOR);
+    emit_field_of_top(w, TOKEN);
+    lua_rawgeti(w->L, form, ORR_FORM_LEFT);
+    visit(w);
+    visit(w);
+  }
 }
 
 /* The type of an operation follows from its parts, except where a script says it. */
 static void visit_binary(walk *w, int node) {
-  lua_rawgeti(w->L, node, COMPARED_OPERATOR);
+  lua_rawgeti(w->L, node, ORR_COMPARED_FORM);
   if (!lua_isnil(w->L, -1)) {
     visit_compared(w, node);
     return;
@@ -458,10 +517,9 @@ static void visit_lists(walk *w, int node, const orr_kind *kind, int rest) {
 /* A number in the place of a node: of a limit. No other node can have the address. */
 static void visit_count(walk *w, int node, int name) {
   const char *address = lua_topointer(w->L, node);
-  int value = lua_gettop(w->L);
   lua_pushvalue(w->L, w->counts);
-  visit_value(w, value, address + w->shaper->places[name]);
-  lua_pop(w->L, 1);
+  emit_field_of_top(w, BIND_KEY);
+  take_value(w, 0, address + w->shaper->places[name]);
 }
 
 static void visit_nodes(walk *w, int node, const orr_kind *kind, int rest) {
@@ -574,6 +632,13 @@ static orr_special special_of(const char *name) {
   return GENERIC;
 }
 
+/* Notes where a statement has the fields of one sort that stand in its array. */
+static void note_places(const walk *w, orr_kind *kind, int first, int count) {
+  for (int i = first; i < first + count; i++)
+    if (w->shaper->places[i] && kind->placed < MAX_PLACED)
+      kind->at[kind->placed++] = w->shaper->places[i];
+}
+
 /* The kind whose name is on top and is new. */
 static const orr_kind *learn(walk *w) {
   lua_State *L = w->L;
@@ -586,7 +651,9 @@ static const orr_kind *learn(walk *w) {
   if (!name || (!lua_istable(L, -1) && (special <= STATEMENT || special == SHARED)))
     orr_raisef(L, "CompileError", "%s cannot be part of a statement",
                name ? name : luaL_typename(L, visit_name));
-  orr_kind kind = {special, 0, 0, 0, 0, 0, NULL};
+  orr_kind kind;
+  memset(&kind, 0, sizeof kind);
+  kind.special = special;
   int places = visit_name + 2;
   lua_getfield(L, w->helpers, "places");
   lua_pushvalue(L, visit_name);
@@ -602,6 +669,9 @@ static const orr_kind *learn(walk *w) {
   } while (w->shaper->names != kind.first + kind.atoms + kind.lists + kind.nodes - 1);
   if (w->shaper->count == KINDS)
     luaL_error(L, "orrery: more kinds of nodes than shapelib.c has room for");
+  note_places(w, &kind, kind.first + kind.atoms, kind.lists);
+  kind.lists_placed = kind.placed;
+  note_places(w, &kind, kind.first + kind.atoms + kind.lists, kind.nodes);
   w->shaper->kinds[w->shaper->count] = kind;
   int number = ++w->shaper->count;
   lua_settop(L, visit_name);
@@ -712,86 +782,326 @@ static void visit(walk *w) {
 
 /* ---- for Lua ---- */
 
-/* Takes what the shaper keeps, and makes places for what is found; the statement is at 1, the dialect's
-   `array_in` at 4. */
-static void begin_walk(lua_State *L, walk *w) {
+/* Places of the arguments, and of what a walk leaves. */
+enum { STATEMENT_AT = 1, DIALECT_AT, KNOWN_AT, NODES_AT, FREE_AT };
+
+static void init_walk(lua_State *L, walk *w) {
   w->L = L;
-  w->shaper = lua_touserdata(L, lua_upvalueindex(1));
+  w->shaper = lua_touserdata(L, lua_upvalueindex(SHAPER));
+  w->names = lua_upvalueindex(NAMES);
+  w->numbers = lua_upvalueindex(NUMBERS);
+  w->tokens = lua_upvalueindex(TOKENS);
+  w->helpers = lua_upvalueindex(HELPERS);
+  w->parts = lua_upvalueindex(PARTS);
+  w->counts = lua_upvalueindex(COUNT);
+}
+
+/* Makes places for what is found. */
+static void begin_walk(lua_State *L, walk *w) {
   w->text = w->first;
   w->len = 0;
   w->room = sizeof w->first;
   w->shared = w->count = w->depth = 0;
-  w->expands = !lua_toboolean(L, 4);
   luaL_checkstack(L, 30, "statement");
-  orr_getuservalue(L, lua_upvalueindex(1));
-  for (int field = NAMES; field <= COUNT; field++)
-    lua_rawgeti(L, 5, field);
-  w->names = 5 + NAMES;
-  w->numbers = 5 + NUMBERS;
-  w->tokens = 5 + TOKENS;
-  w->helpers = 5 + HELPERS;
-  w->parts = 5 + PARTS;
-  w->counts = 5 + COUNT;
-  w->box = w->counts + 1;
+  w->box = FREE_AT;
   w->places = w->box + 1;
   w->seen = w->box + 2;
   w->values = w->box + 3;
   lua_settop(L, w->seen);
   lua_createtable(L, 4, 0);
-}
-
-/* shape(statement, dialect [, wants nodes]) -> text, values, count [, nodes]. Upvalue: the shaper. */
-static int shape(lua_State *L) {
-  walk w;
-  lua_settop(L, 3);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_getfield(L, 2, "array_in");
-  begin_walk(L, &w);
-  w.nodes = 0;
-  if (lua_toboolean(L, 3)) {
+  w->nodes = 0;
+  if (lua_toboolean(L, NODES_AT)) {
     lua_newtable(L);
-    w.nodes = lua_gettop(L);
+    w->nodes = lua_gettop(L);
   }
-  lua_getfield(L, 2, "name");
-  emit_top(&w);
-  lua_pushvalue(L, 1);
-  visit(&w);
-  lua_pushlstring(L, w.text, w.len);
-  lua_pushvalue(L, w.values);
-  lua_pushinteger(L, w.count);
-  if (!w.nodes)
-    return 3;
-  lua_pushvalue(L, w.nodes);
-  return 4;
 }
 
-/* core.shaper(PARTS, tokens, helpers) -> shape, as above. `tokens`: texts by column; `helpers`: the functions
+/* ---- what is known ---- */
+
+/* A key, as bytes: a text, or a sketch. */
+typedef struct key {
+  const char *bytes;
+  size_t len;
+} key;
+
+/* Such that every Lua holds it exactly. */
+static lua_Number hash_of(key k) {
+  const uint64_t factor = UINT64_C(0x9e3779b97f4a7c15);
+  uint64_t hash = k.len, word;
+  size_t at = 0;
+  for (; at + sizeof word <= k.len; at += sizeof word) {
+    memcpy(&word, k.bytes + at, sizeof word);
+    hash = (hash ^ word) * factor;
+    hash ^= hash >> 32;
+  }
+  word = 0;
+  memcpy(&word, k.bytes + at, k.len - at);
+  return (lua_Number)(((hash ^ word) * factor) >> 12);
+}
+
+/* Pushes what is known by a key, if anything is. */
+static bool push_known(walk *w, key k) {
+  size_t len;
+  lua_pushnumber(w->L, hash_of(k));
+  lua_rawget(w->L, KNOWN_AT);
+  if (!lua_istable(w->L, -1))
+    return false;
+  push_own(w, lua_gettop(w->L), TEXT);
+  const char *text = lua_tolstring(w->L, -1, &len);
+  bool same = text && len == k.len && memcmp(text, k.bytes, len) == 0;
+  lua_pop(w->L, 1);
+  return same;
+}
+
+/* ---- sketches ---- */
+
+/* Most statements are made of what lasts: classes, columns, and the forms of their comparisons. The addresses
+   of these tell such statements apart as well as their text does, and are found in a fraction of the time.
+   Whatever is known by them keeps the things themselves, so that no other can have their address. */
+enum { MOST_PARTS = 30 };
+
+typedef struct sketch {
+  uintptr_t parts[MOST_PARTS];   /* and between them numbers, which say what they are */
+  int count, values;             /* which are on the stack */
+  int things;                    /* index of the array of what the addresses are of; 0: not wanted */
+  const void *nodes[MOST_PARTS]; /* of these, or what stands for them */
+} sketch;
+
+static bool add_part(sketch *s, uintptr_t part) {
+  if (s->count == MOST_PARTS)
+    return false;
+  s->parts[s->count++] = part;
+  return true;
+}
+
+/* Enters the value that is left on the stack. One that stands in two places counts as one, which is not for a
+   sketch to see. */
+static bool add_value(sketch *s, const void *node) {
+  for (int i = 0; i < s->values; i++)
+    if (s->nodes[i] == node)
+      return false;
+  if (s->values == MOST_PARTS)
+    return false;
+  s->nodes[s->values++] = node;
+  return true;
+}
+
+/* Keeps what the address on top is of, where that is wanted; false if it does not last, as the text of the
+   node at `node` says. */
+static bool keep_thing(walk *w, const sketch *s, int node) {
+  if (!s->things)
+    return true;
+  lua_pushvalue(w->L, -1);
+  lua_rawseti(w->L, s->things, (int)orr_rawlen(w->L, s->things) + 1);
+  lua_pushvalue(w->L, node);
+  lua_rawget(w->L, w->tokens);
+  bool lasts = !lua_isnil(w->L, -1);
+  lua_pop(w->L, 1);
+  return lasts;
+}
+
+static bool keep_form(walk *w, const sketch *s, int form) {
+  if (!s->things)
+    return true;
+  lua_rawgeti(w->L, form, ORR_FORM_LEFT);
+  lua_insert(w->L, form);
+  bool lasts = keep_thing(w, s, form);
+  lua_remove(w->L, form);
+  return lasts;
+}
+
+/* Adds the form of a comparison, on top, in the place of which it leaves its value. */
+static bool sketch_compared(walk *w, sketch *s) {
+  int node = lua_gettop(w->L);
+  const void *address = lua_topointer(w->L, node);
+  lua_rawgeti(w->L, node, ORR_COMPARED_FORM);
+  uintptr_t form = (uintptr_t)lua_topointer(w->L, -1);
+  if (!keep_form(w, s, node + 1))
+    return false;
+  lua_rawgeti(w->L, node, ORR_COMPARED_RIGHT);
+  if (!lua_isnil(w->L, -1)) {
+    address = lua_topointer(w->L, -1);
+    if (!is_value_of(w, node + 1))
+      return false;
+    push_own(w, node + 2, VALUE);
+  } else
+    lua_rawgeti(w->L, node, ORR_COMPARED_VALUE);
+  lua_replace(w->L, node);
+  lua_settop(w->L, node);
+  return add_value(s, address) && add_part(s, form);
+}
+
+/* Adds a node of a list, on top; what has columns may get more of them. */
+static bool sketch_node(walk *w, sketch *s) {
+  int node = lua_gettop(w->L);
+  if (!lua_istable(w->L, node))
+    return false;
+  const orr_kind *kind = kind_by_meta(w, node);
+  if (kind)
+    return kind->special == BINARY && sketch_compared(w, s);
+  push_own(w, node, COLUMNS);
+  uintptr_t columns = lua_istable(w->L, -1) ? orr_rawlen(w->L, -1) : 0;
+  uintptr_t address = (uintptr_t)lua_topointer(w->L, node);
+  lua_settop(w->L, node);
+  if (!keep_thing(w, s, node))
+    return false;
+  lua_settop(w->L, node - 1);
+  return add_part(s, address) && add_part(s, columns);
+}
+
+static bool sketch_list(walk *w, sketch *s, int list) {
+  int count = lua_istable(w->L, list) ? (int)orr_rawlen(w->L, list) : 0;
+  if (!add_part(s, (uintptr_t)count))
+    return false;
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(w->L, list, i);
+    if (!sketch_node(w, s))
+      return false;
+  }
+  lua_remove(w->L, list);
+  return true;
+}
+
+/* Adds whether there is a limit, on top, in the place of which it leaves its value. */
+static bool sketch_count(walk *w, sketch *s) {
+  int limit = lua_gettop(w->L);
+  bool given = lua_toboolean(w->L, limit);
+  const void *address = &s->parts[s->count]; /* of a number: no other has it */
+  if (!given)
+    lua_pop(w->L, 1);
+  else if (lua_type(w->L, limit) != LUA_TNUMBER) {
+    address = lua_topointer(w->L, limit);
+    if (!is_value(w, w->counts))
+      return false;
+    push_own(w, limit, VALUE);
+    lua_replace(w->L, limit);
+  }
+  return add_part(s, given) && (!given || add_value(s, address));
+}
+
+/* Makes the sketch of the statement, and leaves its values on the stack; false where there is none. */
+static bool draw(walk *w, sketch *s, int things) {
+  s->count = s->values = 0;
+  s->things = things;
+  const orr_kind *kind = lua_istable(w->L, STATEMENT_AT) ? kind_by_meta(w, STATEMENT_AT) : NULL;
+  if (!kind || kind->special != STATEMENT)
+    return false;
+  luaL_checkstack(w->L, MOST_PARTS + 20, "statement");
+  lua_rawgeti(w->L, STATEMENT_AT, kind->rest);
+  if (lua_toboolean(w->L, -1))
+    return false;
+  lua_pop(w->L, 1);
+  if (s->things) {
+    lua_pushvalue(w->L, DIALECT_AT);
+    lua_rawseti(w->L, s->things, 1);
+  }
+  add_part(s, (uintptr_t)lua_topointer(w->L, DIALECT_AT));
+  for (int i = 0; i < kind->lists_placed; i++) {
+    lua_rawgeti(w->L, STATEMENT_AT, kind->at[i]);
+    if (!sketch_list(w, s, lua_gettop(w->L)))
+      return false;
+  }
+  for (int i = kind->lists_placed; i < kind->placed; i++) {
+    lua_rawgeti(w->L, STATEMENT_AT, kind->at[i]);
+    if (!sketch_count(w, s))
+      return false;
+  }
+  return true;
+}
+
+/* Makes an array of so many values on top, in their place. */
+static void gather(lua_State *L, int values) {
+  int first = lua_gettop(L) + 1 - values;
+  lua_createtable(L, values, 0);
+  lua_insert(L, first);
+  for (int i = values; i; i--)
+    lua_rawseti(L, first, i);
+}
+
+static key key_of(const sketch *s) {
+  key k = {(const char *)s->parts, (size_t)s->count * sizeof *s->parts};
+  return k;
+}
+
+static bool find_drawn(lua_State *L, walk *w, sketch *s) {
+  key k = key_of(s);
+  gather(L, s->values);
+  if (!push_known(w, k))
+    return false;
+  lua_pushvalue(L, FREE_AT);
+  return true;
+}
+
+/* Writes the text of the statement. */
+static key find_written(lua_State *L, walk *w) {
+  begin_walk(L, w);
+  push_own(w, DIALECT_AT, ARRAY_IN);
+  w->expands = !lua_toboolean(L, -1);
+  push_own(w, DIALECT_AT, NAME);
+  emit_top(w);
+  lua_pushvalue(L, STATEMENT_AT);
+  visit(w);
+  key k = {w->text, w->len};
+  return k;
+}
+
+/* What has been found is on top, and goes with this statement's values. */
+static int with_values(const walk *w) {
+  lua_pushvalue(w->L, w->values);
+  return 2;
+}
+
+/* find(statement, dialect, known [, wants nodes]) -> what `known` has for such statements, values; or nil,
+   values, hash, text, and the nodes, or what has to be kept with that text. */
+static int find(lua_State *L) {
+  walk w;
+  sketch s;
+  luaL_checktype(L, DIALECT_AT, LUA_TTABLE);
+  luaL_checktype(L, KNOWN_AT, LUA_TTABLE);
+  lua_settop(L, NODES_AT);
+  init_walk(L, &w);
+  bool drawn = !lua_toboolean(L, NODES_AT) && draw(&w, &s, 0);
+  if (drawn && find_drawn(L, &w, &s))
+    return 2;
+  key k = find_written(L, &w);
+  if (!drawn && !w.nodes && push_known(&w, k))
+    return with_values(&w);
+  lua_newtable(L);
+  int things = lua_gettop(L);
+  bool lasts = !w.nodes && draw(&w, &s, things); /* once more, since kinds are learnt by the walk */
+  if (lasts)
+    k = key_of(&s);
+  else if (drawn && push_known(&w, k))
+    return with_values(&w);
+  lua_pushnil(L);
+  lua_pushvalue(L, w.values);
+  lua_pushnumber(L, hash_of(k));
+  lua_pushlstring(L, k.bytes, k.len);
+  if (lasts || w.nodes)
+    lua_pushvalue(L, lasts ? things : w.nodes);
+  return lasts || w.nodes ? 5 : 4;
+}
+
+/* core.shaper(PARTS, tokens, helpers) -> find, as above. `tokens`: texts by column; `helpers`: the functions
    of fingerprint.lua that are called for what a walk meets seldom, `places`, and the type of `count`s. */
 static int new_shaper(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_checktype(L, 3, LUA_TTABLE);
+  lua_settop(L, 3);
   orr_shaper *shaper = orr_newuserdata(L, sizeof *shaper);
   memset(shaper, 0, sizeof *shaper);
-  lua_newtable(L);
   lua_newtable(L);
   for (; shaper->names < FIXED_NAMES - 1; shaper->names++) {
     lua_pushstring(L, FIXED[shaper->names]);
     lua_rawseti(L, -2, shaper->names + 1);
   }
-  lua_rawseti(L, -2, NAMES);
   lua_newtable(L);
-  lua_rawseti(L, -2, NUMBERS);
   lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, TOKENS);
   lua_pushvalue(L, 3);
-  lua_rawseti(L, -2, HELPERS);
   lua_pushvalue(L, 1);
-  lua_rawseti(L, -2, PARTS);
   lua_getfield(L, 3, "count");
-  lua_rawseti(L, -2, COUNT);
-  orr_setuservalue(L, -2);
-  lua_pushcclosure(L, shape, 1);
+  lua_pushcclosure(L, find, COUNT);
   return 1;
 }
 
