@@ -18,8 +18,8 @@ typedef struct orr_past {
 
 typedef struct orr_history {
   orr_alloc alloc;
-  orr_past *entries; /* number n is entries[n - 1] */
-  size_t room;
+  orr_past **blocks; /* of entries, numbered from 1 */
+  size_t block_count, block_room;
   uint32_t used; /* entries handed out so far, free ones among them */
   uint32_t free; /* first free entry, 0: none */
 } orr_history;

@@ -20,6 +20,15 @@ void orr_unit_clear(orr_unit *unit) {
   orr_unit_init(unit, alloc);
 }
 
+int orr_unit_reserve(orr_unit *unit, size_t count, orr_error *error) {
+  orr_unit_action *actions =
+      orr_alloc_grow(&unit->alloc, unit->actions, &unit->action_capacity, count, sizeof *actions);
+  if (!actions && count)
+    return no_memory(error);
+  unit->actions = actions;
+  return 0;
+}
+
 int orr_unit_add(orr_unit *unit, uint32_t group, orr_unit_kind kind, orr_error *error) {
   size_t count = unit->action_count;
   orr_unit_action *actions =
@@ -27,8 +36,8 @@ int orr_unit_add(orr_unit *unit, uint32_t group, orr_unit_kind kind, orr_error *
   if (!actions || count >= ORR_GRAPH_MAX) /* out of reach: the second */
     return no_memory(error);
   unit->actions = actions;
-  actions[count].group = group;
-  actions[count].kind = kind;
+  actions[count].group = group & ORR_UNIT_GROUP_MAX;
+  actions[count].kind = (unsigned)kind & 15u;
   return (int)unit->action_count++;
 }
 
@@ -46,12 +55,14 @@ int orr_unit_link(orr_unit *unit, uint32_t before, uint32_t after, orr_error *er
 
 /* ---- levels inside cyclic components ---- */
 
-/* What a plan needs while it is made: arrays of action_count words, and one of link_count edges. */
+/* What a plan needs while it is made; where a group is cyclic, arrays of action_count words, and one of
+   link_count edges. */
 typedef struct plan {
   orr_unit *unit;
   const uint32_t *rank;
   const bool *cyclic;
   uint32_t highest_rank, highest_group;
+  bool any_cyclic;
   uint32_t *level;
   uint32_t *scratch;
   orr_edge *edges;
@@ -314,15 +325,18 @@ static int cut_batches(orr_unit *unit, orr_error *error) {
 
 /* ---- the plan ---- */
 
+static bool make_order(orr_unit *unit) {
+  uint32_t *order =
+      orr_alloc_grow(&unit->alloc, unit->order, &unit->order_capacity, unit->action_count, sizeof *order);
+  if (order)
+    unit->order = order;
+  return order;
+}
+
 static bool plan_init(plan *p) {
-  orr_unit *unit = p->unit;
-  size_t n = unit->action_count;
-  uint32_t *order = orr_alloc_grow(&unit->alloc, unit->order, &unit->order_capacity, n, sizeof *order);
-  if (!order)
-    return false;
-  unit->order = order;
-  p->level = orr_alloc_array(&unit->alloc, n, 2 * sizeof *p->level);
-  p->scratch = p->level ? p->level + n : NULL;
+  const orr_unit *unit = p->unit;
+  p->level = orr_alloc_array(&unit->alloc, unit->action_count, 2 * sizeof *p->level);
+  p->scratch = p->level ? p->level + unit->action_count : NULL;
   p->edges = orr_alloc_array(&unit->alloc, unit->link_count + 1, sizeof *p->edges);
   return p->level && p->edges;
 }
@@ -332,24 +346,38 @@ static void plan_clear(plan *p) {
   orr_alloc_free(&p->unit->alloc, p->edges, p->unit->link_count + 1, sizeof *p->edges);
 }
 
-static void find_highest(plan *p) {
+static void look_at_groups(plan *p) {
   for (size_t i = 0; i < p->unit->action_count; i++) {
     uint32_t group = p->unit->actions[i].group;
     if (p->rank[group] > p->highest_rank)
       p->highest_rank = p->rank[group];
     if (group > p->highest_group)
       p->highest_group = group;
+    p->any_cyclic |= p->cyclic[group];
   }
 }
 
-static int make_plan(plan *p, orr_error *error) {
+/* Sorts what belongs to cyclic groups among others. */
+static int sort_cyclic(plan *p, orr_error *error) {
   if (!plan_init(p))
     return no_memory(error);
   if (find_levels(p, error) != 0)
     return -1;
-  find_highest(p);
-  if (!sort_actions(p))
+  return sort_actions(p) ? 0 : no_memory(error);
+}
+
+static int make_plan(plan *p, orr_error *error) {
+  if (!make_order(p->unit))
     return no_memory(error);
+  look_at_groups(p);
+  if (p->any_cyclic) {
+    int result = sort_cyclic(p, error);
+    plan_clear(p);
+    if (result != 0)
+      return result;
+  } else if (!sort_heaps(p)) {
+    return no_memory(error);
+  }
   return cut_batches(p->unit, error);
 }
 
@@ -358,7 +386,5 @@ int orr_unit_plan(orr_unit *unit, const uint32_t *rank, const bool *cyclic, orr_
   unit->batch_count = unit->cycle_count = 0;
   if (unit->action_count == 0)
     return 0;
-  int result = make_plan(&p, error);
-  plan_clear(&p);
-  return result;
+  return make_plan(&p, error);
 }

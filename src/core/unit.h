@@ -29,9 +29,11 @@ typedef enum orr_unit_kind {
   ORR_UNIT_DELETE
 } orr_unit_kind;
 
+enum { ORR_UNIT_GROUP_MAX = (1 << 28) - 1 };
+
 typedef struct orr_unit_action {
-  uint32_t group;
-  uint32_t kind; /* orr_unit_kind */
+  uint32_t group : 28;
+  uint32_t kind : 4; /* orr_unit_kind */
 } orr_unit_action;
 
 /* order[first] to order[first + count - 1] are actions of one kind on one group. */
@@ -59,6 +61,9 @@ typedef struct orr_unit {
 void orr_unit_init(orr_unit *unit, orr_alloc alloc);
 /* Frees everything; the unit is then as after init. Fine on a zeroed unit too. */
 void orr_unit_clear(orr_unit *unit);
+
+/* Makes room for so many actions at once; -1 with `error` filled when memory is out. */
+int orr_unit_reserve(orr_unit *unit, size_t count, orr_error *error);
 
 /* Returns the action's index (0, 1, ...), or -1 with `error` filled when memory is out. */
 int orr_unit_add(orr_unit *unit, uint32_t group, orr_unit_kind kind, orr_error *error);

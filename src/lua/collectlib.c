@@ -224,6 +224,12 @@ static void visit_difference(lua_State *L, orr_flush *f, int object, int number,
 
 /* ---- collecting ---- */
 
+/* Pushes a function of Lua's that may end in one of the script's. */
+static void push_script(lua_State *L, orr_flush *f, const char *name) {
+  f->heard = true;
+  orr_push_hook(L, name);
+}
+
 /* Notes that what stands at `item` is not saved along, for warn_of_strays(). */
 static void note_stray(lua_State *L, const orr_flush *f, const orr_instance *object, int number, int item) {
   lua_getfield(L, f->me, "strays");
@@ -244,12 +250,12 @@ static void note_stray(lua_State *L, const orr_flush *f, const orr_instance *obj
 }
 
 /* After the passes: whoever is warned may change the relations that they go through. */
-static void warn_of_strays(lua_State *L, const orr_flush *f) {
+static void warn_of_strays(lua_State *L, orr_flush *f) {
   int top = lua_gettop(L);
   lua_getfield(L, f->me, "strays");
   int count = lua_isnil(L, -1) ? 0 : (int)orr_rawlen(L, -1);
   for (int i = 1; i <= count; i += 3) {
-    orr_push_hook(L, "not_in_session");
+    push_script(L, f, "not_in_session");
     for (int part = 0; part < 3; part++)
       lua_rawgeti(L, top + 1, i + part);
     lua_call(L, 3, 0);
@@ -507,14 +513,14 @@ static bool has_wipes(const orr_class *class) {
   return false;
 }
 
-/* Whether a pass has anything to do with an object: what has no row holds on to nothing, and what is deleted
-   takes nothing in. */
+/* Whether a pass has anything to do with an object: what has no row holds on to nothing, nor does what holds
+   the same as before; and what is deleted takes nothing in. */
 static bool may_hold(const orr_flush *f, uint32_t n, pass what) {
-  orr_unit_kind kind = f->entries[n - 1].kind;
-  if (kind == (what == loosen ? ORR_UNIT_INSERT : ORR_UNIT_DELETE))
+  const orr_flush_entry *entry = &f->entries[n - 1];
+  if (what == loosen ? entry->kind == ORR_UNIT_INSERT || (entry->kind == ORR_UNIT_UPDATE && !f->session->moved)
+                     : entry->kind == ORR_UNIT_DELETE)
     return false;
-  return orr_instance_is_linked(orr_flush_look(f, n)) ||
-         (kind == ORR_UNIT_DELETE && has_wipes(f->entries[n - 1].class));
+  return entry->linked || (entry->kind == ORR_UNIT_DELETE && has_wipes(entry->class));
 }
 
 /* Whether a pass must know what a relation of the object holds. */
@@ -573,19 +579,32 @@ static bool is_due(const orr_flush *f, const orr_instance *object, orr_unit_kind
   return orr_flush_holds(f, object) && object->state == ORR_PERSISTENT && object->flags & ORR_DIRTY;
 }
 
+/* Pushes some of the objects in the list at `table`, from number `first` on, and has them fetched. */
+static void push_some(lua_State *L, int table, uint32_t first, uint32_t count, orr_instance **objects) {
+  for (uint32_t i = 0; i < count; i++) {
+    lua_rawgeti(L, table, (int)(first + i));
+    objects[i] = lua_touserdata(L, -1);
+    orr_flush_fetch(objects[i]);
+  }
+}
+
+enum { SOME = 16 };
+
 /* Returns whether there are some that are not due. */
 static bool enter_list(lua_State *L, orr_flush *f, int list, uint32_t count, orr_unit_kind kind) {
   bool idle = false;
   orr_getuservalue(L, 2);
   lua_rawgeti(L, -1, list);
   int table = lua_gettop(L);
-  for (uint32_t i = 1; i <= count; i++) {
-    lua_rawgeti(L, table, (int)i);
-    const orr_instance *object = lua_touserdata(L, -1);
-    if (is_due(f, object, kind))
-      orr_flush_enter(L, f, table + 1, kind);
-    else
-      idle = true;
+  for (uint32_t done = 0; done < count; done += SOME) {
+    orr_instance *objects[SOME];
+    uint32_t some = count - done < SOME ? count - done : SOME;
+    push_some(L, table, done + 1, some, objects);
+    for (uint32_t i = 0; i < some; i++)
+      if (is_due(f, objects[i], kind))
+        orr_flush_enter(L, f, table + 1 + (int)i, kind);
+      else
+        idle = true;
     lua_settop(L, table);
   }
   lua_pop(L, 2);
@@ -619,7 +638,7 @@ static void drop_idle(lua_State *L, orr_flush *f) {
 }
 
 /* Asks the script's generator, where the class has one; else counts on from the version at `value`. */
-static void next_version(lua_State *L, const orr_class *class, orr_value *value, char *scratch) {
+static void next_version(lua_State *L, orr_flush *f, const orr_class *class, orr_value *value, char *scratch) {
   orr_error error;
   if (!class->version_hook) {
     if (value->tag == ORR_INT && value->as.i == INT64_MAX)
@@ -629,7 +648,7 @@ static void next_version(lua_State *L, const orr_class *class, orr_value *value,
     value->len = 0;
     return;
   }
-  orr_push_hook(L, "version");
+  push_script(L, f, "version");
   orr_class_push(L, class);
   if (value->tag == ORR_NULL)
     lua_pushnil(L);
@@ -658,7 +677,7 @@ void orr_flush_count_version(lua_State *L, orr_flush *f, int index, int former) 
   orr_flush_note(L, f, object, index, column);
   orr_instance_keep_old(L, object, index, column);
   unsigned changed = orr_tags(object)[column] & ORR_CHANGED;
-  next_version(L, object->class, &value, scratch);
+  next_version(L, f, object->class, &value, scratch);
   orr_instance_put(L, object, index, column, &value);
   orr_tags(object)[column] |= (unsigned char)changed;
   lua_settop(L, top);
@@ -678,7 +697,7 @@ static void apply_defaults(lua_State *L, orr_flush *f, uint32_t n, unsigned what
     unsigned flags = object->class->columns[c].flags;
     if (!(flags & ORR_COLUMN_DEFAULT) || !(flags & what) || !(orr_tags(object)[c] & ORR_UNLOADED))
       continue;
-    orr_push_hook(L, "default");
+    push_script(L, f, "default");
     orr_class_push(L, object->class);
     lua_pushinteger(L, c + 1);
     lua_pushvalue(L, index);
@@ -711,7 +730,7 @@ static void take_over(orr_flush *f, uint32_t n, const orr_instance *former) {
     deleted->early = f->defers = true;
     return;
   }
-  entry->switched = entry->written = deleted->switched = true;
+  entry->switched = entry->written = deleted->switched = f->unordered = true;
   entry->former = former->action;
 }
 
@@ -821,25 +840,15 @@ static bool is_updated(const orr_flush *f, uint32_t n) {
   return kind == ORR_UNIT_UPDATE || (kind == ORR_UNIT_INSERT && orr_flush_switched(f, n));
 }
 
-/* The number that the row of object `n` has in the database, as its key; 0 where that is no integer. */
-static int64_t key_number(lua_State *L, const orr_flush *f, uint32_t n) {
-  orr_instance *object = orr_flush_look(f, n);
-  orr_value values[ORR_MAX_KEY];
-  if (orr_flush_plain_key(object, values))
-    return values[0].as.i;
-  orr_flush_object(L, f, n);
-  bool keyed = object->class->key_count > 0 && orr_instance_key(L, object, lua_gettop(L), true, values);
-  lua_pop(L, 1);
-  return keyed && values[0].tag == ORR_INT ? values[0].as.i : 0;
-}
-
 /* Fills `keys` with the rows that are updated, in order, and returns how many these are. */
 static size_t list_updates(lua_State *L, const orr_flush *f, update_key *keys) {
   size_t count = 0;
   for (uint32_t n = 1; n <= f->count; n++) {
     if (!is_updated(f, n))
       continue;
-    int64_t number = key_number(L, f, n);
+    orr_instance *object = orr_flush_object(L, f, n);
+    int64_t number = orr_flush_key_number(L, object, lua_gettop(L));
+    lua_pop(L, 1);
     for (orr_class *row = f->entries[n - 1].class; row; row = row->above) {
       update_key key = {n, row->group, n, number, row};
       keys[count++] = key;
@@ -849,26 +858,13 @@ static size_t list_updates(lua_State *L, const orr_flush *f, update_key *keys) {
   return count;
 }
 
-/* Whether what is updated stands in order already, one row of each object. */
-static bool is_in_order(lua_State *L, const orr_flush *f) {
-  update_key last = {0, 0, 0, INT64_MIN, NULL};
-  for (uint32_t n = 1; n <= f->count; n++) {
-    if (!is_updated(f, n))
-      continue;
-    update_key key = {n, f->entries[n - 1].class->group, n, key_number(L, f, n), f->entries[n - 1].class};
-    if (key.row->above || (last.object && by_key(&last, &key) > 0))
-      return false;
-    last = key;
-  }
-  return true;
-}
-
 static void add_update_record(lua_State *L, orr_flush *f, uint32_t n, orr_class *row) {
   orr_flush_add_record(L, f, ORR_UNIT_UPDATE, row, n);
   f->record_count++;
 }
 
 static void sort_update_records(lua_State *L, orr_flush *f, size_t most) {
+  int top = lua_gettop(L);
   update_key *keys = lua_newuserdata(L, most * (size_t)f->rows * sizeof *keys);
   size_t count = list_updates(L, f, keys);
   const uint32_t *order = f->handover_count ? push_order(L, f, keys, count) : NULL;
@@ -876,20 +872,17 @@ static void sort_update_records(lua_State *L, orr_flush *f, size_t most) {
     const update_key *key = &keys[order ? order[i] : i];
     add_update_record(L, f, key->object, key->row);
   }
+  lua_settop(L, top);
 }
 
 static void add_update_records(lua_State *L, orr_flush *f) {
-  int top = lua_gettop(L);
-  size_t most = 0;
-  for (uint32_t n = 1; n <= f->count; n++)
-    most += is_updated(f, n);
-  if (most && (f->handover_count || !is_in_order(L, f)))
-    sort_update_records(L, f, most);
-  else
-    for (uint32_t n = 1; most && n <= f->count; n++)
-      if (is_updated(f, n))
-        add_update_record(L, f, n, f->entries[n - 1].class);
-  lua_settop(L, top);
+  if (f->handover_count || f->unordered) {
+    sort_update_records(L, f, f->updates + count_switched(f));
+    return;
+  }
+  for (uint32_t n = 1; f->updates && n <= f->count; n++)
+    if (f->entries[n - 1].kind == ORR_UNIT_UPDATE)
+      add_update_record(L, f, n, f->entries[n - 1].class);
 }
 
 /* The rows of an object from the topmost table on. */
@@ -909,12 +902,24 @@ static void add_records(lua_State *L, orr_flush *f, orr_unit_kind kind) {
     }
 }
 
-static void plan_action(lua_State *L, orr_flush *f, const orr_flush_record *r) {
+static uint32_t group_of(const orr_flush_record *r) {
+  return r->relation < 0 ? r->class->group : orr_flush_relation(r)->group;
+}
+
+/* Tells the unit of every record; returns whether some are of tables that refer to each other in a circle. */
+static bool plan_actions(lua_State *L, orr_flush *f) {
+  bool circles = false;
   orr_error error;
   orr_error_clear(&error);
-  uint32_t group = r->relation < 0 ? r->class->group : orr_flush_relation(r)->group;
-  if (orr_unit_add(&f->unit, group, (orr_unit_kind)r->kind, &error) < 0)
+  if (orr_unit_reserve(&f->unit, f->record_count, &error) != 0)
     orr_raise(L, &error);
+  for (size_t i = 0; i < f->record_count; i++) {
+    uint32_t group = group_of(&f->records[i]);
+    if (orr_unit_add(&f->unit, group, (orr_unit_kind)f->records[i].kind, &error) < 0)
+      orr_raise(L, &error);
+    circles |= f->session->world->cyclic[group];
+  }
+  return circles;
 }
 
 static void plan_link(lua_State *L, orr_flush *f, uint32_t before, uint32_t after) {
@@ -1029,14 +1034,13 @@ static void plan_delete_links(lua_State *L, orr_flush *f, uint32_t n, const uint
   lua_settop(L, top);
 }
 
-/* The action of each object's rows: of object n at n * f->rows, the topmost first. */
-static uint32_t *plan_actions(lua_State *L, orr_flush *f) {
+/* Pushes the action of each object's rows: of object n at n * f->rows, the topmost first. */
+static const uint32_t *push_row_actions(lua_State *L, const orr_flush *f) {
   size_t rows = (size_t)f->rows, size = ((f->count + 1) * rows + 1) * sizeof(uint32_t);
   uint32_t *actions = lua_newuserdata(L, size);
   memset(actions, 0xFF, size);
   for (size_t i = 0; i < f->record_count; i++) {
     const orr_flush_record *r = &f->records[i];
-    plan_action(L, f, r);
     if (r->relation < 0 && r->kind != ORR_UNIT_SET_ASIDE && r->kind != ORR_UNIT_POST_UPDATE)
       actions[r->object * rows + (size_t)r->class->level] = (uint32_t)i;
   }
@@ -1053,10 +1057,10 @@ static void plan_rows(lua_State *L, orr_flush *f, const uint32_t *actions) {
   }
 }
 
-static void plan(lua_State *L, orr_flush *f) {
-  orr_error error;
-  const orr_world *world = f->session->world;
-  const uint32_t *actions = plan_actions(L, f);
+/* Which row must be there before which other one: among tables that refer to each other in a circle the order
+   of the tables does not say. */
+static void plan_links(lua_State *L, orr_flush *f) {
+  const uint32_t *actions = push_row_actions(L, f);
   if (f->rows > 1)
     plan_rows(L, f, actions);
   for (size_t i = 0; i < f->sync_count; i++) {
@@ -1069,10 +1073,17 @@ static void plan(lua_State *L, orr_flush *f) {
   for (uint32_t n = 1; n <= f->count; n++)
     if (f->entries[n - 1].kind == ORR_UNIT_DELETE && !orr_flush_switched(f, n))
       plan_delete_links(L, f, n, actions);
+  lua_pop(L, 1);
+}
+
+static void plan(lua_State *L, orr_flush *f) {
+  orr_error error;
+  const orr_world *world = f->session->world;
+  if (plan_actions(L, f))
+    plan_links(L, f);
   orr_error_clear(&error);
   if (orr_unit_plan(&f->unit, world->ranks, world->cyclic, &error) != 0)
     orr_raise(L, &error);
-  lua_pop(L, 1);
 }
 
 static void note_seen(orr_flush *f) {
@@ -1091,6 +1102,7 @@ int orr_flush_collect(lua_State *L) {
   orr_session *session = f->session;
   size_t expected = (size_t)session->deleted_count + session->new_count + session->dirty_count;
   f->entries = orr_flush_grow(L, f, f->entries, &f->entry_room, expected + 1, sizeof *f->entries);
+  f->records = orr_flush_grow(L, f, f->records, &f->record_room, expected + 1, sizeof *f->records);
   enter_list(L, f, ORR_SESSION_DELETED, session->deleted_count, ORR_UNIT_DELETE);
   enter_list(L, f, ORR_SESSION_NEW, session->new_count, ORR_UNIT_INSERT);
   if (enter_list(L, f, ORR_SESSION_DIRTY, session->dirty_count, ORR_UNIT_UPDATE))

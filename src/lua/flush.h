@@ -12,14 +12,15 @@ enum { ORR_BATCH_ROWS = 32 }; /* rows in one statement: more gain nothing */
 /* One row of an object, or one link row, that takes part. Numbers of objects count from 1 (see
    orr_instance.action). */
 typedef struct orr_flush_record {
-  orr_class *class;         /* whose own table the row is in: the object's, or one above it */
-  const orr_unique *unique; /* what is set aside */
-  uint32_t object, other;   /* link rows: both ends; post updates: `other` is the post, + 1 */
-  uint32_t next;            /* + 1: what else of the object is set aside */
-  int relation : 24;        /* link rows: its number in the class, else -1 */
-  unsigned kind : 4;        /* orr_unit_kind */
-  unsigned writes : 1;      /* an update that has something to write; a value that is set aside by now */
-  unsigned wipes : 1;       /* all link rows of a deleted object: at least `other`, and `next` at most */
+  orr_class *class; /* whose own table the row is in: the object's, or one above it */
+  uint32_t object;
+  uint32_t other;      /* link rows: the other end; post updates: the post, + 1; what is set aside: which of the
+                          class's unique sets */
+  uint32_t next;       /* + 1: what else of the object is set aside */
+  int relation : 24;   /* link rows: its number in the class, else -1 */
+  unsigned kind : 4;   /* orr_unit_kind */
+  unsigned writes : 1; /* an update that has something to write; a value that is set aside by now */
+  unsigned wipes : 1;  /* all link rows of a deleted object: at least `other`, and `next` at most */
 } orr_flush_record;
 
 /* A foreign key that is copied just before its row is written, since the key is made in this flush. */
@@ -39,18 +40,19 @@ typedef struct orr_flush_undo {
 } orr_flush_undo;
 
 typedef struct orr_flush_entry {
-  orr_instance *object; /* stays where it is: the flush's user value holds it */
-  orr_class *class;     /* the object's: here no memory is waited for */
-  orr_unit_kind kind;
-  bool writes;          /* an update that has something to write in one of its rows */
-  bool written;         /* an insert that has its key */
-  bool switched;        /* a new object that takes over the row of a deleted one, and that deleted one */
-  bool counted;         /* an update that has its new version */
-  bool moves;           /* an update of the primary key */
-  bool early;           /* a delete before the saves of its table */
-  uint32_t former;      /* of a new object that takes over a row: the deleted one */
-  uint32_t first_aside; /* + 1: record of a value that is set aside */
-  uint32_t first_sync;  /* + 1 */
+  orr_instance *object;  /* stays where it is: the flush's user value holds it */
+  orr_class *class;      /* the object's: here no memory is waited for */
+  uint32_t former;       /* of a new object that takes over a row: the deleted one */
+  uint32_t first_aside;  /* + 1: record of a value that is set aside */
+  uint32_t first_sync;   /* + 1 */
+  unsigned kind : 4;     /* orr_unit_kind */
+  unsigned writes : 1;   /* an update that has something to write in one of its rows */
+  unsigned written : 1;  /* an insert that has its key */
+  unsigned switched : 1; /* a new object that takes over the row of a deleted one, and that deleted one */
+  unsigned counted : 1;  /* an update that has its new version */
+  unsigned moves : 1;    /* an update of the primary key */
+  unsigned early : 1;    /* a delete before the saves of its table */
+  unsigned linked : 1;   /* its relations hold something */
 } orr_flush_entry;
 
 /* A unique value that goes from one object's row to another's. */
@@ -85,6 +87,12 @@ typedef struct orr_flush {
   size_t count, entry_room;
   int rows;    /* the most that an object has */
   int columns; /* the most that a class has */
+  size_t updates;
+  bool unordered;      /* the updates were not entered in the order of their rows, or have more than one */
+  uint32_t last_group; /* of the last update that was entered, and its key */
+  int64_t last_number;
+  bool takes; /* some unique value may be taken */
+  bool heard; /* a function of the script's has run since */
   orr_flush_record *records;
   size_t record_count, record_room;
   orr_flush_sync *syncs;
@@ -141,16 +149,20 @@ typedef struct orr_flush_past {
 #define ORR_PREFETCH(address) ((void)(address))
 #endif
 
+/* Fetches an object into the caches, with what Lua keeps before it. */
+static inline void orr_flush_fetch(const orr_instance *object) {
+  enum { LINE = 64 };
+  ORR_PREFETCH((const char *)object - LINE);
+  ORR_PREFETCH((const char *)object);
+  ORR_PREFETCH((const char *)object + LINE);
+}
+
 /* Object number `n`. Objects are mostly met in the order of their numbers and seldom are in a cache: one that
-   comes soon is fetched, with what Lua keeps before it. */
+   comes soon is fetched. */
 static inline orr_instance *orr_flush_look(const orr_flush *f, uint32_t n) {
-  enum { AHEAD = 4, LINE = 64 };
-  if (n + AHEAD <= f->count) {
-    const char *object = (const char *)f->entries[n + AHEAD - 1].object;
-    ORR_PREFETCH(object - LINE);
-    ORR_PREFETCH(object);
-    ORR_PREFETCH(object + LINE);
-  }
+  enum { AHEAD = 4 };
+  if (n + AHEAD <= f->count)
+    orr_flush_fetch(f->entries[n + AHEAD - 1].object);
   return f->entries[n - 1].object;
 }
 
@@ -171,6 +183,12 @@ static inline bool orr_flush_plain_key(orr_instance *object, orr_value *out) {
   return true;
 }
 
+/* An update of columns alone, of which Lua keeps nothing: the object need not stand on the stack. */
+static inline bool orr_flush_is_bare(const orr_flush_entry *entry) {
+  return entry->kind == ORR_UNIT_UPDATE && !entry->moves && !entry->first_sync && entry->class->version < 0 &&
+         !orr_instance_is_linked(entry->object);
+}
+
 static inline bool orr_flush_deleting(const orr_instance *object) { return object->flags & ORR_DELETING; }
 
 /* A deleted object and a new one share a row, which is updated: nothing of it is inserted or deleted. */
@@ -182,6 +200,9 @@ static inline bool orr_flush_holds(const orr_flush *f, const orr_instance *objec
 
 /* Grows one of the flush's arrays, or raises. */
 void *orr_flush_grow(lua_State *L, orr_flush *f, void *block, size_t *room, size_t need, size_t size);
+/* The number that the row of the object at `index` has in the database, as its key; 0 where that is no
+   integer. */
+int64_t orr_flush_key_number(lua_State *L, orr_instance *object, int index);
 /* Enters the object at `index` and returns its number. */
 uint32_t orr_flush_enter(lua_State *L, orr_flush *f, int index, orr_unit_kind kind);
 /* The number of an object that is about to be written, entering it as an update where it was not changed
@@ -221,6 +242,10 @@ void orr_flush_push_value(lua_State *L, const orr_value *value);
 /* handoverlib.c: finds unique values that change hands, and sets aside or deletes early what must go first.
    Once, when all foreign keys are known that can be. */
 void orr_flush_find_handovers(lua_State *L, orr_flush *f);
+/* Whether the object of an entry may take a unique value is looked at when it is entered. */
+void orr_flush_look_at_uniques(lua_State *L, orr_flush *f, const orr_flush_entry *entry);
+/* A column of an object that is updated changes in the flush. */
+void orr_flush_look_at_column(orr_flush *f, const orr_class *class, int column);
 /* The order in which `count` rows can be updated, given as object numbers and the classes of their tables:
    positions in `order`, of the rows in the order given wherever handovers leave a choice. */
 void orr_flush_order_updates(lua_State *L, orr_flush *f, const uint32_t *objects, orr_class *const *rows,
@@ -231,6 +256,11 @@ orr_value orr_flush_placeholder(const orr_unique *unique, uint32_t n, char *scra
 /* The relation of a link row, NULL of another row. */
 static inline const orr_relationship *orr_flush_relation(const orr_flush_record *r) {
   return r->relation < 0 ? NULL : &r->class->relations[r->relation];
+}
+
+/* What a record sets aside. */
+static inline const orr_unique *orr_flush_unique(const orr_flush_record *r) {
+  return &r->class->uniques[r->other];
 }
 
 /* The record of a row, as the one after the last. */

@@ -56,13 +56,37 @@ static int new_flush(lua_State *L) {
 
 /* ---- objects ---- */
 
+int64_t orr_flush_key_number(lua_State *L, orr_instance *object, int index) {
+  orr_value values[ORR_MAX_KEY];
+  if (orr_flush_plain_key(object, values))
+    return values[0].as.i;
+  bool keyed = object->class->key_count > 0 && orr_instance_key(L, object, index, true, values);
+  return keyed && values[0].tag == ORR_INT ? values[0].as.i : 0;
+}
+
+/* Whether updates come in order: by table, then by primary key. */
+static void note_order(lua_State *L, orr_flush *f, orr_instance *object, int index) {
+  uint32_t group = object->class->group;
+  int64_t number = f->unordered ? 0 : orr_flush_key_number(L, object, index);
+  bool before = group < f->last_group || (group == f->last_group && number < f->last_number);
+  f->unordered = f->unordered || object->class->above || (f->updates && before);
+  f->last_group = group;
+  f->last_number = number;
+  f->updates++;
+}
+
 uint32_t orr_flush_enter(lua_State *L, orr_flush *f, int index, orr_unit_kind kind) {
   orr_instance *object = lua_touserdata(L, index);
   f->entries = orr_flush_grow(L, f, f->entries, &f->entry_room, f->count + 1, sizeof *f->entries);
   lua_pushvalue(L, index);
   lua_rawseti(L, f->objects, (int)f->count + 1);
-  orr_flush_entry fresh = {object, object->class, kind, false, false, false, false, false, false, 0, 0, 0};
-  f->entries[f->count++] = fresh;
+  orr_flush_entry entry = {.object = object, .class = object->class, .kind = (unsigned)kind & 15u};
+  entry.linked = orr_instance_is_linked(object);
+  if (kind == ORR_UNIT_UPDATE)
+    note_order(L, f, object, index);
+  if (!f->takes)
+    orr_flush_look_at_uniques(L, f, &entry);
+  f->entries[f->count++] = entry;
   if (object->class->level >= f->rows)
     f->rows = object->class->level + 1;
   if (object->class->column_count > f->columns)
@@ -111,6 +135,8 @@ void orr_flush_note(lua_State *L, orr_flush *f, orr_instance *object, int index,
   undo->cell = orr_cells(object)[column];
   undo->text = undo->tag & ORR_OUTSIDE ? keep_text(L, f, object, index, column) : 0;
   f->undo_count++;
+  if (object->state == ORR_PERSISTENT)
+    orr_flush_look_at_column(f, object->class, column);
 }
 
 /* Sets a column of the object at `index`, which has a number, unless it has that value. */
@@ -284,14 +310,6 @@ static void end_insert(lua_State *L, orr_flush *f, orr_instance *object, const e
   lua_rawseti(L, at->inserted, (int)++f->session->inserted_count);
 }
 
-static bool key_changed(const orr_instance *object) {
-  const orr_class *class = object->class;
-  for (int k = 0; k < class->key_count; k++)
-    if (orr_tags((orr_instance *)object)[class->keys[k]] & ORR_CHANGED)
-      return true;
-  return false;
-}
-
 /* Remembers for a rollback the key that the object at `index` had, as entry number `n`; false where it had
  * none. */
 static bool note_key(lua_State *L, orr_instance *object, int index, int user, uint32_t n) {
@@ -336,20 +354,25 @@ static void carry_key(lua_State *L, orr_flush *f, int parent, int item, const or
     enter_identity(L, f, child, item, weak);
 }
 
+static void carry_key_along(lua_State *L, orr_flush *f, orr_instance *object, int index, int number, int user,
+                            int weak) {
+  orr_flush_past h;
+  const orr_relationship *relation = &object->class->relations[number];
+  if (orr_flush_history(L, object, index, number, &h))
+    for (uint32_t i = 1; i <= h.now.count; i++) {
+      int top = lua_gettop(L);
+      orr_flush_item(L, &h.now, i);
+      carry_key(L, f, index, top + 1, relation, user, weak);
+      lua_settop(L, top);
+    }
+  lua_settop(L, index);
+}
+
 /* Tells the loaded children of an object of its changed key. */
 static void carry_keys(lua_State *L, orr_flush *f, orr_instance *object, int index, int user, int weak) {
-  for (int r = 0; r < object->class->relation_count; r++) {
-    orr_flush_past h;
-    const orr_relationship *relation = &object->class->relations[r];
-    if (orr_flush_key_moved(object, relation) && orr_flush_history(L, object, index, r, &h))
-      for (uint32_t i = 1; i <= h.now.count; i++) {
-        int top = lua_gettop(L);
-        orr_flush_item(L, &h.now, i);
-        carry_key(L, f, index, top + 1, relation, user, weak);
-        lua_settop(L, top);
-      }
-    lua_settop(L, index);
-  }
+  for (int r = 0; r < object->class->relation_count; r++)
+    if (orr_flush_key_moved(object, &object->class->relations[r]))
+      carry_key_along(L, f, object, index, r, user, weak);
 }
 
 /* What the database has computed anew with an update is read again when it is asked for; SQL expressions are
@@ -365,7 +388,7 @@ static void forget_computed(orr_instance *object, bool updated) {
 
 static void end_update(lua_State *L, orr_flush *f, orr_instance *object, const ending *at,
                        const orr_flush_entry *entry) {
-  if (object->flags & ORR_HAS_OLD)
+  if (orr_instance_is_linked(object) && object->flags & ORR_HAS_OLD)
     carry_keys(L, f, object, at->index, at->user, at->weak);
   if (entry->moves)
     enter_identity(L, f, object, at->index, at->weak);
@@ -468,7 +491,6 @@ static int push_roomy(lua_State *L, int user, int field, uint32_t count, uint32_
 static bool reserve_object(lua_State *L, orr_flush *f, uint32_t n, const ending *at, uint32_t rekeyed) {
   orr_instance *object = orr_flush_object(L, f, n);
   reserve_key(L, f, object, at->index);
-  f->entries[n - 1].moves = f->entries[n - 1].kind == ORR_UNIT_UPDATE;
   bool noted = f->entries[n - 1].moves && note_key(L, object, at->index, at->user, rekeyed);
   lua_settop(L, at->index - 1);
   return noted;
@@ -481,8 +503,7 @@ static uint32_t reserve(lua_State *L, orr_flush *f, ending *at) {
     const orr_flush_entry *entry = &f->entries[n - 1];
     orr_value key;
     kinds[entry->kind]++;
-    if (entry->kind == ORR_UNIT_INSERT ? !orr_flush_plain_key(orr_flush_look(f, n), &key)
-                                       : entry->kind == ORR_UNIT_UPDATE && key_changed(orr_flush_look(f, n)))
+    if (entry->kind == ORR_UNIT_INSERT ? !orr_flush_plain_key(orr_flush_look(f, n), &key) : entry->moves)
       rekeyed += reserve_object(L, f, n, at, first + rekeyed);
   }
   orr_session_reserve(L, f->session, kinds[ORR_UNIT_INSERT] + rekeyed, at->weak);
@@ -506,8 +527,10 @@ static void leave_identity(lua_State *L, orr_flush *f, const ending *at) {
 
 static void end_objects(lua_State *L, orr_flush *f, const ending *at) {
   for (uint32_t n = 1; n <= f->count; n++) {
-    orr_instance *object = orr_flush_object(L, f, n);
     const orr_flush_entry *entry = &f->entries[n - 1];
+    orr_instance *object = orr_flush_look(f, n);
+    if (!orr_flush_is_bare(entry))
+      lua_rawgeti(L, f->objects, (int)n);
     bool late = object->flags & ORR_LATE && entry->kind != ORR_UNIT_DELETE;
     if (entry->kind == ORR_UNIT_INSERT)
       end_insert(L, f, object, at, entry->switched);

@@ -196,7 +196,7 @@ static void note_giver(lua_State *L, orr_flush *f, uint32_t n, const orr_class *
 static void set_aside(lua_State *L, orr_flush *f, uint32_t n, const orr_class *row,
                       const orr_unique *unique) {
   orr_flush_record *r = orr_flush_add_record(L, f, ORR_UNIT_SET_ASIDE, (orr_class *)row, n);
-  r->unique = unique;
+  r->other = (uint32_t)(unique - row->uniques);
   r->next = f->entries[n - 1].first_aside;
   f->entries[n - 1].first_aside = (uint32_t)++f->record_count;
   f->asides = true;
@@ -265,23 +265,25 @@ static bool row_takes(const orr_flush_entry *entry, const orr_class *row) {
   return false;
 }
 
-/* Whether anything takes a unique value at all: most flushes end here. Asks for what is unique in classes
-   that are written for the first time. */
-static bool any_takes(lua_State *L, const orr_flush *f) {
-  bool any = false;
-  for (size_t i = 0; i < (size_t)f->count && !any; i++)
-    for (const orr_class *row = f->entries[i].class; row; row = row->above) {
-      if (row->unique_count < 0)
-        learn_uniques(L, row);
-      any = any || row_takes(&f->entries[i], row);
-    }
-  return any;
+void orr_flush_look_at_uniques(lua_State *L, orr_flush *f, const orr_flush_entry *entry) {
+  for (const orr_class *row = entry->class; row && !f->takes; row = row->above) {
+    if (row->unique_count < 0)
+      learn_uniques(L, row);
+    f->takes = row_takes(entry, row);
+  }
+}
+
+void orr_flush_look_at_column(orr_flush *f, const orr_class *class, int column) {
+  for (const orr_class *row = class; row && !f->takes; row = row->above)
+    for (int u = 0; u < row->unique_count; u++)
+      for (int c = 0; c < row->uniques[u].count; c++)
+        f->takes |= row->uniques[u].columns[c] == column;
 }
 
 void orr_flush_find_handovers(lua_State *L, orr_flush *f) {
   int top = lua_gettop(L);
   search s = {NULL, NULL, 0};
-  if (!any_takes(L, f))
+  if (!f->takes && !f->heard) /* most flushes end here */
     return;
   for (uint32_t n = 0; n < f->count; n++)
     for (const orr_class *row = f->entries[n].class; row && row->unique_count < 0; row = row->above)

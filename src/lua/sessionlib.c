@@ -102,15 +102,23 @@ static int user_at(lua_State *L, int index) {
   return lua_gettop(L);
 }
 
-bool orr_session_user(lua_State *L, orr_session *session) {
+/* Pushes the table of user values, and of an open session its own, or nil; see orr_session_user(). */
+static bool push_user(lua_State *L, orr_session *session) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, session->world->users);
   lua_rawgeti(L, -1, (int)session->number);
-  lua_replace(L, -2);
   if (lua_istable(L, -1))
     return true;
-  lua_pop(L, 1);
   leave_world(session);
   return false;
+}
+
+bool orr_session_user(lua_State *L, orr_session *session) {
+  bool open = push_user(L, session);
+  if (open)
+    lua_replace(L, -2);
+  else
+    lua_pop(L, 2);
+  return open;
 }
 
 static orr_session *check(lua_State *L, int index) { return orr_box_check(L, index, &orr_session_kind); }
@@ -347,23 +355,30 @@ static int adder(lua_State *L) { return new_method(L, add_object); }
 
 /* ---- lists ---- */
 
-/* Appends the object at `index` to a list of the session whose user value is at `user`. */
-static void list_add(lua_State *L, int user, int index, int list, uint32_t *count) {
-  lua_rawgeti(L, user, list);
+/* Appends the object at `index` to the list on top. */
+static void list_append(lua_State *L, int index, uint32_t *count) {
   lua_pushvalue(L, index);
   lua_rawseti(L, -2, (int)*count + 1);
   ++*count;
+}
+
+/* The same for a list of the session whose user value is at `user`. */
+static void list_add(lua_State *L, int user, int index, int list, uint32_t *count) {
+  lua_rawgeti(L, user, list);
+  list_append(L, index, count);
   lua_pop(L, 1);
 }
 
 /* The same for an open session; false where nobody holds that any more. */
 static bool list_push(lua_State *L, orr_session *session, int index, int list, uint32_t *count) {
-  index = orr_absindex(L, index);
-  if (!orr_session_user(L, session))
-    return false;
-  list_add(L, lua_gettop(L), index, list, count);
-  lua_pop(L, 1);
-  return true;
+  int top = lua_gettop(L);
+  bool open = push_user(L, session);
+  if (open) {
+    lua_rawgeti(L, -1, list);
+    list_append(L, index < 0 ? top + index + 1 : index, count);
+  }
+  lua_settop(L, top);
+  return open;
 }
 
 void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index) {

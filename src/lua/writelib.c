@@ -120,10 +120,10 @@ static void bind_placeholder(lua_State *L, binder *b, const orr_unique *unique, 
 /* Binds what stands in the place of a part of the key, where that was set aside. */
 static bool bind_stand_in(lua_State *L, binder *b, uint32_t n, int column) {
   uint32_t i = b->f->entries[n - 1].first_aside;
-  while (i && !(b->f->records[i - 1].writes && b->f->records[i - 1].unique->aside == column))
+  while (i && !(b->f->records[i - 1].writes && orr_flush_unique(&b->f->records[i - 1])->aside == column))
     i = b->f->records[i - 1].next;
   if (i)
-    bind_placeholder(L, b, b->f->records[i - 1].unique, n);
+    bind_placeholder(L, b, orr_flush_unique(&b->f->records[i - 1]), n);
   return i != 0;
 }
 
@@ -468,7 +468,7 @@ static bool restore_asides(const orr_flush *f, const orr_flush_record *r, unsign
   bool any = i != 0;
   for (; i; i = f->records[i - 1].next)
     if (f->records[i - 1].class == r->class)
-      shape[f->records[i - 1].unique->aside] = WRITTEN;
+      shape[orr_flush_unique(&f->records[i - 1])->aside] = WRITTEN;
   return any;
 }
 
@@ -506,12 +506,22 @@ static void count_version(lua_State *L, orr_flush *f, uint32_t n, int index) {
   f->entries[n - 1].counted = true;
 }
 
+static bool key_changed(orr_instance *object) {
+  const orr_class *class = object->class;
+  for (int k = 0; k < class->key_count; k++)
+    if (orr_tags(object)[class->keys[k]] & ORR_CHANGED)
+      return true;
+  return false;
+}
+
 /* What is to be written into the row of record `r` of the object at `index`; a versioned one that changes
    gets its next version. */
 static bool plan_update(lua_State *L, orr_flush *f, const orr_flush_record *r, int index,
                         unsigned char *shape) {
-  orr_instance *object = lua_touserdata(L, index);
-  bool switched = orr_flush_switched(f, r->object);
+  orr_instance *object = orr_flush_look(f, r->object);
+  orr_flush_entry *entry = &f->entries[r->object - 1];
+  entry->moves |= entry->kind == ORR_UNIT_UPDATE && key_changed(object);
+  bool switched = entry->switched;
   bool writes =
       switched ? switched_shape(r->class, object, shape) : update_shape(L, r->class, object, index, shape);
   if (f->asides && restore_asides(f, r, shape))
@@ -581,7 +591,8 @@ static void write_updates(lua_State *L, orr_flush *f, const orr_unit_batch *batc
       orr_flush_record *other = record_at(f, batch, i + run);
       if (other->class != r->class || (run && waits_for_key(L, f, other->object)))
         break;
-      orr_flush_object(L, f, other->object);
+      if (!orr_flush_is_bare(&f->entries[other->object - 1]))
+        lua_rawgeti(L, f->objects, (int)other->object);
       apply_syncs(L, f, other->object, top + 1);
       bool writes = plan_update(L, f, other, top + 1, any ? f->next_shape : f->shape);
       lua_settop(L, top);
@@ -619,7 +630,7 @@ static void write_row(lua_State *L, orr_flush *f, const orr_unit_batch *batch, u
 
 static void fill_set_aside(lua_State *L, binder *b) {
   const orr_flush_record *r = record_at(b->f, b->batch, b->first);
-  bind_placeholder(L, b, r->unique, r->object);
+  bind_placeholder(L, b, orr_flush_unique(r), r->object);
   bind_key(L, b, r->object, false);
   if (orr_class_row_version(r->class) >= 0)
     bind_version(L, b, r->object);
@@ -628,7 +639,7 @@ static void fill_set_aside(lua_State *L, binder *b) {
 static void write_set_aside(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t i) {
   orr_flush_record *r = record_at(f, batch, i);
   memset(f->shape, LEFT_OUT, (size_t)r->class->column_count);
-  f->shape[r->unique->aside] = WRITTEN;
+  f->shape[orr_flush_unique(r)->aside] = WRITTEN;
   write_row(L, f, batch, i, fill_set_aside);
   r->writes = true;
 }
