@@ -273,6 +273,7 @@ end
 
 eager.selectin_polymorphic = loader_option.selectin_polymorphic
 
+eager.Load = loader_option.Load
 eager.with_loader_criteria = loader_option.with_loader_criteria
 
 for name, kind in pairs({ load_only = "load_only", defer = "defer", undefer = "undefer", undefer_group = "group",

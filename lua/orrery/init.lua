@@ -34,7 +34,7 @@ export(declarative, "declarative_base", "Mapped", "mapped_column", "deferred", "
   "isinstance", "declared_attr", "has_inherited_table", "configure_mappers")
 export(aliased, "aliased", "with_polymorphic")
 export(eager, "selectinload", "joinedload", "immediateload", "lazyload", "subqueryload", "batchload", "raiseload", "noload",
-  "defaultload", "contains_eager", "with_loader_criteria")
+  "defaultload", "contains_eager", "with_loader_criteria", "Load")
 export(eager, "load_only", "defer", "undefer", "undefer_group", "with_expression", "selectin_polymorphic")
 export(mapper, "validates")
 export(inspection, "inspect")

@@ -284,10 +284,11 @@ local function enter_once(selectable, whole, seen)
     enter_once(selectable.left, whole, seen)
     enter_once(selectable.right, whole, seen)
   elseif seen[selectable] then
-    errors.raise("InvalidRequestError", "FROM reads '%s' twice, in '%s' and in '%s', so that nobody can tell which of them a column "
-      .. "means; give one of the two a name of its own, local Other = orm.aliased(Class), and write Other for it, "
-      .. "join(Class.relationship:of_type(Other)) or join(Other, condition)", joining.describe(selectable),
-      joining.describe(seen[selectable]), joining.describe(whole))
+    local places = seen[selectable] ~= whole and (", in '%s' and in '%s'"):format(joining.describe(seen[selectable]),
+      joining.describe(whole)) or ""
+    errors.raise("InvalidRequestError", "FROM reads '%s' twice%s, so that nobody can tell which of them a column means; give one "
+      .. "of the two a name of its own, local Other = orm.aliased(Class), and write Other for it, "
+      .. "join(Class.relationship:of_type(Other)) or join(Other, condition)", joining.describe(selectable), places)
   else
     seen[selectable] = whole
   end

@@ -17,7 +17,8 @@ local loader_option = {}
 
 ---@class orrery.LoaderOption
 ---@field paths table[] arrays of steps { name =, property =, strategy =, arguments = }, where the property "*" stands for all
---- that have none, or { name =, rule = }, about columns of the class to which the steps before it lead
+--- that have none, or { name =, rule = }, about columns of the class to which the steps before it lead; the first may be
+--- { anchor =, mapper =, source = }, which says of which class the rest speaks
 ---@field steps table[] the path that the next method goes on from
 local Option = {}
 local MARK = { __name = "orrery.loader_option" }
@@ -57,10 +58,18 @@ local related = hierarchy.related
 local function class_of(step)
   if step.rule then
     return step.rule.mapper
-  elseif step.subclasses then
+  elseif step.subclasses or step.anchor then
     return step.mapper
   end
   return step.property ~= "*" and step.property.parent or nil
+end
+
+-- The class in whose place the step behind another one stands, and what leads there.
+local function place_behind(last)
+  if last.anchor then
+    return last.mapper, "Load(" .. last.mapper.name .. ")"
+  end
+  return last.property.mapper, last.property:describe()
 end
 
 local function check_step(last, step)
@@ -69,15 +78,15 @@ local function check_step(last, step)
   elseif last.property == "*" then
     errors.raise("ArgumentError", "%s(): \"*\" ends a path; name the relationship that the path goes through", step.name)
   end
-  if step.strategy and step.strategy.contains and not last.strategy.contains then
+  if step.strategy and step.strategy.contains and not last.anchor and not last.strategy.contains then
     errors.raise("ArgumentError", "%s(%s) is about rows of the statement itself and cannot stand behind %s(); begin the path "
       .. "with it", step.name, step.property:describe(), last.name)
   end
-  local mapper, target = class_of(step), last.property.mapper
+  local mapper, target, leader = class_of(step), place_behind(last)
   if mapper and not related(target, mapper) then
     errors.raise("ArgumentError", "%s(): %s is not the class where %s leads; that is '%s'", step.name,
       not step.property and "'" .. mapper.name .. "'" or ("'%s', of %s,"):format(mapper.name, step.property:describe()),
-      last.property:describe(), target.name)
+      leader, target.name)
   end
 end
 
@@ -180,6 +189,18 @@ function loader_option.define_rule(name, kind)
   end
 end
 
+--- Options that speak of one class of the statement, or of an alias: Load(Book):raiseload("*"), Load(Book):joinedload(Book.tags).
+---@param class any a class, or an alias of one
+---@return orrery.LoaderOption
+function loader_option.Load(class)
+  local entity = expression.clause(class)
+  if not entity or entity.visit ~= "entity" then
+    errors.raise("ArgumentError", "Load() takes a class or an alias of one, got %s", errors.show(class))
+  end
+  local source = entity ~= entity.mapper:entity() and entity.table or nil
+  return new_option({}, { { name = "Load", anchor = true, mapper = entity.mapper, source = source } })
+end
+
 -- The subclasses of a class in the arguments of selectin_polymorphic().
 local function subclasses_of(mapper, classes)
   if type(classes) ~= "table" or classes[1] == nil then
@@ -211,7 +232,7 @@ end
 function Option:selectin_polymorphic(classes)
   errors.check_self(self, loader_option.is_option(self), "option:selectin_polymorphic")
   local last = self.steps[#self.steps]
-  local mapper = last and last.property ~= "*" and last.property.mapper or nil
+  local mapper = last and last.property ~= "*" and place_behind(last) or nil
   return ruled(self, { name = "selectin_polymorphic", mapper = mapper, subclasses = subclasses_of(mapper, classes) })
 end
 
@@ -237,7 +258,7 @@ function Option:options(...)
 end
 
 local function show_step(step)
-  if step.subclasses then
+  if step.subclasses or step.anchor then
     return ("%s(%s)"):format(step.name, step.mapper and step.mapper.name or "")
   elseif step.rule then
     local about = step.rule.mapper
@@ -366,33 +387,37 @@ function loader_option.below(node)
   return node.children
 end
 
+-- Adds a step about a relationship; returns the tree behind it.
+local function add_relationship(tree, step)
+  local property = step.property
+  local node = tree.nodes[property] or { tree = tree, property = property }
+  tree.nodes[property] = node
+  if step.strategy.keeps then
+    node.strategy = node.strategy or default_node(tree, property).strategy
+    node.arguments = node.arguments or step.arguments
+  else
+    node.strategy, node.arguments, node.late = possible(tree, property, step.strategy), step.arguments, nil
+    node.target = step.target
+  end
+  node.criteria = step.criteria or step.strategy.keeps and node.criteria or nil
+  node.children = node.children or new_tree(property.mapper, tree, tree.everywhere)
+  local below = node.children
+  below.subclasses = step.of_type and appended(below.subclasses or {}, step.of_type) or below.subclasses
+  return below
+end
+
 local function add_path(tree, path)
   for _, step in ipairs(path) do
-    local property = step.property
     if step.rule then
       tree.rules = tree.rules or {}
       table.insert(tree.rules, step.rule)
-      return
     elseif step.subclasses then
       tree.subclasses = appended(tree.subclasses or {}, step.subclasses)
-      return
-    elseif property == "*" then
+    elseif step.property == "*" then
       tree.level = step.strategy
-      return
+    elseif not step.anchor then
+      tree = add_relationship(tree, step)
     end
-    local node = tree.nodes[property] or { tree = tree, property = property }
-    tree.nodes[property] = node
-    if step.strategy.keeps then
-      node.strategy = node.strategy or default_node(tree, property).strategy
-      node.arguments = node.arguments or step.arguments
-    else
-      node.strategy, node.arguments, node.late = possible(tree, property, step.strategy), step.arguments, nil
-      node.target = step.target
-    end
-    node.criteria = step.criteria or step.strategy.keeps and node.criteria or nil
-    node.children = node.children or new_tree(property.mapper, tree, tree.everywhere)
-    tree = node.children
-    tree.subclasses = step.of_type and appended(tree.subclasses or {}, step.of_type) or tree.subclasses
   end
 end
 

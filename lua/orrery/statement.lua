@@ -799,11 +799,17 @@ end
 
 local function refuse_self_join(self, target, on)
   local tables = joining.tables_of(on)
+  if #tables ~= 1 or tables[1] ~= target then
+    return
+  end
+  local itself, others = false, self.roots ~= nil or self.joins ~= nil
   for _, item in ipairs(self.items) do
-    if (item.table or item) == target and #tables == 1 and tables[1] == target then
-      errors.raise("InvalidRequestError", "join(): '%s' cannot be joined with itself under one name; use "
-        .. "orm.aliased(...)", joining.describe(target))
-    end
+    local is_target = (item.table or item) == target
+    itself, others = itself or is_target, others or not is_target
+  end
+  if itself and not others then
+    errors.raise("InvalidRequestError", "join(): '%s' cannot be joined with itself under one name; use "
+      .. "orm.aliased(...)", joining.describe(target))
   end
 end
 
