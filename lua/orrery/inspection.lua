@@ -129,7 +129,7 @@ local function identity(object, mapper)
     return nil
   end
   for position, number in ipairs(mapper:key_numbers()) do
-    key[position] = core.stored(object, number)
+    key[position] = mapper.attributes[mapper.column_keys[number]].origin.type:from_db(core.stored(object, number))
   end
   return key
 end

@@ -294,7 +294,7 @@ end
 
 local function add_condition(conditions, numbers, element, number)
   local name = "key_" .. (#conditions + 1)
-  conditions[#conditions + 1] = element:eq(functions.bindparam(name))
+  conditions[#conditions + 1] = element:eq(functions.bindparam(name, { type_ = element.type:as_stored() }))
   numbers[name] = number
 end
 
@@ -311,6 +311,34 @@ local function key_select(mapper, entity)
     mapper.key_selects[entity] = prepared(statement.select(entity):where(expression.and_(unpack(conditions))), numbers)
   end
   return mapper.key_selects[entity]
+end
+
+--- The values of a key, which a script has written, as the database has them.
+---@param mapper table
+---@param key any[] in the order of the primary key's columns
+---@return any[]
+function loading.stored_key(mapper, key)
+  local parts = {}
+  for position, column in ipairs(hierarchy.base(mapper).table.primary_key) do
+    parts[position] = column.type.bind and column.type:to_db(key[position]) or key[position]
+  end
+  return parts
+end
+
+--- The primary key of an object as a script writes it; nil where a part is missing.
+---@param mapper table
+---@param object userdata
+---@return any[]?
+function loading.key_of(mapper, object)
+  local key = {}
+  for position, number in ipairs(mapper:key_numbers()) do
+    local value = core.stored(object, number)
+    if value == nil then
+      return nil
+    end
+    key[position] = mapper.attributes[mapper.column_keys[number]].origin.type:from_db(value)
+  end
+  return key
 end
 
 -- The key's values where the statement has their markers.
@@ -330,7 +358,7 @@ local function key_values(mapper, compiled, key)
   return values
 end
 
---- Loads the object with a key, given in the order of the primary key's columns; nil where there is no row.
+--- Loads the object with a key, as the database has it, in the order of the primary key's columns; nil where there is no row.
 ---@param session table
 ---@param mapper table
 ---@param key any[]
@@ -380,11 +408,23 @@ local function key_columns(mapper)
   return columns
 end
 
---- columns IN (keys); a key of several columns is an array.
+--- A column whose values are written and read as the database has them.
+---@param column table
+---@return table
+function loading.as_stored(column)
+  return column.type.bind and functions.type_coerce(column, column.type:as_stored()) or column
+end
+
+--- columns IN (keys), which are as the database has them; a key of several columns is an array.
 ---@param columns table[]
 ---@param keys any[]
 ---@return table
 function loading.in_keys(columns, keys)
+  local coerced = {}
+  for position, column in ipairs(columns) do
+    coerced[position] = loading.as_stored(column)
+  end
+  columns = coerced
   if #columns == 1 then
     return columns[1]:in_(keys)
   end

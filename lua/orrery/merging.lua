@@ -5,22 +5,10 @@ local errors = import "errors"
 local core = import "core"
 local collection = import "collection"
 local mapper_module = import "mapper"
+local loading = import "loading"
 
 local merging = {}
 local unpack = table.unpack or unpack
-
--- The primary key of an object as an array, nil where a part is missing.
-local function key_of(mapper, object)
-  local key = {}
-  for position, number in ipairs(mapper:key_numbers()) do
-    local value = core.stored(object, number)
-    if value == nil then
-      return nil
-    end
-    key[position] = value
-  end
-  return key
-end
 
 local function check_clean(mapper, object)
   local state, _, dirty = core.state(object)
@@ -36,7 +24,7 @@ end
 -- The session's object for one from elsewhere that counts as read from the database just now.
 local function adopt(session, mapper, given, key)
   check_clean(mapper, given)
-  local present = core.find(session[1], mapper.class, unpack(key))
+  local present = core.find(session[1], mapper.class, unpack(loading.stored_key(mapper, key)))
   if present then
     return present, false
   end
@@ -88,7 +76,7 @@ local function counterpart(work, given)
     return given
   end
   local mapper = mapper_module.of_object(given)
-  local key = key_of(mapper, given)
+  local key = loading.key_of(mapper, given)
   local own
   if work.load then
     own = find(work, mapper, key)

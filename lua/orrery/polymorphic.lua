@@ -3,7 +3,6 @@
 local import = ...
 local core = import "core"
 local compiler = import "compiler"
-local functions = import "functions"
 local statement = import "statement"
 local hierarchy = import "hierarchy"
 local mapper_module = import "mapper"
@@ -54,12 +53,12 @@ local function lacking(mapper, objects, numbers)
   return keys
 end
 
-local function key_expression(mapper)
+local function key_columns(mapper)
   local columns = {}
   for position, number in ipairs(mapper:key_numbers()) do
     columns[position] = mapper:attribute(mapper.column_keys[number])
   end
-  return columns[2] and functions.tuple_(unpack(columns)) or columns[1]
+  return columns
 end
 
 --- Loads what a subclass adds, for those among the objects that are of it and lack it.
@@ -72,7 +71,7 @@ function polymorphic.load(work, mapper, objects, holding)
   local keys = numbers[1] and lacking(mapper, objects, numbers) or {}
   for first = 1, #keys, related.KEYS do
     local some = { unpack(keys, first, math.min(first + related.KEYS - 1, #keys)) }
-    local select = statement.select(shaping.only(mapper, numbers)):where(key_expression(mapper):in_(some))
+    local select = statement.select(shaping.only(mapper, numbers)):where(loading.in_keys(key_columns(mapper), some))
     local compiled, values = compiler.cached(criteria.on(select, holding), session.engine.dialect, session.engine.cache)
     loading.run(session, compiled, values, { populated = work.populated })
   end

@@ -106,7 +106,7 @@ local function conditions_of(property)
   local conditions = joincondition.of_object(property.condition, sources, function(column)
     near[#near + 1] = property.parent:number_of_column(column)
     numbers["key_" .. #near] = near[#near]
-    return functions.bindparam("key_" .. #near, { type_ = column.type })
+    return functions.bindparam("key_" .. #near, { type_ = column.type:as_stored() })
   end)
   return conditions, numbers, near
 end

@@ -217,11 +217,7 @@ end
 
 -- The whole row, locked until the transaction ends where the database can do so.
 local function load_locked(self, mapper, object, lock)
-  local key = {}
-  for position, number in ipairs(mapper:key_numbers()) do
-    key[position] = core.stored(object, number)
-  end
-  if self:get(mapper.class, key, { with_for_update = lock }) ~= object then
+  if self:get(mapper.class, loading.key_of(mapper, object), { with_for_update = lock }) ~= object then
     raise_gone(mapper)
   end
 end
@@ -231,9 +227,9 @@ local function load_whole(self, mapper, object)
   if not loader_option.default_tree(mapper):is_eager() then
     return loading.refresh(self, mapper, object)
   end
-  local stmt = statement.select(mapper.class)
+  local stmt, key = statement.select(mapper.class), loading.key_of(mapper, object)
   for position, column in ipairs(hierarchy.base(mapper).table.primary_key) do
-    stmt = stmt:where(loading.attribute_of_column(mapper, column):eq(core.stored(object, mapper:key_numbers()[position])))
+    stmt = stmt:where(loading.attribute_of_column(mapper, column):eq(key[position]))
   end
   if self:scalars(stmt, nil, { autoflush = false }):unique():first() ~= object then
     raise_gone(mapper)

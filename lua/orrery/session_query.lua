@@ -424,12 +424,12 @@ local function find_by_query(self, mapper, values, options)
   return run(self, stmt, nil, settings.over(nil, execution, { autoflush = false }), nil, true):unique():first()
 end
 
-local function find_row(self, mapper, values, options)
+local function find_row(self, mapper, values, stored, options)
   local tree = loader_option.default_tree(mapper)
   if next(options) or self.lazy or self.dispatch.do_orm_execute or tree:is_eager() then
     return find_by_query(self, mapper, values, options)
   end
-  return loading.by_key(self, mapper, values)
+  return loading.by_key(self, mapper, stored)
 end
 
 local function get_slow(self, class, key, options)
@@ -438,13 +438,14 @@ local function get_slow(self, class, key, options)
   mapper:configure()
   options = errors.check_options(options, GET_OPTIONS, "session:get()")
   local values = key_array(mapper, key)
+  local stored = loading.stored_key(mapper, values)
   if not options.populate_existing and not options.with_for_update then
-    local object, gone = find(self, mapper, values)
+    local object, gone = find(self, mapper, stored)
     if object or gone then
       return object
     end
   end
-  return find_row(self, mapper, values, options)
+  return find_row(self, mapper, values, stored, options)
 end
 session_query.getter = core.getter(get_slow)
 

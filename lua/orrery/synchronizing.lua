@@ -7,6 +7,7 @@ local core = import "core"
 local expression = import "expression"
 local statement = import "statement"
 local mapper_module = import "mapper"
+local loading = import "loading"
 local evaluating = import "evaluating"
 
 local synchronizing = {}
@@ -64,7 +65,7 @@ end
 local function fetched(session, mapper, stmt, params)
   local columns, matched = {}, {}
   for position, number in ipairs(mapper:key_numbers()) do
-    columns[position] = mapper:attribute(mapper.column_keys[number])
+    columns[position] = loading.as_stored(mapper:attribute(mapper.column_keys[number]))
   end
   local select = statement.select(unpack(columns)):select_from(mapper.class)
   for _, condition in ipairs(stmt.wheres or {}) do

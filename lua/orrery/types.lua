@@ -72,7 +72,7 @@ end
 local function set_key(self, key)
   self.key = shortened(key)
   self.bind_key = "?" .. self.key
-  self.compares = nil -- of the type that this one was copied from
+  self.compares, self.stored = nil, nil -- of the type that this one was copied from
 end
 
 local function make(definition, fields)
@@ -188,6 +188,23 @@ function Type:to_db(value)
     value = self:bind(value)
   end
   return core.take(self.handle, value)
+end
+
+--- The type of values that are as the database has them already: this one without its functions.
+---@return orrery.Type
+function Type:as_stored()
+  if not self.bind then
+    return self
+  elseif not self.stored then
+    local stored = {}
+    for field, value in pairs(self) do
+      stored[field] = value
+    end
+    stored.bind, stored.result, stored.mutable, stored.variants, stored.base = nil, nil, nil, nil, nil
+    set_key(stored, self.key .. ",as stored")
+    self.stored = setmetatable(stored, metatable)
+  end
+  return self.stored
 end
 
 --- The Lua value that a stored value reads as; NULL reads as nil.

@@ -189,6 +189,11 @@ local function delete_orphans(session, handle)
   end
 end
 
+-- The condition that a column has a value, which is as the database has it.
+local function has_stored(mapper, number, value)
+  return loading.as_stored(mapper:attribute(mapper.column_keys[number])):eq(value)
+end
+
 -- The children stand under the key that the object had.
 local function load_by_old_key(session, mapper, object, property)
   local number = #mapper.column_keys + mapper:relationship_number(property)
@@ -199,7 +204,7 @@ local function load_by_old_key(session, mapper, object, property)
   for position, pair in ipairs(property.condition.pairs) do
     local near, far = mapper:number_of_column(pair[1]), property.mapper:number_of_column(pair[2])
     local old = core.old(object, near)
-    conditions[position] = property.mapper:attribute(property.mapper.column_keys[far]):eq(old or core.stored(object, near))
+    conditions[position] = has_stored(property.mapper, far, old or core.stored(object, near))
   end
   local select = statement.select(property.mapper.class):where(expression.and_((table.unpack or unpack)(conditions)))
   local compiled, values = session:connection(property.mapper):compile(select)
@@ -244,7 +249,7 @@ local function stored_values(connection, mapper, object, numbers)
   local select = statement.select((table.unpack or unpack)(columns))
   for _, number in ipairs(mapper:key_numbers()) do
     local old = core.old(object, number)
-    select = select:where(mapper:attribute(mapper.column_keys[number]):eq(old or core.stored(object, number)))
+    select = select:where(has_stored(mapper, number, old or core.stored(object, number)))
   end
   return connection:execute(select):first()
 end
@@ -523,7 +528,7 @@ local function write_expressions(session)
     if core.old(one.object, one.number) == nil and not core.is_deleting(one.object) then
       local update = change.update(mapper.class):values({ [mapper.column_keys[one.number]] = one.value })
       for _, number in ipairs(mapper:key_numbers()) do
-        update = update:where(mapper:attribute(mapper.column_keys[number]):eq(core.stored(one.object, number)))
+        update = update:where(has_stored(mapper, number, core.stored(one.object, number)))
       end
       local matched = session:connection(mapper):execute(update).rowcount
       if matched ~= 1 then

@@ -254,7 +254,8 @@ static void read_keys(lua_State *L, orr_class *class) {
     class->keys[i] = (int)lua_tointeger(L, -1) - 1;
     lua_pop(L, 1);
   }
-  class->simple_key = count == 1 && class->columns[class->keys[0]].type.kind == ORR_KIND_INTEGER;
+  const orr_attribute *first = &class->columns[class->keys[0]];
+  class->simple_key = count == 1 && first->type.kind == ORR_KIND_INTEGER && !(first->flags & ORR_COLUMN_BIND);
   lua_pop(L, 1);
 }
 

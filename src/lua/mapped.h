@@ -156,7 +156,7 @@ struct orr_class {
   int *keys;           /* columns of the primary key */
   orr_name *names;     /* hash by address */
   uint32_t name_room;  /* a power of two */
-  bool simple_key;     /* one column of an integer kind */
+  bool simple_key;     /* one column of an integer kind, stored as the script has it */
   orr_unique *uniques; /* the primary key, where the class has its own table, comes first */
   int unique_count;    /* -1: not asked yet, see handoverlib.c */
   int *unique_columns; /* of all of them */
