@@ -363,7 +363,9 @@ local function run_many(self, compiled, value_sets, state)
     trace("after", compiled.sql, value_sets, true, total)
   end
   if facts.names and #facts.names > 0 then
-    return result.from_array(rows, facts.row_metatable, nil, { rowcount = total })
+    local made = result.from_array(rows, facts.row_metatable)
+    made.rowcount = total
+    return made
   end
   return result.without_rows({ rowcount = total })
 end

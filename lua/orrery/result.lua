@@ -193,22 +193,17 @@ end
 
 -- ---- sources ----
 
-local EMPTY = {}
-
--- A source is a buffer, of which `position` elements were read (-1: all, and there is nothing more), and perhaps a cursor
--- that fills it again: an object with fetch(max) (elements, and whether they were the last: `complete`), close(), and
--- is_current(), false once its connection has ended it. `closed` says why it can be read no longer.
-local function new_source(buffer, cursor, complete, chunk)
-  return { buffer = buffer, position = 0, cursor = cursor or false, closed = false, complete = complete, chunk = chunk }
-end
-
+-- Whatever a result reads is a source: a buffer, of which `position` elements were read (-1: all, and there is nothing
+-- more), and perhaps a cursor that fills it again: an object with fetch(max) (elements, and whether they were the last:
+-- `complete`), close(), and is_current(), false once its connection has ended it. A source that is closed has the reason in
+-- the place of the buffer. A result is its own source, unless it is a view of another one.
 local DEFAULT_CHUNK = 100
 
 local function close_source(source, reason)
   if source.closed then
     return
   end
-  source.closed, source.buffer = reason, EMPTY
+  source.closed, source.buffer = true, reason
   if source.cursor and not source.complete then
     source.cursor:close()
   end
@@ -224,9 +219,11 @@ local function check_readable(source)
       .. "read it to the end before, with :all()")
   end
   if source.closed then
-    errors.raise("ResourceClosedError", source.closed)
+    errors.raise("ResourceClosedError", source.buffer)
   end
 end
+
+local EMPTY = {}
 
 -- The first element that the cursor has behind the buffer, or nil.
 local function refill(source)
@@ -245,9 +242,7 @@ local function next_element(source)
   if position == 0 and not source.closed then
     return nil
   end
-  if source.needs_unique or source.closed or source.cursor then
-    check_readable(source)
-  end
+  check_readable(source)
   local element = source.buffer[position]
   if element == nil then
     return refill(source)
@@ -258,40 +253,48 @@ end
 
 -- ---- results ----
 
-local Result = {}
+-- The methods, and what most results have in the place of fields. `guarded`: there is more to it than a buffer.
+local Result = { source = false, how = false, cursor = false, guarded = false, needs_unique = false, complete = false,
+  chunk = false, returns_rows = true }
 
 -- What a script may ask for beside the methods; absent ones are nil, and everything else is a mistake.
 local PROPERTIES = { rowcount = true, lastrowid = true, inserted_primary_key = true }
 
-local function result_index(self, key)
-  local method = Result[key]
-  if method or PROPERTIES[key] then
-    return method
-  elseif key == "closed" then
-    return self.source.closed ~= false
-  elseif key == "returns_rows" then
-    return self.shape ~= false
-  end
-  if type(key) == "number" then
+setmetatable(Result, { __index = function(_, key)
+  if PROPERTIES[key] then
+    return nil
+  elseif type(key) == "number" then
     errors.raise("ArgumentError", "a result has no positions; result:all() is an array, and 'for row in result do' reads one "
       .. "after the other")
   end
-  local names = errors.sorted_keys(Result)
+  local names = {}
+  for _, name in ipairs(errors.sorted_keys(Result)) do
+    names[#names + 1] = type(Result[name]) == "function" and name or nil
+  end
   for name in pairs(PROPERTIES) do
     names[#names + 1] = name
   end
   local near = errors.nearest(tostring(key), names)
   errors.raise("ArgumentError", "a result has no '%s'%s", tostring(key), near and ("; did you mean '%s'?"):format(near)
     or "; its rows have their columns: result:one() is the only row, 'for row in result do' reads one after the other")
-end
+end })
 
 local MARK = { __name = "orrery.result" } -- what getmetatable gives
-local metatable = { __name = "result", __index = result_index, __metatable = MARK }
+local metatable = { __name = "result", __index = Result, __metatable = MARK }
 
 -- From Lua 5.2 on; the rows are not counted before they are read.
 function metatable.__len()
   errors.raise("ArgumentError", "a result has no length before it is read; #result:all() has")
 end
+
+local view_metatable = { __name = "result", __metatable = MARK, __len = metatable.__len, __index = function(self, key)
+  if key == "closed" then
+    return self.source.closed
+  end
+  return Result[key]
+end }
+
+Result.is_result = MARK
 
 local function check(self, call)
   if getmetatable(self) ~= MARK then
@@ -299,26 +302,29 @@ local function check(self, call)
   end
 end
 
--- `scalar` says that it hands out single values. `how` is false where it hands out what the source has, else it has
--- convert(element), which makes what this view hands out, and, where that is unique, what was `seen` and the `strategy`
--- to tell it apart.
-local function new_result(source, shape, scalar, how)
-  return setmetatable({ source = source, shape = shape or false, scalar_values = scalar or false, how = how or false },
-    metatable)
+local function new_result(buffer, shape)
+  return setmetatable({ buffer = buffer, position = 0, closed = false, shape = shape }, metatable)
 end
 
 local function convert_of(self)
   return self.how and self.how.convert
 end
 
--- A view of the same source, read through `convert` and, where this one is, unique.
-local function view(self, shape, convert, scalar)
-  local how = self.how
-  local copy = new_result(self.source, shape, scalar, (how or convert) and { convert = convert or false,
-    seen = how and how.seen and {}, strategy = how and how.strategy })
-  copy.rowcount, copy.lastrowid = rawget(self, "rowcount"), rawget(self, "lastrowid")
-  copy.inserted_primary_key = rawget(self, "inserted_primary_key")
+-- A view of the same source. `how` is false where it hands out what the source has, else it has convert(element), which
+-- makes what this view hands out, and, where that is unique, what was `seen` and the `strategy` to tell it apart.
+local function new_view(self, shape, how)
+  local copy = setmetatable({ source = self.source or self, guarded = true, shape = shape, how = how }, view_metatable)
+  copy.rowcount, copy.lastrowid = self.rowcount, self.lastrowid
+  copy.inserted_primary_key = self.inserted_primary_key
+  copy.returns_rows = self.returns_rows
   return copy
+end
+
+-- The same read through `convert` and, where this one is, unique.
+local function view(self, shape, convert)
+  local how = self.how
+  return new_view(self, shape, (how or convert) and { convert = convert or false, seen = how and how.seen and {},
+    strategy = how and how.strategy })
 end
 
 local NIL = {}
@@ -361,35 +367,44 @@ local function next_made(source, how)
   end
 end
 
-local function next_value(self)
+local function next_guarded(self)
   if not self.shape then
     errors.raise("ResourceClosedError",
       "this statement returns no rows; .rowcount says how many it changed, and returning() makes it return some")
   elseif self.how then
-    return next_made(self.source, self.how)
+    return next_made(self.source or self, self.how)
   end
-  return next_element(self.source)
+  return next_element(self.source or self)
 end
 
-metatable.__call = next_value
+local function next_value(self)
+  if self.closed or self.guarded then
+    return next_guarded(self)
+  end
+  local position = self.position + 1
+  local element = self.buffer[position]
+  self.position = element == nil and self.position or position
+  return element
+end
+
+metatable.__call, view_metatable.__call = next_value, next_value
 
 --- Closes the result and its cursor; reading on is an error. Fine to call twice.
 function Result:close()
   check(self, "close")
-  close_source(self.source, "this result is closed")
-end
-
-function metatable.__close(self)
-  self:close()
+  close_source(self.source or self, "this result is closed")
 end
 
 function metatable.__tostring(self)
   return ("result of (%s)"):format(table.concat(self.shape and self.shape.names or {}, ", "))
 end
 
+metatable.__close, view_metatable.__close = Result.close, Result.close
+view_metatable.__tostring = metatable.__tostring
+
 -- nil for a scalar NULL, where no loop or list needs a place for it.
 local function plain(self, value)
-  if value == null and self.scalar_values then
+  if value == null and self.shape.scalar then
     return nil
   end
   return value
@@ -408,7 +423,7 @@ end
 
 -- The whole buffer, where nothing was read of it yet and nothing is made of its elements: they need not be copied.
 local function take_buffer(self)
-  local source = self.source
+  local source = self.source or self
   if self.how or not self.shape or (source.cursor and not source.complete) or source.position ~= 0 then
     return nil
   end
@@ -454,7 +469,7 @@ end
 ---@return table
 function Result:fetchmany(size)
   check(self, "fetchmany")
-  size = check_size(size == nil and (self.source.chunk or DEFAULT_CHUNK) or size, "fetchmany")
+  size = check_size(size == nil and ((self.source or self).chunk or DEFAULT_CHUNK) or size, "fetchmany")
   local list = {}
   while #list < size do
     local value = next_value(self)
@@ -471,7 +486,7 @@ end
 ---@return function iterator
 function Result:partitions(size)
   check(self, "partitions")
-  size = check_size(size == nil and (self.source.chunk or DEFAULT_CHUNK) or size, "partitions")
+  size = check_size(size == nil and ((self.source or self).chunk or DEFAULT_CHUNK) or size, "partitions")
   return function()
     local list = self:fetchmany(size)
     return list[1] ~= nil and list or nil
@@ -482,15 +497,24 @@ end
 ---@param size integer
 function Result:yield_per(size)
   check(self, "yield_per")
-  self.source.chunk = check_size(size, "yield_per")
+  local source = self.source or self
+  source.chunk = check_size(size, "yield_per")
   return self
 end
 
+local FIRST = "this result is closed: first() takes one row and ends it"
+
 --- The first element or nil; closes the result.
 function Result:first()
-  check(self, "first")
+  if not self or self.is_result ~= MARK then
+    check(self, "first")
+  end
   local value = next_value(self)
-  close_source(self.source, "this result is closed: first() takes one row and ends it")
+  if self.guarded then
+    close_source(self.source or self, FIRST)
+  else
+    self.closed, self.buffer = true, FIRST
+  end
   return plain(self, value)
 end
 
@@ -501,7 +525,7 @@ local function only(self)
   if value ~= nil then
     second = next_value(self)
   end
-  close_source(self.source, "this result is closed: one() and its kin take one row and end it")
+  close_source(self.source or self, "this result is closed: one() and its kin take one row and end it")
   if second ~= nil then
     errors.raise("MultipleResultsFound", "several rows were found where one was asked for")
   end
@@ -584,7 +608,7 @@ end
 local function scalars_of(shape, position)
   local known = shape.scalars or {}
   if not known[position] then
-    known[position] = { shape = { names = { shape.names[position] }, count = 1 }, convert = function(row)
+    known[position] = { shape = { names = { shape.names[position] }, count = 1, scalar = true }, convert = function(row)
       local value = rawget(row, position)
       if value == nil then
         return null
@@ -601,11 +625,11 @@ end
 ---@return table result
 function Result:scalars(column)
   check(self, "scalars")
-  if self.scalar_values or not self.shape then
+  if not self.shape or self.shape.scalar then
     return self
   end
   local one = scalars_of(self.shape, find_column(self.shape, column == nil and 1 or column))
-  return view(self, one.shape, chain(convert_of(self), one.convert), true)
+  return view(self, one.shape, chain(convert_of(self), one.convert))
 end
 
 --- Rows as plain tables from name to value.
@@ -648,14 +672,13 @@ function Result:unique(strategy)
   if strategy ~= nil and type(strategy) ~= "function" then
     errors.raise("ArgumentError", "result:unique() takes a function or nothing, got %s", errors.show(strategy))
   end
-  if self.source.needs_unique == "single" and not strategy then
-    self.source.needs_unique = nil
+  local source = self.source or self
+  local waited = source.needs_unique
+  source.needs_unique = false
+  if waited == "single" and not strategy then
     return self
   end
-  self.source.needs_unique = nil
-  local copy = view(self, self.shape, convert_of(self), self.scalar_values)
-  copy.how = { convert = convert_of(self), seen = {}, strategy = strategy or false }
-  return copy
+  return new_view(self, self.shape, { convert = convert_of(self), seen = {}, strategy = strategy or false })
 end
 
 -- What is known of results that have names only, by the array of these. A copy is kept, since a value that led to its
@@ -666,7 +689,8 @@ local function shape_of_names(names)
   local shape = named[names]
   if not shape then
     local copy = { unpack(names) }
-    shape = { names = copy, count = #copy, positions = positions_of(copy), nodes = {}, origins = {} }
+    shape = { names = copy, count = #copy, positions = positions_of(copy), nodes = {}, origins = {},
+      scalar = true }
     named[names] = shape
   end
   return shape
@@ -678,27 +702,21 @@ end
 ---@param rows table
 ---@param complete boolean whether these are all
 ---@param chunk? integer rows to fetch at a time
----@param scalar? boolean each is a single value
 ---@return table
-function result.from_cursor(cursor, columns, rows, complete, chunk, scalar)
-  return new_result(new_source(rows, cursor, complete, chunk), columns.shape or shape_of_names(columns), scalar)
+function result.from_cursor(cursor, columns, rows, complete, chunk)
+  local self = new_result(rows, columns.shape or shape_of_names(columns))
+  self.cursor, self.guarded, self.complete, self.chunk = cursor, true, complete, chunk
+  return self
 end
 
---- A result over an array that is there already: rows made with the metatable given, or any values where names
--- are given (`scalar`: each is a single value; orm.null stands for NULL).
+--- A result over an array that is there already: rows made with the metatable given, or single values where names are
+--- given (orm.null stands for NULL).
 ---@param elements table
 ---@param columns table a row_metatable(), or an array of names
----@param scalar? boolean
----@param fields? table rowcount
 ---@return table
-function result.from_array(elements, columns, scalar, fields)
-  local self = setmetatable({ source = { buffer = elements, position = 0, cursor = false, closed = false },
-    shape = columns.shape or named[columns] or shape_of_names(columns), scalar_values = scalar or false, how = false },
-    metatable)
-  if fields then
-    self.rowcount = fields.rowcount
-  end
-  return self
+function result.from_array(elements, columns)
+  return setmetatable({ buffer = elements, position = 0, closed = false,
+    shape = columns.shape or named[columns] or shape_of_names(columns) }, metatable)
 end
 
 --- A result whose rows are made of another one's.
@@ -714,11 +732,10 @@ end
 ---@param self table
 ---@return integer|string
 function result.count(self)
-  local source = self.source
   if not self.shape then
     return self.rowcount
   end
-  return (source.complete or not source.cursor) and #source.buffer or #source.buffer .. "+"
+  return (self.complete or not self.cursor) and #self.buffer or #self.buffer .. "+"
 end
 
 --- Marks a result whose rows were multiplied by the collections joined to them: SQLAlchemy has its callers say unique()
@@ -727,7 +744,7 @@ end
 ---@param single boolean its elements are single again here
 ---@return table
 function result.must_be_unique(made, single)
-  made.source.needs_unique = single and "single" or "rows"
+  made.needs_unique, made.guarded = single and "single" or "rows", true
   return made
 end
 
@@ -735,7 +752,8 @@ end
 ---@param fields? table rowcount, lastrowid, inserted_primary_key
 ---@return table
 function result.without_rows(fields)
-  local self = new_result(new_source(EMPTY))
+  local self = new_result(EMPTY, false)
+  self.returns_rows, self.guarded = false, true
   for name in pairs(PROPERTIES) do
     self[name] = fields and fields[name]
   end

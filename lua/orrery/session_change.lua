@@ -51,7 +51,7 @@ local function run_returning(self, stmt, params, scalars)
 end
 
 local function result_of(out, plan, single)
-  return result.from_array(out, single and plan.names or plan.row_metatable, single)
+  return result.from_array(out, single and plan.names or plan.row_metatable)
 end
 
 local ROWS = 1000

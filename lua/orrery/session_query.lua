@@ -138,7 +138,7 @@ local function run_plain_select(self, stmt, params, scalars)
   local plan = compiled.load_plans and compiled.load_plans[0] or loading.plan_of(compiled)
   local out = {}
   loading.run_plan(self, connection, compiled, values, plan, scalars and OBJECTS or ROWS, out)
-  return result.from_array(out, scalars and plan.names or plan.row_metatable, scalars)
+  return result.from_array(out, scalars and plan.names or plan.row_metatable)
 end
 
 -- The same from the rows of another statement, in which the columns are found by name. Nothing can be joined to them.
@@ -160,7 +160,7 @@ local function run_from_statement(self, stmt, params, execution, scalars)
   part.order.plan_for = expanded.plan_for
   local out = loading.run(self, compiled, values, part.order)
   part.load_behind(out)
-  return result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
+  return result.from_array(out, rows and plan.row_metatable or plan.names)
 end
 
 -- Rows, or objects where `scalars` and the statement selects one class.
@@ -180,7 +180,7 @@ local function run_select(self, stmt, params, execution, scalars)
   part.work.roots, part.work.params = roots_of(stmt, items, expanded.trees), params
   local out = loading.run(self, compiled, values, part.order)
   part.load_behind(out)
-  local made = result.from_array(out, rows and plan.row_metatable or plan.names, not rows)
+  local made = result.from_array(out, rows and plan.row_metatable or plan.names)
   return expanded.lists and result.must_be_unique(made, not rows) or made
 end
 
@@ -263,8 +263,7 @@ end
 ---@param options? orrery.ExecutionOptions
 function Session:scalars(stmt, params, options)
   check(self, "scalars")
-  local made = execute(self, stmt, params, options, true)
-  return made.scalar_values and made or made:scalars()
+  return execute(self, stmt, params, options, true):scalars()
 end
 
 --- What a legacy query gives: objects where the statement selects one class (then also true), rows otherwise.

@@ -73,7 +73,7 @@ function streaming.result(session, expanded, compiled, values, size, new_part)
   local first, done = stream:fetch(size)
   connection:finish(stmt, compiled, bound, #first)
   local rows = new_part().order.rows
-  return result.from_cursor(stream, rows and plan.row_metatable or plan.names, first, done, size, not rows)
+  return result.from_cursor(stream, rows and plan.row_metatable or plan.names, first, done, size)
 end
 
 return streaming
