@@ -19,9 +19,14 @@ local function check_size(value, call)
   end
 end
 
-local OF_STATEMENT = { timeout = true, yield_per = true, populate_existing = true, synchronize_session = true, autoflush = true }
-local OF_CALL = { timeout = true, yield_per = true }
-local OF_SESSION = { timeout = true, yield_per = true, populate_existing = true, autoflush = true, execution_options = true }
+-- Names that begin with "_" are the script's own, for its listeners, as they are on objects.
+local OWN = { __index = function(_, name) return name:sub(1, 1) == "_" or nil end }
+
+local OF_STATEMENT = setmetatable({ timeout = true, yield_per = true, populate_existing = true, synchronize_session = true,
+  autoflush = true }, OWN)
+local OF_CALL = setmetatable({ timeout = true, yield_per = true }, OWN)
+local OF_SESSION = setmetatable({ timeout = true, yield_per = true, populate_existing = true, autoflush = true,
+  execution_options = true }, OWN)
 
 local function check_values(options, call)
   check_seconds(options.timeout, call)
@@ -75,10 +80,8 @@ function settings.of_session(options, stmt)
   end
   options = check_values(errors.check_options(options, OF_SESSION, "session:execute()"), "session:execute()")
   local merged = settings.of_statement(own, options.execution_options or {})
-  for name in pairs(OF_SESSION) do
-    if options[name] ~= nil then
-      merged[name] = options[name]
-    end
+  for name, value in pairs(options) do
+    merged[name] = value
   end
   return merged, { timeout = merged.timeout, yield_per = merged.yield_per }
 end

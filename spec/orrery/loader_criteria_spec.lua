@@ -214,3 +214,34 @@ describe("do_orm_execute", function()
     assert.equal("2 3", ids(users[1].posts))
   end)
 end)
+
+describe("a listener that hides rows", function()
+  it("is told by options of the script's own which statement may see them", function()
+    local own = orm.declarative_base()
+    local Note = own:model("Note", {
+      __tablename__ = "note",
+      id   = orm.Mapped(orm.Integer, { primary_key = true }),
+      gone = orm.Mapped(orm.Boolean, { default = false }),
+    })
+    local db = orm.create_engine("sqlite://")
+    own.metadata:create_all(db)
+    local session = orm.Session(db)
+    session:add_all{ Note{}, Note{ gone = true } }
+    session:commit()
+    orm.event.listen(session, "do_orm_execute", function(state)
+      if state.is_select and not state.execution_options._all then
+        state.statement = state.statement:options(orm.with_loader_criteria(Note, Note.gone:eq(false)))
+      end
+    end)
+    local query = orm.select(Note)
+    assert.equal(1, #session:scalars(query):all())
+    assert.equal(2, #session:scalars(query, nil, { _all = true }):all())
+    assert.equal(2, #session:scalars(query:execution_options{ _all = true }):all())
+    assert.equal(2, #session:scalars(query, nil, { execution_options = { _all = true } }):all())
+    session:expunge_all()
+    assert.is_nil(session:get(Note, 2))
+    assert.equal(2, session:get(Note, 2, { execution_options = { _all = true } }).id)
+    assert.falsy(pcall(session.scalars, session, query, nil, { all = true }))
+    session:close()
+  end)
+end)
