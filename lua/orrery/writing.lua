@@ -16,6 +16,7 @@ local statement = import "statement"
 local transaction = import "transaction"
 local eager = import "eager"
 local uniqueness = import "uniqueness"
+local registry = import "registry"
 local mapper_module = import "mapper"
 
 local writing = {}
@@ -866,12 +867,41 @@ local function run(flush, connections, session)
   end
 end
 
+-- Whether a relationship sets a column NULL in the rows that leave it.
+local function unlinks(property, tbl, column)
+  if property.direction ~= "onetomany" or property.options.viewonly then
+    return false
+  end
+  for _, pair in ipairs(property.condition.pairs) do
+    if pair[2].name == column and pair[2].table == tbl then
+      return true
+    end
+  end
+  return false
+end
+
+-- A row that was to be unlinked, and whose foreign key takes no NULL: the relationship says what shall become of it.
+local function advise_on_unlinking(err, mapper)
+  local column = rawget(err, "constraint") == "not null" and err.statement:find("^UPDATE") and err.columns and err.columns[1]
+  for _, other in ipairs(column and registry.mappers() or {}) do
+    for _, property in ipairs(other.configured and other.relationships or {}) do
+      if unlinks(property, mapper.table, column) then
+        err.hint = ("%s sets %s.%s NULL in what leaves it, and in all of it when its %s is deleted; cascade = \"all, "
+          .. "delete-orphan\" there deletes these objects instead"):format(property:describe(), mapper.table.name, column,
+            other.name)
+        return
+      end
+    end
+  end
+end
+
 -- The object whose row could not be written, where one alone is to blame; else the rows of the statement, in words.
 local function blame(err, flush, connection)
   err = name_cycle(err, flush)
   local object, count = core.culprit(flush)
   if object and errors.is_error(err) then
     err.object = count == 1 and object or nil
+    advise_on_unlinking(err, mapper_module.of_object(object))
     err.candidates = count > 1 and ("one of %d rows of '%s', the first of which is %s"):format(count,
       mapper_module.of_object(object).name, tostring(object)) or nil
   end

@@ -193,6 +193,23 @@ describe("what the database refuses", function()
     end)
   end)
 
+  it("names the relationship that was to unlink a row whose foreign key takes no NULL", function()
+    local Own = orm.declarative_base()
+    local Team = Own:model("Team", { __tablename__ = "team", id = Mapped(Integer, { primary_key = true }),
+      members = orm.relationship("Member", { back_populates = "team" }) })
+    local Member = Own:model("Member", { __tablename__ = "member", id = Mapped(Integer, { primary_key = true }),
+      team_id = Mapped(Integer, orm.ForeignKey("team.id")), team = orm.relationship("Team", { back_populates = "members" }) })
+    Own.metadata:create_all(engine)
+    local team = Team{ members = { Member{} } }
+    session:add(team)
+    session:commit()
+    session:delete(team)
+    hint("Team.members sets member.team_id NULL", "IntegrityError", function() session:flush() end)
+    session:rollback()
+    session:add(Member{})
+    hint("takes no NULL", "IntegrityError", function() session:flush() end)
+  end)
+
   it("says that create_all() leaves tables as they are", function()
     local old = orm.create_engine("sqlite://")
     database.run(old, "CREATE TABLE author (id INTEGER PRIMARY KEY)")
