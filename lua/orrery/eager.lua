@@ -111,18 +111,8 @@ function load_tree(work, tree, objects, came)
 end
 
 -- The objects at one position of rows, each once; without `rows` the array is of objects.
-local function objects_at(out, position, rows)
-  local list, seen = {}, {}
-  for index = 1, #out do
-    local object = out[index]
-    if rows then
-      object = rawget(object, position)
-    end
-    if object and object ~= core.null and not seen[object] then
-      seen[object], list[#list + 1] = true, object
-    end
-  end
-  return list
+local function objects_at(work, out, position, rows)
+  return core.distinct(work.session[1], out, rows and position or 0)
 end
 
 --- Whether there is anything to load behind the rows of a select.
@@ -150,7 +140,7 @@ function eager.load_behind(work, trees, out, rows, visible, came)
   for position = 1, visible do
     local tree = trees[position]
     if tree and is_busy(tree, came) then
-      load_tree(work, tree, objects_at(out, position, rows), came)
+      load_tree(work, tree, objects_at(work, out, position, rows), came)
     end
   end
 end
@@ -162,7 +152,7 @@ end
 ---@param rows boolean
 function eager.load_concrete(work, out, position, rows)
   local by_mapper, mappers = {}, {}
-  for _, object in ipairs(objects_at(out, position, rows)) do
+  for _, object in ipairs(objects_at(work, out, position, rows)) do
     local mapper = mapper_module.of_object(object)
     if not by_mapper[mapper] then
       by_mapper[mapper], mappers[#mappers + 1] = {}, mapper

@@ -60,6 +60,22 @@ void orr_setuservalue(lua_State *L, int index) {
 #endif
 }
 
+void orr_sift(lua_State *L, int from, int to, int i, int *kept, bool stays) {
+  if (!stays && *kept == i - 1) {
+    lua_createtable(L, *kept, 0);
+    for (int k = 1; k <= *kept; k++) {
+      lua_rawgeti(L, from, k);
+      lua_rawseti(L, -2, k);
+    }
+    lua_replace(L, to);
+  }
+  *kept += stays;
+  if (stays && *kept < i)
+    lua_rawseti(L, to, *kept);
+  else
+    lua_pop(L, 1);
+}
+
 bool orr_toint64(lua_State *L, int index, int64_t *out) {
 #if ORR_INT64
   if (lua_isinteger(L, index)) {

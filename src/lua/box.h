@@ -80,6 +80,11 @@ bool orr_getuservalue(lua_State *L, int index);
 /* Pops a table and makes it the user value of the userdata at `index`. */
 void orr_setuservalue(lua_State *L, int index);
 
+/* Of a walk over the array at `from`, whose item i is on top, popped: it is one that stays, or not. The first
+   `*kept` items are those that have stayed so far; the place `to`, which holds the array itself at first, has
+   a copy from the first one on that does not. */
+void orr_sift(lua_State *L, int from, int to, int i, int *kept, bool stays);
+
 /* The value at `index` as an int64 when it is a number that is exactly one. Strings are not numbers here. */
 bool orr_toint64(lua_State *L, int index, int64_t *out);
 /* Pushes an int64, or returns false (and pushes nothing) where this Lua cannot hold it exactly. */

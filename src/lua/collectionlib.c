@@ -173,6 +173,9 @@ void orr_collection_load(lua_State *L, orr_collection *list, int index, int tabl
     lua_pushvalue(L, item);
     lua_rawseti(L, table, (int)list->count + 1 + BEFORE_ITEMS);
     list->count++;
+  } else if ((int)list->count < NEAR_ITEMS) {
+    lua_pushvalue(L, item);
+    orr_setslot(L, index, OWNER + 1 + (int)list->count++);
   } else {
     orr_collection_put_last(L, list, index, item);
     orr_collection_turn(L, list, index, table);
@@ -384,14 +387,18 @@ static void check_place(lua_State *L, const orr_collection *list, const orr_inst
     refuse_moved(L, list, owner);
 }
 
-/* The collection that a script has called a method of. Upvalue 1 is the address of collections' metatable,
-   which is all that has to be compared. */
+/* Whether it is a collection, whose metatable it leaves on top: upvalue 1 is that one's address, which is all
+   that has to be compared. */
+static bool is_collection_at_1(lua_State *L) {
+  return lua_type(L, 1) == LUA_TUSERDATA && lua_getmetatable(L, 1) &&
+         lua_topointer(L, -1) == lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/* The collection that a script has called a method of. */
 static orr_collection *check(lua_State *L) {
-  if (lua_type(L, 1) == LUA_TUSERDATA && lua_getmetatable(L, 1)) {
-    bool same = lua_topointer(L, -1) == lua_touserdata(L, lua_upvalueindex(1));
+  if (is_collection_at_1(L)) {
     lua_pop(L, 1);
-    if (same)
-      return lua_touserdata(L, 1);
+    return lua_touserdata(L, 1);
   }
   return orr_box_check(L, 1, &orr_collection_kind);
 }
@@ -420,7 +427,8 @@ static void check_single(lua_State *L, orr_collection *list) {
   if (lua_gettop(L) < 2)
     orr_collection_refuse(L, list, "an object is missing: append(object), remove(object)");
   if (orr_instance_test(L, 3))
-    orr_collection_refuse(L, list, "append and remove take one object, got several; extend{ ... } takes a list");
+    orr_collection_refuse(L, list,
+                          "append and remove take one object, got several; extend{ ... } takes a list");
 }
 
 /* list:append(object) */
@@ -917,17 +925,20 @@ static int length(lua_State *L) {
   return 1;
 }
 
-/* for i, item in collection do: the collection is its own iterator function. */
+/* for i, item in collection do: the collection is its own iterator function. What it leaves on the stack
+   stays below what is returned. */
 static int next(lua_State *L) {
-  orr_collection *list = check(L);
+  if (!is_collection_at_1(L))
+    return orr_box_check(L, 1, &orr_collection_kind), 0;
+  orr_collection *list = lua_touserdata(L, 1);
   if (list->form == ORR_FORM_KEYED)
-    return orr_keyed_next(L, list);
-  lua_Integer at = luaL_optinteger(L, 3, 0);
+    return lua_pop(L, 1), orr_keyed_next(L, list);
+  lua_Integer at = lua_tointeger(L, 3); /* 0 where the loop begins */
   if (at < 0 || at >= (lua_Integer)list->count)
     return 0;
   at++;
   if (list->spread)
-    orr_getuservalue(L, 1); /* stays below what is returned */
+    orr_getuservalue(L, 1);
   lua_pushinteger(L, at);
   if (list->spread)
     lua_rawgeti(L, -2, (int)at + BEFORE_ITEMS);

@@ -628,6 +628,12 @@ void orr_relationship_set(lua_State *L, orr_instance *object, int index, int rel
   lua_pop(L, 1);
 }
 
+/* Whether it is a list of an object that has come from the database and holds nothing yet. */
+static bool is_untouched(const orr_end *end) {
+  return !orr_instance_is_linked(end->object) && end->object->state == ORR_PERSISTENT && is_list(end) &&
+         !(about(end)->flags & ORR_RELATION_WRITE_ONLY);
+}
+
 /* Whether a relation of the object on top is not known: not loaded, expired, not to be had from the identity
    map. One that was changed from its other side, without a flush, loads by itself and takes that change in.
  */
@@ -637,6 +643,8 @@ static bool is_lacking(lua_State *L, int relation, bool kept) {
   const orr_session *session = orr_instance_session(end.object);
   if (!session || end.object->epoch != session->epoch)
     return session != NULL;
+  if (is_untouched(&end))
+    return true;
   if (kept)
     push_kept(L, &end);
   else
@@ -648,13 +656,13 @@ static bool is_lacking(lua_State *L, int relation, bool kept) {
 }
 
 /* core.lacking(objects, attribute number of the first one's class [, kept]) -> array of those that lack that
-   relation; `kept`: what the identity map has does not count. */
+   relation, the one given where that is so of all; `kept`: what the identity map has does not count. */
 static int lacking(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   int count = (int)orr_rawlen(L, 1), number = orr_check_place(L, 2), found = 0;
   bool kept = lua_toboolean(L, 3);
   lua_settop(L, 1);
-  lua_newtable(L);
+  lua_pushvalue(L, 1);
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
     const orr_instance *object = orr_instance_check(L, 3);
@@ -662,9 +670,7 @@ static int lacking(lua_State *L) {
       number -= object->class->column_count;
     luaL_argcheck(L, number >= 0 && number < object->class->relation_count, 2,
                   "number of a relation expected");
-    if (is_lacking(L, number, kept))
-      lua_rawseti(L, 2, ++found);
-    lua_settop(L, 2);
+    orr_sift(L, 1, 2, i, &found, is_lacking(L, number, kept));
   }
   return 1;
 }

@@ -86,7 +86,9 @@ typedef struct orr_filling {
   int collections; /* index of the gather's user value */
   int keys[ORR_MAX_KEY];
   orr_collection *list; /* of the row before: at hand still, */
-  uint32_t slot;        /* which one it is, */
+  uint32_t slot;        /* which one it is, 0: none, */
+  int64_t number;       /* its key, */
+  bool numbered;        /* where that is one integer, */
   int held, table;      /* where it stands on the stack, and the place for its table */
 } orr_filling;
 
@@ -141,8 +143,8 @@ typedef struct orr_load {
   orr_value few[ORR_FEW_COLUMNS]; /* the row, where it is no longer */
 } orr_load;
 
-/* Runs the load whose arguments are on top, all of them: count and done take their place. The statement, which
-   somebody anchors, is held meanwhile, and reset when it is done, or fails. */
+/* Runs the load whose arguments are on top, all of them: count and done take their place. The statement,
+   which somebody anchors, is held meanwhile, and reset when it is done, or fails. */
 void orr_load_run(lua_State *L, orr_statement *statement);
 /* Reads columns of the plan from the statement's row into that of the load. */
 void orr_load_read(lua_State *L, orr_load *to, int first, int count);

@@ -33,13 +33,14 @@ static void add_real(luaL_Buffer *out, double value) {
 
 static bool add_number(lua_State *L, luaL_Buffer *out, int index) {
   int64_t whole;
-  double number = lua_tonumber(L, index);
-  if (orr_toint64(L, index, &whole))
+  if (orr_toint64(L, index, &whole)) {
     add_integer(out, whole);
-  else if (isfinite(number))
-    add_real(out, number);
-  else
+    return true;
+  }
+  double number = lua_tonumber(L, index);
+  if (!isfinite(number))
     return false;
+  add_real(out, number);
   return true;
 }
 

@@ -1,5 +1,7 @@
 /* relatedlib: where the objects of a load go when they belong to relations of others: objects that a row
    brings along by joins, and the collections of many parents that one statement fills by their keys. */
+#include <string.h>
+
 #include "collection.h"
 #include "load.h"
 
@@ -24,6 +26,8 @@ static void read_link(lua_State *L, const orr_plan *plan, orr_join_link *link) {
 /* Whether nothing is known of a relation of the object at `index`: it is not loaded, nor changed from its
    other side, which lazy loading merges. */
 static bool is_unknown(lua_State *L, const orr_instance *object, int index, int relation) {
+  if (!orr_instance_is_linked(object))
+    return true;
   orr_instance_held(L, object, index, relation);
   orr_instance_getuser(L, object, index, orr_user_backlog(object->class, relation));
   bool unknown = lua_isnil(L, -1) && lua_isnil(L, -2);
@@ -326,6 +330,78 @@ static int keyless(lua_State *L) {
   return 1;
 }
 
+/* Which objects were met: those of one session, which their slots tell apart, by a bit each, and others in
+   the table at `rest`. */
+typedef struct meetings {
+  const orr_session *session;
+  unsigned char *bits;
+  size_t size;
+  int rest;
+} meetings;
+
+/* Pushes what it needs. */
+static meetings new_meetings(lua_State *L, const orr_session *session) {
+  size_t size = session->map.used / 8 + 1;
+  unsigned char *bits = memset(lua_newuserdata(L, size), 0, size);
+  lua_newtable(L);
+  return (meetings){session, bits, size, lua_gettop(L)};
+}
+
+static bool test_and_set(unsigned char *byte, unsigned bit) {
+  bool was = *byte >> bit & 1;
+  *byte = (unsigned char)(*byte | 1u << bit);
+  return was;
+}
+
+/* Whether the object on top was met before; from now on it was. */
+static bool is_met(lua_State *L, const meetings *met, const orr_instance *object) {
+  if (object->state == ORR_PERSISTENT && object->slot / 8 < met->size &&
+      orr_instance_session(object) == met->session)
+    return test_and_set(&met->bits[object->slot / 8], object->slot % 8);
+  lua_pushvalue(L, -1);
+  lua_rawget(L, met->rest);
+  bool was = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  lua_pushvalue(L, -1);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, met->rest);
+  return was;
+}
+
+/* Puts what stands at a position of the row on top in its place. */
+static void step_in(lua_State *L, int position) {
+  if (!lua_istable(L, -1))
+    return;
+  lua_rawgeti(L, -1, position);
+  lua_replace(L, -2);
+}
+
+/* core.distinct(session, rows, position) -> array of the objects at a position of rows, each once. Position
+   0: it is an array of objects, which is given back where it is that already. */
+static int distinct(lua_State *L) {
+  const orr_session *session = orr_session_check(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  int position = (int)luaL_checkinteger(L, 3), count = (int)orr_rawlen(L, 2), kept = 0;
+  lua_settop(L, 3);
+  meetings met = new_meetings(L, session);
+  int out = met.rest + 1;
+  position ? lua_newtable(L) : lua_pushvalue(L, 2);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, 2, i);
+    if (position)
+      step_in(L, position);
+    const orr_instance *object = orr_instance_test(L, -1);
+    bool stays = object && !is_met(L, &met, object);
+    if (!position)
+      orr_sift(L, 2, out, i, &kept, stays);
+    else if (stays)
+      lua_rawseti(L, out, ++kept);
+    else
+      lua_pop(L, 1);
+  }
+  return 1;
+}
+
 /* core.gather(parents, attribute number, key columns) -> handle, keys: a collection for every parent of the
    array, which core.load fills and then gives to it. The keys, part by part, are those by which the rows are
    found; without one a parent has an empty collection at once. */
@@ -394,8 +470,9 @@ static int load_list(lua_State *L) {
   orr_session *session = orr_session_check(L, 1);
   orr_instance *object = orr_instance_check(L, 2);
   int relation = orr_check_place(L, 3) - object->class->column_count;
-  luaL_argcheck(L, relation >= 0 && relation < object->class->relation_count &&
-                       object->class->relations[relation].flags & ORR_RELATION_LIST,
+  luaL_argcheck(L,
+                relation >= 0 && relation < object->class->relation_count &&
+                    object->class->relations[relation].flags & ORR_RELATION_LIST,
                 3, "list expected");
   luaL_checktype(L, 5, LUA_TTABLE);
   lua_settop(L, 5);
@@ -434,6 +511,7 @@ static void read_gather(lua_State *L, const orr_load *to, orr_filling *filling) 
 void orr_filling_read(lua_State *L, const orr_load *to, orr_filling *filling) {
   filling->gather = NULL;
   filling->slot = 0;
+  filling->numbered = false;
   filling->list = orr_box_test(L, ORR_LOAD_GATHER, &orr_collection_kind);
   if (!filling->list)
     read_gather(L, to, filling);
@@ -450,16 +528,38 @@ static bool is_read(const orr_load *to, int column) {
   return item && column >= item->first && column < item->first + item->count;
 }
 
-/* Which of the collections the row belongs to; 0: none. */
-static uint32_t slot_of_row(lua_State *L, orr_load *to) {
+/* Reads the columns of the row's key that its objects have not brought along. */
+static void read_key(lua_State *L, orr_load *to) {
   const orr_filling *filling = to->filling;
-  orr_value values[ORR_MAX_KEY];
-  orr_key key;
-  for (int k = 0; k < filling->gather->key_count; k++) {
+  for (int k = 0; k < filling->gather->key_count; k++)
     if (!is_read(to, filling->keys[k]))
       orr_load_read(L, to, filling->keys[k], 1);
+}
+
+/* Which of the collections a row with that key belongs to, where the key is one integer: mostly to that of
+   the row before. */
+static uint32_t slot_of_number(orr_filling *filling, int64_t number) {
+  orr_key key;
+  if (filling->numbered && number == filling->number)
+    return filling->slot;
+  orr_key_integer(&key, 1, number);
+  filling->number = number;
+  filling->numbered = true;
+  return orr_identity_find(&filling->gather->slots, &key);
+}
+
+/* Which of the collections the row belongs to; 0: none. */
+static uint32_t slot_of_row(lua_State *L, orr_load *to) {
+  orr_filling *filling = to->filling;
+  orr_value values[ORR_MAX_KEY];
+  orr_key key;
+  read_key(L, to);
+  const orr_value *first = &to->row[filling->keys[0]];
+  if (filling->gather->key_count == 1 && first->tag == ORR_INT)
+    return slot_of_number(filling, first->as.i);
+  filling->numbered = false;
+  for (int k = 0; k < filling->gather->key_count; k++)
     values[k] = to->row[filling->keys[k]];
-  }
   size_t size = orr_key_size(values, filling->gather->key_count);
   orr_key_make(&key, 1, values, filling->gather->key_count, size ? lua_newuserdata(L, size) : NULL);
   uint32_t slot = orr_identity_find(&filling->gather->slots, &key);
@@ -508,8 +608,11 @@ void orr_filling_take(lua_State *L, orr_load *to) {
 }
 
 void orr_related_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"gather", new_gather}, {"keyless", keyless}, {"load_list", load_list}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"distinct", distinct},
+                                       {"gather", new_gather},
+                                       {"keyless", keyless},
+                                       {"load_list", load_list},
+                                       {NULL, NULL}};
   orr_box_define(L, &gather_kind, NULL);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);
