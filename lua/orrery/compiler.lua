@@ -345,17 +345,30 @@ local function equalities(columns, separator, dialect, next_marker)
   end)
 end
 
---- UPDATE of one row: values of the columns to set come first, then those of the key.
+-- The condition by which `count` rows are found.
+local function found_by(columns, count, dialect, next_marker)
+  if count == 1 then
+    return equalities(columns, " AND ", dialect, next_marker)
+  elseif #columns == 1 then
+    return ("%s IN (%s)"):format(dialect.quote(columns[1].name), repeated(count, ", ", next_marker))
+  end
+  return repeated(count, " OR ", function()
+    return "(" .. equalities(columns, " AND ", dialect, next_marker) .. ")"
+  end)
+end
+
+--- The same UPDATE of `count` rows: values of the columns to set come first, then those of the keys.
 ---@param target table
 ---@param set_columns table[]
 ---@param where_columns table[]
+---@param count integer
 ---@param dialect orrery.Dialect
 ---@return string
-function compiler.update_sql(target, set_columns, where_columns, dialect)
+function compiler.update_sql(target, set_columns, where_columns, count, dialect)
   local next_marker = markers_from(dialect)
   local set = equalities(set_columns, ", ", dialect, next_marker)
   return ("UPDATE %s SET %s WHERE %s"):format(compiler.table_name(target, dialect), set,
-    equalities(where_columns, " AND ", dialect, next_marker))
+    found_by(where_columns, count, dialect, next_marker))
 end
 
 --- DELETE of `count` rows by key.
@@ -365,18 +378,8 @@ end
 ---@param dialect orrery.Dialect
 ---@return string
 function compiler.delete_sql(target, where_columns, count, dialect)
-  local next_marker = markers_from(dialect)
-  local condition
-  if count == 1 then
-    condition = equalities(where_columns, " AND ", dialect, next_marker)
-  elseif #where_columns == 1 then
-    condition = ("%s IN (%s)"):format(dialect.quote(where_columns[1].name), repeated(count, ", ", next_marker))
-  else
-    condition = repeated(count, " OR ", function()
-      return "(" .. equalities(where_columns, " AND ", dialect, next_marker) .. ")"
-    end)
-  end
-  return ("DELETE FROM %s WHERE %s"):format(compiler.table_name(target, dialect), condition)
+  return ("DELETE FROM %s WHERE %s"):format(compiler.table_name(target, dialect),
+    found_by(where_columns, count, dialect, markers_from(dialect)))
 end
 
 --- The SQL of one expression, for DDL: columns stand without their tables, and values are written out.

@@ -589,8 +589,8 @@ local SQL = {
     return compiler.insert_sql(mapper.table, columns_of(mapper, shape, WRITTEN), rows, dialect,
       columns_of(mapper, shape, RETURNED))
   end,
-  update = function(mapper, _, shape, _, dialect)
-    return compiler.update_sql(mapper.table, columns_of(mapper, shape, WRITTEN), finding_columns(mapper), dialect)
+  update = function(mapper, _, shape, rows, dialect)
+    return compiler.update_sql(mapper.table, columns_of(mapper, shape, WRITTEN), finding_columns(mapper), rows, dialect)
   end,
   delete = function(mapper, _, _, rows, dialect)
     return compiler.delete_sql(mapper.table, finding_columns(mapper), rows, dialect)

@@ -556,10 +556,12 @@ static void fill_update(lua_State *L, binder *b) {
 
 static bool has_update(const binder *b, uint32_t i) { return record_at(b->f, b->batch, i)->writes; }
 
-static void write_update_run(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
-                             uint32_t count) {
+static void update_one_by_one(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
+                              uint32_t count) {
   const orr_flush_record *r = record_at(f, batch, first);
   int top = lua_gettop(L);
+  if (!count)
+    return;
   orr_statement *statement = statement_for(L, f, "update", r, (size_t)r->class->column_count, 1);
   binder b = {f, statement, fill_update, batch, first, 1, 1, 0};
   announce_run(L, &b, "before", has_update, count);
@@ -577,6 +579,77 @@ static void write_update_run(lua_State *L, orr_flush *f, const orr_unit_batch *b
   b.first = first;
   announce_run(L, &b, "after", has_update, count);
   lua_settop(L, top);
+}
+
+enum { FEW_ALIKE = 8 }; /* as many take as long together as one by one: SQLite makes a table of their keys */
+
+static bool same_change(lua_State *L, const orr_flush *f, const orr_flush_record *a,
+                        const orr_flush_record *b) {
+  for (int c = 0; c < a->class->column_count; c++) {
+    orr_value first, second;
+    if (f->shape[c] != WRITTEN)
+      continue;
+    value_of(L, f, a->object, c, &first);
+    value_of(L, f, b->object, c, &second);
+    if (!orr_value_same(&first, &second))
+      return false;
+  }
+  return true;
+}
+
+/* How many rows from `first` on, before `end`, get the same values, as far as one statement goes. */
+static uint32_t alike_from(lua_State *L, const orr_flush *f, const orr_unit_batch *batch, uint32_t first,
+                           uint32_t end) {
+  const orr_flush_record *r = record_at(f, batch, first);
+  uint32_t count = 1;
+  while (r->writes && count < ORR_BATCH_ROWS && first + count < end &&
+         record_at(f, batch, first + count)->writes && same_change(L, f, r, record_at(f, batch, first + count)))
+    count++;
+  return count;
+}
+
+static void fill_alike(lua_State *L, binder *b) {
+  const orr_flush_record *r = record_at(b->f, b->batch, b->first);
+  for (int c = 0; c < r->class->column_count; c++)
+    if (b->f->shape[c] == WRITTEN)
+      bind_column(L, b, r->object, c);
+  for (uint32_t i = 0; i < b->count; i++)
+    bind_key(L, b, record_at(b->f, b->batch, b->first + i)->object, r->class->above != NULL);
+}
+
+/* The same change of `count` rows in one statement. Where some are not found, each by itself tells which. */
+static void update_together(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
+                            uint32_t count) {
+  const orr_flush_record *r = record_at(f, batch, first);
+  int top = lua_gettop(L);
+  orr_statement *statement = statement_for(L, f, "update", r, (size_t)r->class->column_count, count);
+  binder b = {f, statement, fill_alike, batch, first, count, 1, 0};
+  announce(L, &b, "before");
+  fill(L, &b);
+  step(L, &b);
+  finish(&b);
+  int64_t matched = changes(f);
+  announce(L, &b, "after");
+  lua_settop(L, top);
+  if (matched != (int64_t)count)
+    update_one_by_one(L, f, batch, first, count);
+}
+
+static void write_update_run(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
+                             uint32_t count) {
+  const orr_class *class = record_at(f, batch, first)->class;
+  uint32_t end = first + count, at = first;
+  bool plain = class->key_count == 1 && orr_class_row_version(class) < 0;
+  while (plain && at < end) {
+    uint32_t alike = alike_from(L, f, batch, at, end);
+    if (alike >= FEW_ALIKE) {
+      update_one_by_one(L, f, batch, first, at - first);
+      update_together(L, f, batch, at, alike);
+      first = at + alike;
+    }
+    at += alike;
+  }
+  update_one_by_one(L, f, batch, first, end - first);
 }
 
 static void write_updates(lua_State *L, orr_flush *f, const orr_unit_batch *batch) {
