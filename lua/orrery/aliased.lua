@@ -1,16 +1,16 @@
 --- aliased: a mapped class under another name in a statement, so that it can stand there twice, or together with its
 -- subclasses; its columns and relationships are those of the class, read from what stands in its place.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local expression = import "expression"
 local hierarchy = import "hierarchy"
 local entity_module = import "entity"
-local concrete = import "concrete"
+local concrete = reading.later "concrete"
 local joincondition = import "joincondition"
-local relationship = import "relationship"
 local selectable = import "selectable"
 local mapper_module = import "mapper"
-local adapting = import "adapting"
+local adapting = reading.later "adapting"
 
 local aliased = {}
 
@@ -143,7 +143,6 @@ function aliased.fresh(entity)
   end
   return entity_on(entity, aliased.source(mapper))
 end
-relationship.alias_entity = aliased.fresh
 
 -- ---- as a script sees them ----
 

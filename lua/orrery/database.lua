@@ -2,6 +2,7 @@
 local import = ...
 local errors = import "errors"
 local types = import "types"
+local sql = import "sql"
 local schema = import "schema"
 local relationship = import "relationship"
 local declarative = import "declarative"
@@ -13,19 +14,9 @@ local database = {}
 local Database = {}
 local metatable = { __metatable = { __name = "orrery.Database" } }
 
--- The rest of the library, so that a script needs this one table only: db.select, db.func, db.selectinload.
-local find, all
-
---- Tells databases of what else the library has.
----@param finder fun(name: string): any
----@param finder_of_all fun(): table
-function database.complete(finder, finder_of_all)
-  find, all = finder, finder_of_all
-end
-
 local function names_of(self)
   local names = errors.sorted_keys(Database)
-  for _, own in ipairs({ errors.sorted_keys(self), types.names, errors.sorted_keys(all()) }) do
+  for _, own in ipairs({ errors.sorted_keys(self), types.names, errors.sorted_keys(sql.complete()) }) do
     for _, name in ipairs(own) do
       names[#names + 1] = name
     end
@@ -38,8 +29,8 @@ function metatable.__index(self, key)
   if found == nil and types.is_type(types[key]) then
     found = types[key]
   end
-  if found == nil then
-    found = find(key)
+  if found == nil then -- the rest of the library: a script needs this one table only
+    found = sql.find(key)
   end
   if found == nil then
     errors.raise("ArgumentError", "a database has no '%s'%s", tostring(key),

@@ -1,6 +1,7 @@
 --- eager: what a query loads behind its own rows, level by level, as its trees say; and the table of loading strategies. A
 -- strategy is one entry of that table: its word for `lazy`, its option, and what it does.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
 local engine = import "engine"
@@ -8,8 +9,8 @@ local relationship = import "relationship"
 local mapper_module = import "mapper"
 local loading = import "loading"
 local loader_option = import "loader_option"
-local related = import "related"
-local polymorphic = import "polymorphic"
+local related = reading.later "related"
+local polymorphic = reading.later "polymorphic"
 
 local eager = {}
 
@@ -225,6 +226,18 @@ end
 
 -- ---- the strategies ----
 
+local function load_many(work, node, objects, wanted)
+  return related.load_many(work, node, objects, wanted)
+end
+
+local function load_by_subquery(work, node, objects, wanted)
+  return related.load_by_subquery(work, node, objects, wanted)
+end
+
+local function load_each(work, node, objects, wanted)
+  return related.load_each(work, node, objects, wanted)
+end
+
 --- Every strategy: `word` of lazy = "...", `option`, what arguments that takes, and one or more of
 ---   joins    it comes along in the rows of the query, where these can be joined
 ---   behind   function(work, node, objects, wanted) -> objects that came, where they are wanted: loads it for the objects of
@@ -238,11 +251,11 @@ end
 ---   choose   function(arguments) -> word of another strategy that the option means with them
 local STRATEGIES = {
   { word = "select", option = "lazyload", read = load_one },
-  { word = "joined", option = "joinedload", arguments = { innerjoin = true }, joins = true, behind = related.load_many },
-  { option = "contains_eager", arguments = { alias = true }, joins = true, contains = true, behind = related.load_many },
-  { word = "selectin", option = "selectinload", arguments = { recursion_depth = true }, behind = related.load_many },
-  { word = "subquery", option = "subqueryload", behind = related.load_by_subquery },
-  { word = "immediate", option = "immediateload", arguments = { recursion_depth = true }, behind = related.load_each },
+  { word = "joined", option = "joinedload", arguments = { innerjoin = true }, joins = true, behind = load_many },
+  { option = "contains_eager", arguments = { alias = true }, joins = true, contains = true, behind = load_many },
+  { word = "selectin", option = "selectinload", arguments = { recursion_depth = true }, behind = load_many },
+  { word = "subquery", option = "subqueryload", behind = load_by_subquery },
+  { word = "immediate", option = "immediateload", arguments = { recursion_depth = true }, behind = load_each },
   { word = "batch", option = "batchload", read = load_siblings, siblings = true },
   { word = "raise", option = "raiseload", arguments = { sql_only = true }, read = refuse, asks = true,
     choose = function(arguments) return arguments.sql_only and "raise_on_sql" end },

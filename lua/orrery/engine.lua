@@ -1,5 +1,6 @@
 --- engine: what a script makes from a URL: the dialect, the pool and the options that its connections share; and echo.
 local import = ...
+local reading = import "reading"
 local core = import "core"
 local errors = import "errors"
 local event = import "event"
@@ -7,7 +8,7 @@ local compiler = import "compiler"
 local url_module = import "url"
 local pool_module = import "pool"
 local settings = import "settings"
-local diagnosis = import "diagnosis"
+local diagnosis = reading.later "diagnosis"
 local connection = import "connection"
 local transaction = import "transaction"
 

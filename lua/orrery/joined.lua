@@ -1,11 +1,12 @@
 --- joined: selects that bring related objects along in their own rows, by joins. Rewrites the select; the objects are put in
 -- their places by the core's loop (loadlib.c).
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local expression = import "expression"
 local selectable = import "selectable"
 local statement = import "statement"
-local aliased = import "aliased"
+local aliased = reading.later "aliased"
 local shaping = import "shaping"
 local loader_option = import "loader_option"
 

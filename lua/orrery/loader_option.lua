@@ -640,4 +640,23 @@ function loader_option.trees(items, options)
   return options.trees[items]
 end
 
+--- The cohorts that the items of an expanded select come into, for core.load; nil where nothing is to be remembered.
+---@param session table
+---@param trees (orrery.LoadTree|false)[]
+---@return integer[]?
+function loader_option.cohorts(session, trees)
+  local numbers
+  for position, tree in ipairs(trees) do
+    local number = tree and tree:cohort(session)
+    if number then
+      numbers = numbers or {}
+      numbers[position] = number
+    end
+  end
+  for position = 1, numbers and #trees or 0 do
+    numbers[position] = numbers[position] or 0
+  end
+  return numbers
+end
+
 return loader_option

@@ -1,6 +1,7 @@
 --- mapper: what Orrery knows of one mapped class: its table, its attributes and relationships in order, and how all of
 -- that becomes the core's class when it is first needed. How a class is declared is declarative.lua's.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
 local event = import "event"
@@ -10,7 +11,7 @@ local entity = import "entity"
 local registry = import "registry"
 local statement = import "statement"
 local relationship = import "relationship"
-local overlap = import "overlap"
+local overlap = reading.later "overlap"
 
 local mapper = {}
 

@@ -1,6 +1,7 @@
 --- reading: files that are read when a script first needs them, since reading is most of what a start costs. A file that
 -- `import` names is read at once, before the one that names it goes on.
 local import = ...
+local core = import "core"
 
 local reading = {}
 
@@ -26,6 +27,20 @@ function reading.methods(methods, file, ...)
     methods[name] = rawget(methods, name) or function(...)
       import(file)
       return methods[name](...)
+    end
+  end
+end
+
+--- The same for functions that the core calls back.
+---@param file string
+---@param ... string their names
+function reading.hooks(file, ...)
+  for _, name in ipairs({ ... }) do
+    if not core.hook(name) then
+      core.hook(name, function(...)
+        import(file)
+        return core.hook(name)(...)
+      end)
     end
   end
 end

@@ -1,6 +1,7 @@
 --- related: the objects of a relationship, by statements of their own: for one object when it is read, for many by their
 -- keys. When which of them runs is decided in strategies.lua.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
 local types = import "types"
@@ -10,14 +11,14 @@ local statement = import "statement"
 local joincondition = import "joincondition"
 local hierarchy = import "hierarchy"
 local mapper_module = import "mapper"
-local aliased = import "aliased"
+local aliased = reading.later "aliased"
 local shaping = import "shaping"
 local execution = import "execution"
 local loading = import "loading"
 local criteria = import "criteria"
 local orm_execute = import "orm_execute"
 local loader_option = import "loader_option"
-local joined = import "joined"
+local joined = reading.later "joined"
 
 local related = {}
 local unpack = table.unpack or unpack
@@ -134,25 +135,6 @@ function related.near_numbers(node)
   return select_of(node).near
 end
 
---- The cohorts that the items of an expanded select come into, for core.load; nil where nothing is to be remembered.
----@param session table
----@param trees (orrery.LoadTree|false)[]
----@return integer[]?
-function related.cohorts(session, trees)
-  local numbers
-  for position, tree in ipairs(trees) do
-    local number = tree and tree:cohort(session)
-    if number then
-      numbers = numbers or {}
-      numbers[position] = number
-    end
-  end
-  for position = 1, numbers and #trees or 0 do
-    numbers[position] = numbers[position] or 0
-  end
-  return numbers
-end
-
 -- The select as listeners to do_orm_execute want it.
 local function heard(session, select)
   if not session.dispatch.do_orm_execute then
@@ -185,7 +167,7 @@ function related.load_one(session, object, number, node)
   elseif made.plain and not session.lazy then
     items = loading.run(session, compiled, values)
   else
-    items = loading.run(session, compiled, values, { links = made.links, cohorts = related.cohorts(session, made.trees) })
+    items = loading.run(session, compiled, values, { links = made.links, cohorts = loader_option.cohorts(session, made.trees) })
   end
   related.set_loaded(property, object, number, still_there(session, property, object, items))
   return items
@@ -534,7 +516,7 @@ related.load_each = load_each
 -- Loads a relationship of many objects: by a select of their keys, where there is one, else by the keys themselves.
 local function load_many(work, node, objects, wanted, select)
   local expanded = select_for_many(node)
-  expanded.cohorts = related.cohorts(work.session, expanded.trees)
+  expanded.cohorts = loader_option.cohorts(work.session, expanded.trees)
   return (node.property.uselist and load_collections or load_single)(work, node, objects, expanded, wanted, select)
 end
 

@@ -2,6 +2,7 @@
 -- other side, and what it is in queries. By which columns it joins is found by relation_columns.lua; what it holds is the
 -- instance's matter (linklib.c).
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
 local expression = import "expression"
@@ -10,11 +11,11 @@ local hierarchy = import "hierarchy"
 local schema = import "schema"
 local statement = import "statement"
 local joincondition = import "joincondition"
-local adapting = import "adapting"
+local adapting = reading.later "adapting"
 local collection = import "collection"
-local late = import "late"
-local relationship_options = import "relationship_options"
-local relation_columns = import "relation_columns"
+local late = reading.later "late"
+local relationship_options = reading.later "relationship_options"
+local relation_columns = reading.later "relation_columns"
 
 local relationship = {}
 local unpack = table.unpack or unpack

@@ -9,7 +9,6 @@ local eager = import "eager"
 local session_class = import "session_class"
 local session_objects = import "session_objects"
 import "session_transaction"
-import "watching"
 local session_query = import "session_query"
 local binding = import "binding"
 

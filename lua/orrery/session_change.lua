@@ -1,6 +1,7 @@
 --- session_change: insert, update and delete statements run by a session: objects that they return, lists of rows, and
 -- how the session's objects keep up with the database.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
 local change = import "change"
@@ -8,7 +9,7 @@ local result = import "result"
 local loading = import "loading"
 local criteria = import "criteria"
 local loader_option = import "loader_option"
-local synchronizing = import "synchronizing"
+local synchronizing = reading.later "synchronizing"
 
 local session_change = {}
 

@@ -1,12 +1,13 @@
 --- session_class: the class of sessions: what their methods have in common, which properties and events they have, and how
 -- changes of their objects' states are told. The methods are in session_objects, session_transaction and session_query.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
 local event = import "event"
 local transaction = import "transaction"
 local mapper_module = import "mapper"
-local writing = import "writing"
+local writing = reading.later "writing"
 
 local session_class = {}
 
@@ -222,6 +223,17 @@ session_class.check = check
 session_class.check_object = check_object
 session_class.in_session = in_session
 session_class.enter_flush = enter_flush
+--- Forgets the expressions that wait for an object, or all of them.
+---@param object? userdata
+function Session:forget_expressions(object)
+  local list = self.expressions
+  for position = #list, 1, -1 do
+    if object == nil or list[position].object == object then
+      table.remove(list, position)
+    end
+  end
+end
+
 session_class.leave_flush = leave_flush
 session_class.hears_states = hears_states
 session_class.telling = telling

@@ -1,6 +1,7 @@
 --- session_objects: what a session holds: adding, deleting, letting go, merging, expiring and reading again, with the
 -- cascades of each. Objects and identities are the core's (sessionlib.c).
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
 local mapper_module = import "mapper"
@@ -8,8 +9,8 @@ local hierarchy = import "hierarchy"
 local statement = import "statement"
 local loading = import "loading"
 local loader_option = import "loader_option"
-local writing = import "writing"
-local merging = import "merging"
+local writing = reading.later "writing"
+local merging = reading.later "merging"
 local session_class = import "session_class"
 
 local session_objects = {}
@@ -167,7 +168,7 @@ local function expire_reached(self, object)
   for _, one in ipairs(reached_by(object, "refresh-expire", self)) do
     if core.state(one) == "persistent" then
       core.forget(one)
-      writing.forget_expressions(self, one)
+      self:forget_expressions(one)
       tell_expired(nil, one)
     end
   end

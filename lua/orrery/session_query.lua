@@ -1,8 +1,9 @@
 --- session_query: what a session reads: statements that give objects or rows, objects by primary key, and upsert.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
-local change = import "change"
+local change = reading.later "change"
 local result = import "result"
 local joining = import "joining"
 local statement = import "statement"
@@ -10,15 +11,14 @@ local mapper_module = import "mapper"
 local loading = import "loading"
 local criteria = import "criteria"
 local loader_option = import "loader_option"
-local joined = import "joined"
+local joined = reading.later "joined"
 local orm_execute = import "orm_execute"
-local related = import "related"
 local eager = import "eager"
-local from_statement = import "from_statement"
-local bundle = import "bundle"
-local streaming = import "streaming"
-local writing = import "writing"
-local session_change = import "session_change"
+local from_statement = reading.later "from_statement"
+local bundle = reading.later "bundle"
+local streaming = reading.later "streaming"
+local writing = reading.later "writing"
+local session_change = reading.later "session_change"
 local session_class = import "session_class"
 local settings = import "settings"
 
@@ -103,7 +103,7 @@ end
 local function new_part(self, expanded, execution, rows, width)
   local work = eager.new_work(self, execution.populate_existing and {} or nil)
   local order = { rows = rows, populated = work.populated, links = expanded.links,
-    cohorts = related.cohorts(self, expanded.trees), holders = eager.is_busy(expanded.trees, width, expanded.links ~= nil) }
+    cohorts = loader_option.cohorts(self, expanded.trees), holders = eager.is_busy(expanded.trees, width, expanded.links ~= nil) }
   return { work = work, order = order, load_behind = function(out)
     eager.load_behind(work, expanded.trees, out, rows, width, expanded.links ~= nil)
     for position, item in ipairs(expanded.select and expanded.select.items or {}) do

@@ -1,11 +1,12 @@
 --- session_transaction: when a session writes, and what its transaction and its objects agree on: flush, commit, rollback,
 -- savepoints. Writing itself is in writing.lua and flushlib.c.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
 local event = import "event"
 local transaction = import "transaction"
-local writing = import "writing"
+local writing = reading.later "writing"
 local binding = import "binding"
 local session_class = import "session_class"
 
@@ -268,7 +269,7 @@ function Session:rollback()
   settle(self)
   local ok, err = pcall(each_seat, self, end_transaction, "rollback")
   end_nested(self)
-  writing.forget_expressions(self)
+  self:forget_expressions()
   telling(self, nil, core.rolled_back, self[1])
   release(self)
   tell_expired(self)
@@ -286,7 +287,7 @@ function Session:close()
   rawset(self, "block", false)
   settle(self)
   end_nested(self)
-  writing.forget_expressions(self)
+  self:forget_expressions()
   local ok, err = pcall(release, self)
   telling(self, hears_states(self.dispatch) and core.objects(self[1]) or nil, core.close, self[1])
   if not ok then

@@ -2,11 +2,12 @@
 -- defer, undefer and with_expression say. Gives entity nodes that have these columns; what becomes of the rest is
 -- noted in them for the load plan (loading.lua), which marks it in each object.
 local import = ...
+local reading = import "reading"
 local errors = import "errors"
 local expression = import "expression"
 local hierarchy = import "hierarchy"
 local mapper_module = import "mapper"
-local adapting = import "adapting"
+local adapting = reading.later "adapting"
 
 local shaping = {}
 

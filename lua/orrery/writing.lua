@@ -510,18 +510,6 @@ core.hook("assign_expression", function(object, number, value)
   return true
 end)
 
---- Forgets the expressions that wait for an object, or all of them.
----@param session table
----@param object? userdata
-function writing.forget_expressions(session, object)
-  local list = session.expressions
-  for position = #list, 1, -1 do
-    if object == nil or list[position].object == object then
-      table.remove(list, position)
-    end
-  end
-end
-
 -- Of each object the columns whose last assignment was the expression.
 local function write_expressions(session)
   for _, one in ipairs(session.expressions) do
@@ -546,7 +534,7 @@ local function settle_expressions(session)
       core.unload(one.object, one.number)
     end
   end
-  writing.forget_expressions(session)
+  session:forget_expressions()
 end
 
 -- ---- SQL by shape ----

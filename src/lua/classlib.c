@@ -40,13 +40,18 @@ void orr_push_hook(lua_State *L, const char *name) {
     luaL_error(L, "orrery: hook '%s' is missing", name);
 }
 
-/* core.hook(name, fn): the few Lua functions that C calls back. */
+/* core.hook(name [, fn]): the few Lua functions that C calls back. Returns what is there. */
 static int hook(lua_State *L) {
+  lua_settop(L, 2);
   orr_rawgetp(L, LUA_REGISTRYINDEX, &HOOKS);
+  if (!lua_isnil(L, 2)) {
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_rawset(L, 3);
+  }
   lua_pushvalue(L, 1);
-  lua_pushvalue(L, 2);
-  lua_rawset(L, -3);
-  return 0;
+  lua_rawget(L, 3);
+  return 1;
 }
 
 /* ---- life of a class ---- */
