@@ -204,10 +204,6 @@ end
 
 -- ---- running ----
 
-local function bind_values(self, compiled, values, facts)
-  return self.dbc:open(compiled.sql, values, facts.count, facts.bind_handles, facts.bind_names)
-end
-
 -- Whether somebody listens is asked in place, here and in finish(): every statement comes by. The last value that is
 -- returned says whether finish() has anything to do.
 local function open_statement(self, compiled, values)
@@ -225,8 +221,7 @@ local function open_statement(self, compiled, values)
   if heard then
     self:trace()("before", compiled.sql, values, false)
   end
-  return self.dbc:open(compiled.sql, values, facts.count, facts.bind_handles, facts.bind_names), values,
-    heard or compiled.kind == "text"
+  return self.dbc:open(facts.order, values), values, heard or compiled.kind == "text"
 end
 
 --- Makes a statement ready to be stepped: begins the transaction where none is open, converts and binds the values.
@@ -320,7 +315,7 @@ end
 
 -- Runs one of several sets; rows that come back join `rows`.
 local function run_set(self, compiled, values, facts, rows)
-  local stmt = bind_values(self, compiled, values, facts)
+  local stmt = self.dbc:open(facts.order, values)
   self.running = stmt
   local has_row = stmt:step()
   execution.describe(facts, compiled, stmt)

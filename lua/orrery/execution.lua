@@ -45,10 +45,11 @@ end
 local function facts_of(compiled)
   local facts = compiled.facts
   if not facts then
+    local names = names_of(compiled.binds, "key")
     facts = {
       count = #compiled.binds,
-      bind_handles = handles_of(compiled.binds),
-      bind_names = names_of(compiled.binds, "key"),
+      order = core.order(compiled.sql, #compiled.binds, handles_of(compiled.binds), names),
+      bind_names = names,
       bind_functions = with_function(compiled.binds, "bind"),
     }
     compiled.facts = facts

@@ -6,6 +6,7 @@ local core = import "core"
 local expression = import "expression"
 local functions = import "functions"
 local compiler = import "compiler"
+local execution = import "execution"
 local result = import "result"
 local statement = import "statement"
 local hierarchy = import "hierarchy"
@@ -210,15 +211,20 @@ end
 ---@return table|false array
 ---@return integer count
 function loading.run_plan(session, connection, compiled, values, plan, order, out)
-  local stmt, bound, unfinished = connection:start(compiled, values)
-  plan = plan or order.plan_for(stmt)
-  local ok, count = pcall(core.load, session[1], stmt, plan.core, out or nil, order.rows and plan.row_metatable or nil,
-    order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns, order.holders)
+  local facts = compiled.facts or execution.facts(compiled)
+  local binds, unfinished = facts.order, nil
+  local source = plan and compiled.readonly and not facts.bind_functions and connection:at_rest()
+  if not source then
+    source, values, unfinished = connection:start(compiled, values)
+    plan, binds = plan or order.plan_for(source), nil
+  end
+  local ok, count = pcall(core.load, session[1], source, plan.core, out or nil, order.rows and plan.row_metatable or nil,
+    order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns, order.holders, binds, values)
   if not ok then
-    connection:failed(count, compiled, bound)
+    connection:failed(count, compiled, values)
   end
   if unfinished then
-    connection:finish(stmt, compiled, bound, count)
+    connection:finish(source, compiled, values, count)
   end
   if mapper_module.hears_loads or plan.finishers then
     loading.finish(plan, order, out, session)

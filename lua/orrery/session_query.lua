@@ -7,6 +7,7 @@ local change = reading.later "change"
 local result = import "result"
 local joining = import "joining"
 local statement = import "statement"
+local compiler = import "compiler"
 local mapper_module = import "mapper"
 local loading = import "loading"
 local criteria = import "criteria"
@@ -115,8 +116,14 @@ local function new_part(self, expanded, execution, rows, width)
 end
 
 local ROWS, OBJECTS = { rows = true }, {}
+
 local SELECT, ITEMS, REST = statement.SELECT, statement.ITEMS, statement.REST
-local NO_OPTIONS = {}
+local only_item, compiled_of = core.plain_reader(statement.metatables.select), compiler.cached
+
+-- Whether nothing is to come with the objects of what a statement selects.
+local function is_inert(self, item)
+  return item.visit == "entity" and not item.concrete and loader_option.default_tree(item.mapper):is_inert(self)
+end
 
 -- Whether a statement selects one class, and nothing is to come with its objects: most do.
 local function is_plain(self, stmt, execution)
@@ -124,9 +131,7 @@ local function is_plain(self, stmt, execution)
     return false
   end
   local items, rest = stmt[ITEMS], stmt[REST]
-  local item = items[1]
-  return item.visit == "entity" and not item.concrete and not items[2] and not (rest and rest.loader_options)
-    and loader_option.default_tree(item.mapper):is_inert(self)
+  return not items[2] and not (rest and rest.loader_options) and is_inert(self, items[1])
 end
 
 local function run_plain_select(self, stmt, params, scalars)
@@ -134,11 +139,26 @@ local function run_plain_select(self, stmt, params, scalars)
   if not connection or connection.closed then
     connection = self:connection(stmt)
   end
-  local compiled, values = connection:compile(stmt, params)
+  local compiled, values
+  if params == nil then
+    compiled, values = compiled_of(stmt, connection.dialect, connection.engine.cache)
+  end
+  if not compiled or compiled.named then
+    compiled, values = connection:compile(stmt, params)
+  end
   local plan = compiled.load_plans and compiled.load_plans[0] or loading.plan_of(compiled)
   local out = {}
   loading.run_plan(self, connection, compiled, values, plan, scalars and OBJECTS or ROWS, out)
   return result.from_array(out, scalars and plan.names or plan.row_metatable)
+end
+
+-- The result of a plain select that is told nothing, in a session in which nothing waits to be flushed and nobody listens:
+-- most are run so. Nil where there is more to it.
+local function run_at_once(self, stmt, params, options, scalars)
+  local item = options == nil and only_item(self, stmt)
+  if item and not self.dispatch.do_orm_execute and is_inert(self, item) then
+    return run_plain_select(self, stmt, params, scalars)
+  end
 end
 
 -- The same from the rows of another statement, in which the columns are found by name. Nothing can be joined to them.
@@ -230,9 +250,6 @@ end
 
 -- With the timeout that the call or the statement has of its own, which also holds for what is loaded along.
 local function execute(self, stmt, params, options, scalars)
-  if options == nil and getmetatable(stmt) == SELECT and not stmt[REST] and not self.dispatch.do_orm_execute then
-    return run_plain(self, stmt, params, NO_OPTIONS, nil, scalars)
-  end
   local execution, of_connection = settings.of_session(options, stmt)
   if execution.timeout == nil then
     return run(self, stmt, params, execution, of_connection, scalars)
@@ -253,6 +270,10 @@ end
 ---@param options? orrery.ExecutionOptions
 ---@return table result
 function Session:execute(stmt, params, options)
+  local made = run_at_once(self, stmt, params, options, false)
+  if made then
+    return made
+  end
   check(self, "execute")
   return execute(self, stmt, params, options, false)
 end
@@ -262,6 +283,10 @@ end
 ---@param params? table
 ---@param options? orrery.ExecutionOptions
 function Session:scalars(stmt, params, options)
+  local made = run_at_once(self, stmt, params, options, true)
+  if made then
+    return made
+  end
   check(self, "scalars")
   return execute(self, stmt, params, options, true):scalars()
 end

@@ -656,12 +656,12 @@ static const orr_type *type_at(lua_State *L, int list, int position) {
   return type;
 }
 
-/* "parameter 'name': ..." where the names at index 5 say one, else by its number. */
-static int raise_parameter(lua_State *L, statement *s, int position, orr_error *error) {
+/* "parameter 'name': ..." where the list of names at `names` says one, else by its number. */
+static int raise_parameter(lua_State *L, statement *s, int position, int names, orr_error *error) {
   orr_error named = *error;
   const char *name = NULL;
-  if (lua_istable(L, 5)) {
-    lua_rawgeti(L, 5, position);
+  if (lua_istable(L, names)) {
+    lua_rawgeti(L, names, position);
     name = lua_tostring(L, -1);
   }
   if (name)
@@ -671,17 +671,16 @@ static int raise_parameter(lua_State *L, statement *s, int position, orr_error *
   return raise(L, s, &named);
 }
 
-static void bind_one(lua_State *L, statement *s, int position) {
+/* Copies a value of the list at `values` in; false with the fault. */
+static bool bind_one(lua_State *L, statement *s, int values, int position, const orr_type *type,
+                     orr_error *error) {
   orr_value value;
-  orr_error error;
   char scratch[ORR_TYPE_SCRATCH];
-  const orr_type *type = type_at(L, 4, position);
-  orr_error_clear(&error);
-  lua_rawgeti(L, 2, position);
-  if (orr_type_take(L, -1, type, &value, scratch, &error) != 0 ||
-      s->base.driver->bind(s->base.handle, position, &value, true, &error) < 0)
-    raise_parameter(L, s, position, &error);
+  lua_rawgeti(L, values, position);
+  bool bound = orr_type_take(L, -1, type, &value, scratch, error) == 0 &&
+               s->base.driver->bind(s->base.handle, position, &value, true, error) == 0;
   lua_pop(L, 1);
+  return bound;
 }
 
 static void check_count(lua_State *L, statement *s, int count) {
@@ -703,7 +702,6 @@ orr_statement *orr_statement_start(lua_State *L, int connection_index, int sql, 
   statement *s = statement_for(L, connection_index, sql);
   lua_replace(L, top + 1);
   lua_settop(L, top + 1);
-  reset(s);
   check_count(L, s, count);
   orr_error_clear(&error);
   for (int i = 0; i < count; i++)
@@ -714,27 +712,79 @@ orr_statement *orr_statement_start(lua_State *L, int connection_index, int sql, 
 
 /* stmt:bind(values, n, handles, names): copies n values in. */
 static int statement_bind(lua_State *L) {
+  orr_error error;
   statement *s = (statement *)orr_statement_check(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   int count = (int)luaL_checkinteger(L, 3);
   lua_settop(L, 5);
   reset(s);
   check_count(L, s, count);
+  orr_error_clear(&error);
   for (int position = 1; position <= count; position++)
-    bind_one(L, s, position);
+    if (!bind_one(L, s, 2, position, type_at(L, 4, position), &error))
+      raise_parameter(L, s, position, 5, &error);
   lua_settop(L, 1);
   return 1;
 }
 
-/* open(sql, values, n, handles, names) -> statement: prepare and bind in one call */
+/* ---- statements with the types of their values ---- */
+
+/* What is the same each time that a statement is opened. Its user value has the SQL, the types' handles and
+   the names of parameters. */
+typedef struct order {
+  int count;
+  const orr_type *types[];
+} order;
+
+enum { ORDER_SQL = 1, ORDER_HANDLES, ORDER_NAMES };
+
+static const orr_box_kind ORDER = {"order", NULL};
+
+/* core.order(sql, n, handles, names) -> what open() takes */
+static int new_order(lua_State *L) {
+  luaL_checkstring(L, 1);
+  int count = orr_check_place(L, 2) + 1;
+  luaL_argcheck(L, count >= 0 && count <= UINT16_MAX, 2, "number of parameters expected");
+  lua_settop(L, 4);
+  order *o = orr_box_new(L, &ORDER, sizeof *o + (size_t)count * sizeof(orr_type *));
+  lua_createtable(L, ORDER_NAMES, 0);
+  for (int place = ORDER_SQL; place <= ORDER_NAMES; place++) {
+    lua_pushvalue(L, place == ORDER_SQL ? 1 : place + 1);
+    lua_rawseti(L, -2, place);
+  }
+  orr_setuservalue(L, -2);
+  o->count = count;
+  for (int i = 0; i < count; i++)
+    o->types[i] = type_at(L, 3, i + 1);
+  return 1;
+}
+
+orr_statement *orr_statement_open(lua_State *L, int connection_index, int order_index, int values) {
+  orr_error error;
+  int top = lua_gettop(L);
+  const order *o = orr_box_check(L, order_index, &ORDER);
+  luaL_checktype(L, values, LUA_TTABLE);
+  luaL_checkstack(L, 16, "statement");
+  orr_getuservalue(L, order_index);
+  lua_rawgeti(L, top + 1, ORDER_SQL);
+  statement *s = statement_for(L, connection_index, top + 2);
+  lua_insert(L, top + 1);
+  check_count(L, s, o->count);
+  orr_error_clear(&error);
+  for (int i = 0; i < o->count; i++)
+    if (!bind_one(L, s, values, i + 1, o->types[i], &error)) {
+      lua_rawgeti(L, top + 2, ORDER_NAMES);
+      raise_parameter(L, s, i + 1, lua_gettop(L), &error);
+    }
+  lua_settop(L, top + 1);
+  return &s->base;
+}
+
+/* open(order, values) -> statement: prepared, with copies of the values */
 static int connection_open(lua_State *L) {
-  luaL_checkstring(L, 2);
-  lua_settop(L, 6);
-  statement_for(L, 1, 2);
-  lua_replace(L, 1);
-  lua_settop(L, 6);
-  lua_remove(L, 2);
-  return statement_bind(L);
+  lua_settop(L, 3);
+  orr_statement_open(L, 1, 2, 3);
+  return 1;
 }
 
 /* stmt:step() -> whether it stands on a row, which the next fetch then begins with */
@@ -945,11 +995,9 @@ static int stderr_is_terminal(lua_State *L) {
 }
 
 void orr_conn_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"connect", connect},
-                                       {"split", split},
-                                       {"clock", clock_now},
-                                       {"process", process},
-                                       {"stderr_is_terminal", stderr_is_terminal},
+  static const luaL_Reg functions[] = {{"connect", connect}, {"order", new_order},
+                                       {"split", split},     {"clock", clock_now},
+                                       {"process", process}, {"stderr_is_terminal", stderr_is_terminal},
                                        {NULL, NULL}};
   static const luaL_Reg connection[] = {
       {"prepare", connection_prepare},     {"open", connection_open},
@@ -969,6 +1017,7 @@ void orr_conn_open(lua_State *L) {
                                        {NULL, NULL}};
   orr_box_define(L, &CONNECTION, connection);
   orr_box_define(L, &STATEMENT, statement);
-  lua_pop(L, 2);
+  orr_box_define(L, &ORDER, NULL);
+  lua_pop(L, 3);
   orr_setfuncs(L, functions);
 }

@@ -32,6 +32,8 @@ orr_statement *orr_statement_push(lua_State *L, int connection_index, const char
 /* The same for the text at `sql`, which becomes the key of the cache, with values for its markers. */
 orr_statement *orr_statement_start(lua_State *L, int connection_index, int sql, const orr_value *values,
                                    int count);
+/* Pushes the statement of an order (core.order) with values of the list at `values`, by the same rules. */
+orr_statement *orr_statement_open(lua_State *L, int connection_index, int order_index, int values);
 /* The usable statement at `index`; raises ResourceClosedError when it or its connection was closed. */
 orr_statement *orr_statement_check(lua_State *L, int index);
 

@@ -527,8 +527,16 @@ void orr_load_run(lua_State *L, orr_statement *statement) {
     lua_error(L);
 }
 
+/* Opens the statement of an order, in place of the connection that was given. */
+static orr_statement *open_statement(lua_State *L, int order) {
+  orr_statement *statement = orr_statement_open(L, ORR_LOAD_STATEMENT, order, order + 1);
+  lua_replace(L, ORR_LOAD_STATEMENT);
+  return statement;
+}
+
 /* core.load(session, statement, plan, out or nil [, row metatable, populated, most, cohorts, links, gather,
-   key columns])
+   key columns, holders])
+   core.load(session, connection, plan, ..., holders, order, values): by a statement that is opened for it
    -> count, done: appends to `out`. Without a row metatable each row becomes its one visible item; NULL
    becomes core.null. `populated`: a set of objects; those outside it are overwritten and come in. At most
    `most` rows are read; a statement that is done, or failed, is reset. cohorts[i] is that of item i's
@@ -537,9 +545,12 @@ void orr_load_run(lua_State *L, orr_statement *statement) {
    into `out` once. With a gather, the first item's objects join the collection that the row's key columns
    name; with a collection, that. `holders`: the objects are to hold related ones. */
 static int load_rows(lua_State *L) {
-  lua_settop(L, ORR_LOAD_ARGUMENTS);
+  int order = ORR_LOAD_ARGUMENTS + 1;
+  lua_settop(L, order + 1);
   orr_session_check(L, ORR_LOAD_SESSION);
-  orr_statement *statement = orr_statement_check(L, ORR_LOAD_STATEMENT);
+  orr_statement *statement =
+      lua_isnil(L, order) ? orr_statement_check(L, ORR_LOAD_STATEMENT) : open_statement(L, order);
+  lua_settop(L, ORR_LOAD_ARGUMENTS);
   orr_load_run(L, statement);
   return 2;
 }

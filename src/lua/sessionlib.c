@@ -485,6 +485,39 @@ static int is_clean(lua_State *L) {
   return 1;
 }
 
+/* Whether the statement at `index`, whose metatable is at `meta`, asks for no more than what it selects,
+   which is one thing, on top then: see statement.lua. */
+static bool push_selected(lua_State *L, int index, int meta) {
+  enum { PLACES = 1, ITEMS = 1 };
+  if (!lua_istable(L, index) || !lua_getmetatable(L, index) || !lua_rawequal(L, -1, meta))
+    return false;
+  lua_rawgeti(L, -1, PLACES);
+  lua_rawgeti(L, index, (int)lua_tointeger(L, -1));
+  lua_rawgeti(L, index, ITEMS);
+  if (lua_toboolean(L, -2) || !lua_istable(L, -1) || orr_rawlen(L, -1) != 1)
+    return false;
+  lua_rawgeti(L, -1, 1);
+  return true;
+}
+
+/* The session's object and a statement -> the one thing that it selects, where it asks for nothing else and
+   nothing waits to be flushed. Upvalue: the metatable of selects. */
+static int plain_item(lua_State *L) {
+  if (!lua_istable(L, 1))
+    return 0;
+  lua_settop(L, 2);
+  lua_rawgeti(L, 1, 1);
+  const orr_session *session = orr_box_test(L, 3, &orr_session_kind);
+  return session && orr_session_is_clean(session) && push_selected(L, 2, lua_upvalueindex(1));
+}
+
+/* core.plain_reader(metatable of selects) -> that function */
+static int plain_reader(lua_State *L) {
+  lua_settop(L, 1);
+  lua_pushcclosure(L, plain_item, 1);
+  return 1;
+}
+
 /* core.is_settled(session): the same, documents that may have changed in place left aside. */
 static int is_settled(lua_State *L) {
   orr_session *session = check(L, 1);
@@ -1056,6 +1089,7 @@ void orr_session_open(lua_State *L) {
                                        {"list", list},
                                        {"classes", classes},
                                        {"is_clean", is_clean},
+                                       {"plain_reader", plain_reader},
                                        {"objects", objects},
                                        {"add", add},
                                        {"expunge", expunge},
