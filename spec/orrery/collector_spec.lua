@@ -1,4 +1,4 @@
--- Loads let Lua's collector wait, since almost all that they bring in lives on. What a script drops it still gets.
+-- Loads, and what is added, let Lua's collector wait, since almost all of it lives on. What a script drops it still gets.
 local orm = require "orrery"
 local database = require "spec.support.database"
 local library = require "spec.support.library"
@@ -47,5 +47,39 @@ describe("what loads bring in", function()
       collectgarbage("restart")
       assert.is_false(runs)
     end
+  end)
+end)
+
+describe("what a session is given to insert", function()
+  local lib
+  before_each(function()
+    lib = library.empty()
+  end)
+
+  local function insert_all(session)
+    for i = 1, ROWS do
+      session:add(lib.Author{ name = "author " .. i })
+    end
+    session:rollback()
+    lib.record:take()
+  end
+
+  it("is collected when the script drops it, batch after batch", function()
+    local session = orm.Session(lib.engine)
+    insert_all(session)
+    collectgarbage()
+    collectgarbage()
+    local before, highest = collectgarbage("count"), 0
+    for i = 1, ROWS do
+      session:add(lib.Author{ name = "author " .. i })
+    end
+    local one = collectgarbage("count") - before
+    session:rollback()
+    for _ = 1, TIMES do
+      insert_all(session)
+      highest = math.max(highest, collectgarbage("count") - before)
+    end
+    local bound = 6 * (before + one)
+    assert.is_true(highest < bound, ("%.0f kB at most, %.0f expected"):format(highest, bound))
   end)
 end)

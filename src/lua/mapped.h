@@ -450,6 +450,7 @@ struct orr_session {
   orr_cohorts cohorts;
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
+  size_t unspared; /* bytes of new objects that orr_gc_spare() was not told of yet */
   uint32_t refresh_epoch, refreshed; /* how many objects were read again since the session was expired */
   bool moved;                        /* some changed object may be ORR_MOVED */
   bool late;                         /* some object of a flush that runs may be ORR_LATE */

@@ -561,12 +561,25 @@ static int objects(lua_State *L) {
 
 enum { IN_LISTS = ORR_DIRTY | ORR_LISTED | ORR_WATCHED | ORR_DELETING };
 
+/* What waits to be inserted lives on, so that only half of what comes with it counts as a reason to collect:
+   with its collections an object takes about twice its own bytes. */
+static void spare_collector(lua_State *L, orr_session *session, int index) {
+  enum { BYTES_BETWEEN = 256 * 1024 };
+  session->unspared += orr_rawlen(L, index);
+  if (session->unspared < BYTES_BETWEEN)
+    return;
+  int kilobytes = (int)(session->unspared / 1024);
+  session->unspared = 0;
+  orr_gc_spare(L, kilobytes);
+}
+
 static void attach_new(lua_State *L, orr_session *session, int user, orr_instance *object, int index) {
   list_add(L, user, index, ORR_SESSION_NEW, &session->new_count);
   object->slot = session->new_count;
   object->session = session->number;
   object->cohort = 0;
   object->state = ORR_PENDING;
+  spare_collector(L, session, index);
 }
 
 static int class_error(lua_State *L, orr_instance *object, const char *kind, const char *message) {
