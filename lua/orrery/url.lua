@@ -46,6 +46,8 @@ local function parse_query(text)
   return query
 end
 
+local LAST_PORT, MOST_DIGITS = 65535, 5
+
 -- "user:password@host:port"; an IPv6 address stands in brackets.
 local function parse_authority(self, text)
   local user, place = text:match("^(.*)@(.*)$")
@@ -54,13 +56,17 @@ local function parse_authority(self, text)
     local name, password = user:match("^([^:]*):(.*)$")
     self.username, self.password = decode(name or user), password and decode(password)
   end
-  local host, port = place:match("^(%[.*%]):?(%d*)$")
+  local host, port = place:match("^(%[[^%[%]]*%])(.*)$")
   if not host then
-    host, port = place:match("^([^:]*):?(%d*)$")
+    host, port = place:match("^([^:%[%]]*)(.*)$")
+  end
+  local digits = port:match("^:(%d*)$")
+  if port ~= "" and (not digits or #digits > MOST_DIGITS or (tonumber(digits) or 0) > LAST_PORT) then
+    return false
   end
   self.host = host ~= "" and host or nil
-  self.port = tonumber(port)
-  return host ~= nil
+  self.port = digits and tonumber(digits)
+  return true
 end
 
 --- Takes a URL apart; a URL object is given back as it is.
