@@ -116,6 +116,9 @@ local ADVICE = {
   { "^database or disk is full", "nothing of this transaction is kept; free some space, roll back and run it again" },
   { "from within a transaction", "run it on a connection without one: engine:connect():execution_options{ isolation_level = "
     .. "\"AUTOCOMMIT\" }" },
+  { "^foreign key mismatch", "what a foreign key refers to must be the primary key of its table or unique there, all of its "
+    .. "columns together: CREATE UNIQUE INDEX" },
+  { "^cannot modify .+ because it is a view", "write to the tables behind it, or give the view INSTEAD OF triggers" },
   { "^datatype mismatch", "the integer primary key of a table takes integers, and no NULL" },
   { "^HAVING clause on a non%-aggregate", "having() wants group_by(), or an aggregate in the select; a condition on a row "
     .. "goes into where()" },

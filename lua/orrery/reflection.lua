@@ -81,10 +81,23 @@ local function announce(state, facts, column)
   end
 end
 
+-- SQLite takes a column whose name is empty; no statement of ours can say it.
+local function with_names(facts)
+  local columns = {}
+  for position, column in ipairs(facts.columns) do
+    if column.name == "" then
+      errors.warn("table '%s': its column %d is left out: its name is empty", facts.name, position)
+    else
+      columns[#columns + 1] = column
+    end
+  end
+  return columns
+end
+
 -- A column that was given without a type takes the one that was found.
 local function merged_columns(state, facts, given, dialect)
   local columns, by_name = {}, {}
-  for position, column in ipairs(facts.columns) do
+  for position, column in ipairs(with_names(facts)) do
     announce(state, facts, column)
     local made = make_column(column, dialect)
     local own = given[column.name]

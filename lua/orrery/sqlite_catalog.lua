@@ -197,9 +197,14 @@ local function computed_of(hidden, said)
   return { sqltext = computed.sqltext, persisted = persisted, says_how = persisted or computed.says_virtual }
 end
 
-local function column_of(row, said)
+-- Where types are checked, ANY keeps what it is given; elsewhere it is a name like others, with the affinity NUMERIC.
+local function type_of_column(row, strict)
+  return strict and row.type:upper() == "ANY" and types.NullType or catalog.type_of(row.type)
+end
+
+local function column_of(row, said, strict)
   return {
-    name = row.name, type = catalog.type_of(row.type), declared_type = row.type, nullable = row.notnull == 0,
+    name = row.name, type = type_of_column(row, strict), declared_type = row.type, nullable = row.notnull == 0,
     default = row.dflt_value and sqlite_text.trim(row.dflt_value), primary_key = row.pk,
     computed = computed_of(row.hidden, said), collation = said.collation, default_text = said.default,
     autoincrement = "auto", on_conflict_not_null = said.on_conflict_not_null,
@@ -232,7 +237,7 @@ local function read_columns(conn, found, text, indexes)
   local said, columns = said_of_columns(text), {}
   for _, row in ipairs(pragma(conn, "table_xinfo", found.name, found.namespace)) do
     if row.hidden ~= HIDDEN then
-      columns[#columns + 1] = column_of(row, said[folded(row.name)] or {})
+      columns[#columns + 1] = column_of(row, said[folded(row.name)] or {}, text and text.strict)
     end
   end
   check_autoincrement(columns, has_key_index(indexes))

@@ -295,7 +295,8 @@ static unsigned char insert_shape_of(lua_State *L, const orr_class *row, const o
     return RETURNED;
   if (flags & ORR_COLUMN_KEY && null)
     orr_attribute_error(L, object->class, column, "FlushError",
-                        "the primary key has no value, and the database does not make one for this column");
+                        "the primary key has no value, and the database does not make one for this column: give it "
+                        "one, or a default");
   return WRITTEN;
 }
 
