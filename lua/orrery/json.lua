@@ -177,7 +177,7 @@ local function codec()
     local dkjson = find_dkjson()
     if not dkjson then
       errors.raise("InvalidRequestError", "a JSON column needs a JSON library: install dkjson (luarocks install "
-        .. "dkjson), or give one with orm.use_json{ encode = fn, decode = fn }")
+        .. "dkjson), or give one with orm.json.use_json{ encode = fn, decode = fn }")
     end
     chosen = dkjson_codec(dkjson)
   end

@@ -1,6 +1,7 @@
 /* host: what a C program may do with orrery.h, as a program that prints what happened. Run by host_spec.lua. */
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -196,6 +197,23 @@ static void interrupt_session(void) {
   lua_close(L);
 }
 
+/* A state without Lua's libraries, with base alone, and with all that are needed. */
+static void open_without_libraries(void) {
+  static const luaL_Reg libraries[] = {{"_G", luaopen_base},           {LUA_STRLIBNAME, luaopen_string},
+                                       {LUA_TABLIBNAME, luaopen_table}, {LUA_MATHLIBNAME, luaopen_math},
+                                       {LUA_COLIBNAME, luaopen_coroutine}};
+  lua_State *L = luaL_newstate();
+  for (size_t i = 0; i <= sizeof libraries / sizeof *libraries; i++) {
+    lua_pushcfunction(L, luaopen_orrery);
+    bool fine = lua_pcall(L, 0, 1, 0) == 0;
+    printf("%d libraries: %.52s\n", (int)i, fine ? "open" : lua_tostring(L, -1));
+    lua_settop(L, 0);
+    if (i < sizeof libraries / sizeof *libraries)
+      luaL_requiref(L, libraries[i].name, libraries[i].func, 1);
+  }
+  lua_close(L);
+}
+
 int main(void) {
   setvbuf(stdout, NULL, _IOLBF, 0);
   borrow();
@@ -204,5 +222,6 @@ int main(void) {
   read_objects();
   interrupt();
   interrupt_session();
+  open_without_libraries();
   return 0;
 }

@@ -43,6 +43,12 @@ describe("a C program", function()
       "no connection: none",
       "OperationalError\tinterrupted",
       "OperationalError\tinterrupted\t1",
+      "0 libraries: orrery: Lua's library 'base' is not open in this sta",
+      "1 libraries: orrery: Lua's library 'string' is not open in this s",
+      "2 libraries: orrery: Lua's library 'table' is not open in this st",
+      "3 libraries: orrery: Lua's library 'math' is not open in this sta",
+      "4 libraries: orrery: Lua's library 'coroutine' is not open in thi",
+      "5 libraries: open",
       "",
     }, "\n"), text)
   end)

@@ -150,8 +150,23 @@ static int import(lua_State *L) {
   return 1;
 }
 
+/* A host may have opened none of Lua's libraries, or only some. */
+static void check_libraries(lua_State *L) {
+  static const char *const NEEDED[] = {"pcall", "string", "table", "math", "coroutine"};
+  for (size_t i = 0; i < sizeof NEEDED / sizeof *NEEDED; i++) {
+    lua_getglobal(L, NEEDED[i]);
+    if (lua_isnil(L, -1))
+      luaL_error(L,
+                 "orrery: Lua's library '%s' is not open in this state; orrery needs base, string, table, math and "
+                 "coroutine: luaL_openlibs(L), or luaL_requiref() of these five, before luaopen_orrery",
+                 i == 0 ? "base" : NEEDED[i]);
+    lua_pop(L, 1);
+  }
+}
+
 /* Leaves the table of loaded files on the stack. */
 static int load_first(lua_State *L) {
+  check_libraries(L);
   lua_newtable(L);
   open_core(L);
   lua_setfield(L, 1, "core");
