@@ -542,7 +542,7 @@ describe("a sandbox", function()
       if not box or box.engine ~= engine or box_options ~= options then
         box, box_options = open(options), options
       end
-      local err = raises("SandboxError", { words, "the host has not allowed it" }, box.run, box,
+      local err = raises("SandboxError", { "sandbox:1: ", words, "the host has not allowed it" }, box.run, box,
         ("local orm = require 'orrery' local c = engine:connect() c:execute(orm.text(%q)) c:commit()"):format(sql))
       assert.equal("ProgrammingError", err.script_kind)
       raises("SandboxError", words, box.run, box, ("engine:connect().dbc:exec(%q)"):format(sql))

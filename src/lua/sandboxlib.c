@@ -202,21 +202,39 @@ static int open_state(lua_State *L) {
 
 /* ---- functions of the host ---- */
 
-/* The text of an error, without calling anything: an error object's own message, if it is one. */
-static void put_error(lua_State *L, orr_parcel *out) {
-  static const char *const fields[] = {"message", "kind"};
+/* Pushes a field of the error object at an absolute index, if it is a string. */
+static bool push_field(lua_State *L, int error, const char *name) {
+  lua_pushstring(L, name);
+  lua_rawget(L, error);
+  if (lua_type(L, -1) == LUA_TSTRING)
+    return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+/* Message and kind of an error object, without calling anything. The script's line stands in front where that is to be
+   told, as it does in Lua's own errors. */
+static void put_object(lua_State *L, orr_parcel *out, bool with_line) {
+  int error = lua_gettop(L);
+  bool placed = with_line && push_field(L, error, "where");
+  if (push_field(L, error, "message")) {
+    if (placed)
+      lua_concat(L, 2);
+    orr_parcel_put(L, -1, out);
+  }
+  lua_settop(L, error);
+  if (push_field(L, error, "kind"))
+    orr_parcel_put(L, -1, out);
+  lua_settop(L, error);
+}
+
+static void put_error(lua_State *L, orr_parcel *out, bool with_line) {
   if (lua_type(L, -1) == LUA_TSTRING) {
     orr_parcel_put(L, -1, out);
     return;
   }
-  bool is_object = lua_istable(L, -1);
-  for (size_t i = 0; is_object && i < 2; i++) {
-    lua_pushstring(L, fields[i]);
-    lua_rawget(L, -2);
-    if (lua_type(L, -1) == LUA_TSTRING)
-      orr_parcel_put(L, -1, out);
-    lua_pop(L, 1);
-  }
+  if (lua_istable(L, -1))
+    put_object(L, out, with_line);
   if (out->len == 0) {
     lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, -1));
     orr_parcel_put(L, -1, out);
@@ -234,7 +252,7 @@ static int answer(lua_State *L) {
   s->outcome = NULL;
   if (lua_pcall(L, count, LUA_MULTRET, 0) != 0) {
     s->outcome = "error";
-    put_error(L, &s->out);
+    put_error(L, &s->out, false);
     return 0;
   }
   const char *why = orr_parcel_put_all(L, function, lua_gettop(L) - function + 1, &s->out);
@@ -242,7 +260,7 @@ static int answer(lua_State *L) {
     s->outcome = "error";
     s->out.len = 0;
     lua_pushfstring(L, "the result cannot go into a sandbox: %s", why);
-    put_error(L, &s->out);
+    put_error(L, &s->out, false);
   }
   return 0;
 }
@@ -311,7 +329,7 @@ static int execute(lua_State *L) {
   s->out.len = 0;
   s->outcome = status == 0 ? NULL : status == LUA_ERRMEM ? "memory" : "error";
   if (status != 0) {
-    put_error(L, &s->out);
+    put_error(L, &s->out, true);
     return 0;
   }
   const char *why = orr_parcel_put_all(L, 2, lua_gettop(L) - 1, &s->out);
@@ -319,7 +337,7 @@ static int execute(lua_State *L) {
     s->outcome = "error";
     s->out.len = 0;
     lua_pushfstring(L, "what the script returns cannot leave the sandbox: %s", why);
-    put_error(L, &s->out);
+    put_error(L, &s->out, false);
   }
   return 0;
 }
