@@ -175,6 +175,7 @@ end
 ---@field links? table[] { item, attribute number }: where the objects of each of the last items belong
 ---@field gather? userdata of core.gather: the collections that the objects come into
 ---@field holders? boolean the objects are to hold related ones, which are loaded behind them
+---@field kilobytes? integer what Lua held before the first of several loads that belong together
 ---@field key_columns? integer[] result columns that hold the keys of these collections
 
 local NOTHING = {}
@@ -219,7 +220,8 @@ function loading.run_plan(session, connection, compiled, values, plan, order, ou
     plan, binds = plan or order.plan_for(source), nil
   end
   local ok, count = pcall(core.load, session[1], source, plan.core, out or nil, order.rows and plan.row_metatable or nil,
-    order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns, order.holders, binds, values)
+    order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns, order.holders, order.kilobytes,
+    binds, values)
   if not ok then
     connection:failed(count, compiled, values)
   end

@@ -73,7 +73,7 @@ function polymorphic.load(work, mapper, objects, holding)
     local some = { unpack(keys, first, math.min(first + related.KEYS - 1, #keys)) }
     local select = statement.select(shaping.only(mapper, numbers)):where(loading.in_keys(key_columns(mapper), some))
     local compiled, values = compiler.cached(criteria.on(select, holding), session.engine.dialect, session.engine.cache)
-    loading.run(session, compiled, values, { populated = work.populated })
+    loading.run(session, compiled, values, { populated = work.populated, kilobytes = work.kilobytes })
   end
 end
 

@@ -32,6 +32,7 @@ related.KEYS = KEYS
 ---@field visited table<orrery.Relationship, table<userdata, boolean>> objects that recursive loading has come by
 ---@field roots? table<orrery.LoadTree, { select: table, item: table }> the query that gave the objects of a tree
 ---@field params? table its parameters
+---@field kilobytes? integer what Lua held before the first of them
 
 -- ---- what was loaded goes where it belongs ----
 
@@ -374,7 +375,7 @@ local function run_for_keys(work, expanded, keys, gather, out)
   local compiled, values = session:connection(select):compile(select, params)
   loading.run(session, compiled, values, { populated = work.populated, links = expanded.links, cohorts = expanded.cohorts,
     rows = expanded.beside and not gather, gather = gather, key_columns = gather and expanded.key_columns,
-    holders = gather and out and true }, out)
+    holders = gather and out and true, kilobytes = work.kilobytes }, out)
 end
 
 -- What is read along of objects that lack a column of their key: it was deferred, or unloaded by itself.

@@ -103,8 +103,10 @@ end
 -- What each part of a result, or the whole, is loaded with.
 local function new_part(self, expanded, execution, rows, width)
   local work = eager.new_work(self, execution.populate_existing and {} or nil)
+  local holders = eager.is_busy(expanded.trees, width, expanded.links ~= nil)
+  work.kilobytes = holders and core.kilobytes() or nil
   local order = { rows = rows, populated = work.populated, links = expanded.links,
-    cohorts = loader_option.cohorts(self, expanded.trees), holders = eager.is_busy(expanded.trees, width, expanded.links ~= nil) }
+    cohorts = loader_option.cohorts(self, expanded.trees), holders = holders, kilobytes = work.kilobytes }
   return { work = work, order = order, load_behind = function(out)
     eager.load_behind(work, expanded.trees, out, rows, width, expanded.links ~= nil)
     for position, item in ipairs(expanded.select and expanded.select.items or {}) do

@@ -18,7 +18,7 @@ local function read_part(self, max)
   local part = self.new_part()
   local out, order = {}, part.order
   local _, done = core.load(self.session[1], self.stmt, self.plan.core, out, order.rows and self.plan.row_metatable or nil,
-    order.populated, max, order.cohorts, order.links, nil, nil, order.holders)
+    order.populated, max, order.cohorts, order.links, nil, nil, order.holders, order.kilobytes)
   loading.finish(self.plan, order, out, self.session)
   part.load_behind(out)
   return out, done

@@ -322,18 +322,14 @@ static bool next_row(lua_State *L, orr_load *to) {
 
 /* ---- the collector ---- */
 
-/* What a load does to Lua's memory, in kilobytes: held at the beginning, and when it was last looked at. */
+/* What a load does to Lua's memory, in kilobytes: held at the beginning, which for several that belong together is
+   that of the first, and when it was last looked at. */
 typedef struct orr_heap {
   int before, seen;
   bool paused;
 } orr_heap;
 
 enum { ROWS_BETWEEN_LOOKS = 1024, MUCH = 2 };
-
-static orr_heap look_at_heap(lua_State *L) {
-  int now = lua_gc(L, LUA_GCCOUNT, 0);
-  return (orr_heap){now, now, false};
-}
 
 static void pause_collector(lua_State *L, orr_heap *heap) {
 #ifdef LUA_GCISRUNNING
@@ -362,6 +358,17 @@ static void look_at_memory(lua_State *L, orr_heap *heap) {
   spare_collector(L, heap);
   if (heap->seen / MUCH >= heap->before)
     pause_collector(L, heap);
+}
+
+/* `before`: the index of what Lua held at the beginning, or of nil. */
+static orr_heap begin_heap(lua_State *L, int before) {
+  int now = lua_gc(L, LUA_GCCOUNT, 0);
+  orr_heap heap = {now, now, false};
+  if (!lua_isnil(L, before)) {
+    heap.before = (int)lua_tointeger(L, before);
+    look_at_memory(L, &heap);
+  }
+  return heap;
 }
 
 static void resume_collector(lua_State *L, orr_heap *heap) {
@@ -513,7 +520,7 @@ void orr_load_run(lua_State *L, orr_statement *statement) {
   luaL_argcheck(L, plan->items && (plan->order ? plan->source : plan->columns) <= statement->columns,
                 ORR_LOAD_PLAN, "plan of this statement expected");
   luaL_argcheck(L, !links || links < plan->item_count, ORR_LOAD_LINKS, "fewer links than items expected");
-  orr_heap heap = look_at_heap(L);
+  orr_heap heap = begin_heap(L, base + ORR_LOAD_KILOBYTES);
   lua_pushlightuserdata(L, &heap);
   lua_pushcfunction(L, run);
   lua_insert(L, base + 1);
@@ -535,15 +542,16 @@ static orr_statement *open_statement(lua_State *L, int order) {
 }
 
 /* core.load(session, statement, plan, out or nil [, row metatable, populated, most, cohorts, links, gather,
-   key columns, holders])
-   core.load(session, connection, plan, ..., holders, order, values): by a statement that is opened for it
+   key columns, holders, kilobytes])
+   core.load(session, connection, plan, ..., kilobytes, order, values): by a statement that is opened for it
    -> count, done: appends to `out`. Without a row metatable each row becomes its one visible item; NULL
    becomes core.null. `populated`: a set of objects; those outside it are overwritten and come in. At most
    `most` rows are read; a statement that is done, or failed, is reset. cohorts[i] is that of item i's
    objects. links[i] = { item, attribute number }: the last items of the plan, from the i-th of them on,
    belong to that relation of that item's objects; where collections are among them, one visible object comes
    into `out` once. With a gather, the first item's objects join the collection that the row's key columns
-   name; with a collection, that. `holders`: the objects are to hold related ones. */
+   name; with a collection, that. `holders`: the objects are to hold related ones. `kilobytes`: what
+   core.kilobytes() was before the first of several loads that belong together. */
 static int load_rows(lua_State *L) {
   int order = ORR_LOAD_ARGUMENTS + 1;
   lua_settop(L, order + 1);
@@ -555,8 +563,14 @@ static int load_rows(lua_State *L) {
   return 2;
 }
 
+/* core.kilobytes() -> how many Lua holds */
+static int kilobytes(lua_State *L) {
+  lua_pushinteger(L, lua_gc(L, LUA_GCCOUNT, 0));
+  return 1;
+}
+
 void orr_load_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"load", load_rows}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"load", load_rows}, {"kilobytes", kilobytes}, {NULL, NULL}};
   orr_plan_open(L);
   orr_related_open(L);
   orr_setfuncs(L, functions);

@@ -143,6 +143,12 @@ void orr_joins_end(lua_State *L, const orr_load *to) {
       end_link(L, to->joins->fills + i);
 }
 
+/* A gather has a finalizer, for which the collector would keep what it holds for one more cycle. */
+static void let_go(lua_State *L, int gather) {
+  lua_newtable(L);
+  orr_setuservalue(L, gather);
+}
+
 void orr_filling_end(lua_State *L, const orr_load *to) {
   const orr_filling *filling = to->filling;
   tally sum = {NULL, 0, 0};
@@ -157,6 +163,8 @@ void orr_filling_end(lua_State *L, const orr_load *to) {
     hand_over(L, &sum);
     lua_pop(L, 1);
   }
+  if (filling->gather)
+    let_go(L, ORR_LOAD_GATHER);
   note_usual(&sum);
 }
 
