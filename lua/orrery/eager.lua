@@ -194,7 +194,34 @@ local function leads_on(node)
   return node.leads_on
 end
 
+-- The flush may have loaded it, or the identity map have it, which knows of no conditions.
+local function is_known(object, number, node)
+  if is_narrowed(node) and not node.property.uselist then
+    return core.lacking({ object }, number, true)[1] == nil
+  end
+  local _, known = core.peek(object, number)
+  return known
+end
+
+-- Whether the session has the object that a many-to-one leads to, and reads it again, with others of its class that have
+-- expired. One whose row is gone is looked for as any other.
+local function refreshes_target(session, object, number, node)
+  local target = node.property.direction == "manytoone" and not is_narrowed(node) and not session.dispatch.do_orm_execute
+    and core.expired_target(object, number)
+  if not target then
+    return false
+  end
+  local ok, err = pcall(loading.refresh_expired, session, mapper_module.of_object(target), target)
+  if not ok and not errors.is_error(err, "ObjectDeletedError") then
+    error(err, 0)
+  end
+  return ok and is_known(object, number, node)
+end
+
 local function load_one(session, object, number, node)
+  if not leads_on(node) and refreshes_target(session, object, number, node) then
+    return
+  end
   local items = related.load_one(session, object, number, node)
   if leads_on(node) then
     load_tree(new_work(session), loader_option.below(node), items, true)
@@ -323,15 +350,6 @@ local function strategy_for(session, node, script)
     strategy = SELECT
   end
   return strategy
-end
-
--- The flush may have loaded it, or the identity map have it, which knows of no conditions.
-local function is_known(object, number, node)
-  if is_narrowed(node) and not node.property.uselist then
-    return core.lacking({ object }, number, true)[1] == nil
-  end
-  local _, known = core.peek(object, number)
-  return known
 end
 
 local function load_when_read(session, object, number, node, strategy)

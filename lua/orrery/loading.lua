@@ -3,6 +3,7 @@
 local import = ...
 local errors = import "errors"
 local core = import "core"
+local types = import "types"
 local expression = import "expression"
 local functions = import "functions"
 local compiler = import "compiler"
@@ -439,27 +440,75 @@ function loading.in_keys(columns, keys)
   return functions.tuple_(unpack(columns)):in_(keys)
 end
 
--- The key of an object as its row has it.
-local function stored_key(mapper, object)
-  local key = {}
-  for position, number in ipairs(mapper:key_numbers()) do
-    key[position] = core.stored(object, number)
+--- Whether values of columns may stand in a JSON array: bytes may not.
+---@param columns table[]
+---@return boolean
+function loading.are_packed(columns)
+  for _, column in ipairs(columns) do
+    if column.type.kind == core.kinds.BLOB then
+      return false
+    end
   end
-  return #key == 1 and key[1] or key
+  return true
+end
+
+-- Keys of several parts, which stand one behind the other.
+local function in_groups(parts, width)
+  if width == 1 then
+    return parts
+  end
+  local keys = {}
+  for first = 1, #parts, width do
+    keys[#keys + 1] = { unpack(parts, first, first + width - 1) }
+  end
+  return keys
+end
+
+local LIST = "orrery_keys"
+
+--- The select of rows by a list of keys. A long list is a parameter of one select, where JSON has a place for them; else the
+--- values of a select of its own.
+---@param session table
+---@param keyed { select: table, columns: table[], packs: boolean, by_list?: table }
+---@param keys any[] their parts one behind the other, as the database has them
+---@return table select
+---@return table? params
+function loading.select_by_list(session, keyed, keys)
+  local width = #keyed.columns
+  local list = #keys > expression.MAX_MARKERS and keyed.packs and session.engine.dialect.array_in and core.pack(keys, width)
+  if not list then
+    return keyed.select:where(loading.in_keys(keyed.columns, in_groups(keys, width))), nil
+  end
+  keyed.by_list = keyed.by_list or keyed.select:where(loading.in_keys(keyed.columns,
+    expression.new{ visit = "bind", key = LIST, packed = true, type = types.NullType }))
+  return keyed.by_list, { [LIST] = list }
+end
+
+local function key_list_select(mapper)
+  local entity, keyed = mapper:entity(), mapper.key_list_select
+  if not keyed or keyed.entity ~= entity then
+    local columns = key_columns(mapper)
+    keyed = { entity = entity, select = statement.select(entity), columns = columns, packs = loading.are_packed(columns) }
+    mapper.key_list_select = keyed
+  end
+  return keyed
+end
+
+local function contains(list, item)
+  for position = 1, #list do
+    if list[position] == item then
+      return true
+    end
+  end
+  return false
 end
 
 -- Reads the rows of several objects of one class again; the first one's must be there.
 local function read_together(session, mapper, objects)
-  local keys, found = {}, false
-  for position, object in ipairs(objects) do
-    keys[position] = stored_key(mapper, object)
-  end
-  local select = statement.select(mapper:entity()):where(loading.in_keys(key_columns(mapper), keys))
-  local compiled, values = compiler.cached(select, session.engine.dialect, session.engine.cache)
-  for _, object in ipairs(loading.run(session, compiled, values)) do
-    found = found or object == objects[1]
-  end
-  if not found then
+  local keys = core.keys(objects, mapper:key_numbers())
+  local select, params = loading.select_by_list(session, key_list_select(mapper), keys)
+  local compiled, values = session:connection(select):compile(select, params)
+  if not contains(loading.run(session, compiled, values), objects[1]) then
     raise_gone(mapper)
   end
 end

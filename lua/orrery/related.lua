@@ -295,16 +295,6 @@ local function as_stored(property, columns)
   return list
 end
 
--- Whether values of columns may stand in a JSON array: bytes may not.
-local function are_packed(columns)
-  for _, column in ipairs(columns) do
-    if column.type.kind == core.kinds.BLOB then
-      return false
-    end
-  end
-  return true
-end
-
 -- `columns` hold the keys of the objects, whose attribute numbers are `numbers`; in the result they stand at `key_columns`.
 -- Those of a link table, or of the parent itself, are selected for that.
 local function new_select_for_many(property, below, narrowing)
@@ -323,7 +313,7 @@ local function new_select_for_many(property, below, narrowing)
   local expanded = joined.expand(select, { below }, true)
   expanded.select = criteria.on(expanded.select, below.criteria)
   expanded.columns, expanded.numbers, expanded.key_columns, expanded.beside = columns, numbers, positions, beside ~= nil
-  expanded.packs = are_packed(columns)
+  expanded.packs = loading.are_packed(columns)
   return expanded
 end
 
@@ -333,37 +323,11 @@ local function select_for_many(node)
   return node.many_select
 end
 
--- Keys of several parts, which stand one behind the other.
-local function in_groups(parts, width)
-  if width == 1 then
-    return parts
-  end
-  local keys = {}
-  for first = 1, #parts, width do
-    keys[#keys + 1] = { unpack(parts, first, first + width - 1) }
-  end
-  return keys
-end
-
-local LIST = "orrery_keys"
-
--- A long list of keys is a parameter of one select, where JSON has a place for them; else the values of a select of its own.
-local function select_by_list(session, expanded, keys)
-  local width = #expanded.columns
-  local list = #keys > expression.MAX_MARKERS and expanded.packs and session.engine.dialect.array_in and core.pack(keys, width)
-  if not list then
-    return expanded.select:where(loading.in_keys(expanded.columns, in_groups(keys, width))), nil
-  end
-  expanded.by_list = expanded.by_list or expanded.select:where(loading.in_keys(expanded.columns,
-    expression.new{ visit = "bind", key = LIST, packed = true, type = types.NullType }))
-  return expanded.by_list, { [LIST] = list }
-end
-
 local function select_by_keys(work, expanded, keys)
   if keys == work.keys then
     return expanded.select:where(loading.in_keys(expanded.columns, keys)), work.params
   end
-  return select_by_list(work.session, expanded, keys)
+  return loading.select_by_list(work.session, expanded, keys)
 end
 
 -- Runs the select for keys, part by part, or for a select that gives them. Without a gather `out` gets objects, or, where their

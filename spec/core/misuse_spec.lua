@@ -43,7 +43,7 @@ describe("the C side refuses", function()
 
   it("numbers that no attribute has", function()
     for _, number in ipairs(FAR) do
-      for _, name in ipairs { "stored", "related", "set_raw" } do
+      for _, name in ipairs { "stored", "related", "set_raw", "expired_target" } do
         refuses(name, parent, number, 1)
       end
       refuses("siblings", parent, number, 10)
@@ -51,6 +51,9 @@ describe("the C side refuses", function()
       refuses("drop", parent, number, child)
       refuses("lacking", { parent }, number)
       refuses("gather", { parent }, number, { 1 })
+      refuses("keys", { parent }, { number })
+      refuses("gather", { parent }, 3, { number })
+      assert.same({ parent }, core.keyless({ parent }, { number }))
       refuses("set_stored", parent, parent, number)
       refuses("listen", core.class_of(parent), number)
     end

@@ -51,6 +51,41 @@ describe("expired objects", function()
     assert.equal("[50]", lib.record:take()[1]:match("%[.-%]$"))
   end)
 
+  it("are read again together where only a many-to-one leads to them", function()
+    local lib = expired(200)
+    for number, book in ipairs(lib.books) do
+      assert.equal(lib.authors[number], book.author)
+    end
+    assert.is_true(#lib.record:take() <= 20)
+    for number, book in ipairs(lib.books) do
+      assert.equal("a" .. number, book.author.name)
+    end
+    assert.same({}, lib.record:take())
+  end)
+
+  it("are nil for a many-to-one where their row is gone, and the others are there", function()
+    local lib = expired(20)
+    database.run(lib.session, "PRAGMA defer_foreign_keys = ON", "DELETE FROM author WHERE id = 7")
+    for number, book in ipairs(lib.books) do
+      assert.equal(number ~= 7 and lib.authors[number] or nil, book.author)
+    end
+  end)
+
+  it("are found by key where bytes are the key", function()
+    local base = orm.declarative_base()
+    local Thing = base:model("Thing", { __tablename__ = "thing", part = orm.mapped_column(orm.LargeBinary, { primary_key = true }),
+      name = orm.mapped_column(orm.String) })
+    local session, things = orm.Session(database.create(base)), {}
+    for number = 1, 50 do
+      things[number] = Thing { part = "\0" .. number, name = "t" .. number }
+    end
+    session:add_all(things)
+    session:commit()
+    for number, thing in ipairs(things) do
+      assert.equal("t" .. number, thing.name)
+    end
+  end)
+
   it("give their foreign keys to lazy loads together, too", function()
     local lib = expired(200)
     for number, author in ipairs(lib.authors) do

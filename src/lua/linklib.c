@@ -230,6 +230,18 @@ static int related(lua_State *L) {
   return 1;
 }
 
+/* core.expired_target(object, attribute number) -> the object that a many-to-one leads to, where the session holds
+   it, and it has expired */
+static int expired_target(lua_State *L) {
+  orr_value values[ORR_MAX_KEY];
+  orr_end end = end_of_argument(L);
+  orr_session *session = orr_instance_session(end.object);
+  if (!session || about(&end)->pair_count > ORR_MAX_KEY || target_key(L, &end, values) != 1)
+    return 0;
+  const orr_instance *found = find_by_key(L, session, about(&end)->target, values);
+  return found && found->epoch != session->epoch && orr_class_is(found->class, about(&end)->target);
+}
+
 /* ---- changing one end, without events ---- */
 
 static void mark(lua_State *L, const orr_end *end) {
@@ -690,7 +702,10 @@ static int drop_written(lua_State *L) {
 }
 
 void orr_link_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"related", related}, {"lacking", lacking}, {"drop", drop_written}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"related", related},
+                                       {"expired_target", expired_target},
+                                       {"lacking", lacking},
+                                       {"drop", drop_written},
+                                       {NULL, NULL}};
   orr_setfuncs(L, functions);
 }

@@ -2,6 +2,8 @@
    brings along by joins, and the collections of many parents that one statement fills by their keys. */
 #include <string.h>
 
+#include <limits.h>
+
 #include "collection.h"
 #include "load.h"
 
@@ -275,8 +277,9 @@ static orr_instance *check_fresh(lua_State *L, int index) {
 
 static bool has_columns(orr_instance *object, const int *columns, int count) {
   for (int k = 0; k < count; k++)
-    if (orr_tags(object)[columns[k]] & ORR_UNLOADED &&
-        !(object->class->columns[columns[k]].flags & ORR_COLUMN_KEY))
+    if (columns[k] < 0 || columns[k] >= object->class->column_count ||
+        (orr_tags(object)[columns[k]] & ORR_UNLOADED &&
+         !(object->class->columns[columns[k]].flags & ORR_COLUMN_KEY)))
       return false;
   return true;
 }
@@ -308,6 +311,13 @@ static void open_collections(lua_State *L, orr_gather *gather, int user, int key
   }
 }
 
+/* The column of the attribute number on top, which is popped; -1 where that is none. */
+static int pop_column(lua_State *L) {
+  lua_Integer number = lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return number >= 1 && number <= INT_MAX ? (int)number - 1 : -1;
+}
+
 /* Reads the attribute numbers of the array at `index`. */
 static int read_key_columns(lua_State *L, int index, int *columns) {
   luaL_checktype(L, index, LUA_TTABLE);
@@ -315,8 +325,7 @@ static int read_key_columns(lua_State *L, int index, int *columns) {
   luaL_argcheck(L, count >= 1 && count <= ORR_MAX_KEY, index, "1 to 32 columns expected");
   for (int k = 0; k < count; k++) {
     lua_rawgeti(L, index, k + 1);
-    columns[k] = (int)lua_tointeger(L, -1) - 1;
-    lua_pop(L, 1);
+    columns[k] = pop_column(L);
   }
   return count;
 }
@@ -410,6 +419,28 @@ static int distinct(lua_State *L) {
   return 1;
 }
 
+/* core.keys(objects, columns) -> array of the values of these columns, as the database has them, of one object
+   behind the other; the columns are known of all of them */
+static int keys_of(lua_State *L) {
+  int columns[ORR_MAX_KEY], used = 0;
+  orr_value values[ORR_MAX_KEY];
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  int width = read_key_columns(L, 2, columns), count = (int)orr_rawlen(L, 1);
+  lua_createtable(L, count * width, 0);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, 1, i);
+    orr_instance *object = orr_instance_check(L, 4);
+    for (int k = 0; k < width; k++) {
+      luaL_argcheck(L, columns[k] >= 0 && columns[k] < object->class->column_count, 2, "columns expected");
+      orr_instance_value(L, object, 4, columns[k], &values[k]);
+    }
+    used = add_key(L, 3, used, values, width);
+    lua_settop(L, 3);
+  }
+  return 1;
+}
+
 /* core.gather(parents, attribute number, key columns) -> handle, keys: a collection for every parent of the
    array, which core.load fills and then gives to it. The keys, part by part, are those by which the rows are
    found; without one a parent has an empty collection at once. */
@@ -446,8 +477,7 @@ static int stored_values(lua_State *L, orr_instance *object, int index, int list
   lua_pop(L, 1);
   for (int k = 0; k < count; k++) {
     lua_rawgeti(L, list, LIST_COLUMNS + k);
-    int column = (int)lua_tointeger(L, -1) - 1;
-    lua_pop(L, 1);
+    int column = pop_column(L);
     luaL_argcheck(L, column >= 0 && column < object->class->column_count, list, "columns expected");
     if (!has_columns(object, &column, 1))
       return -1;
@@ -618,6 +648,7 @@ void orr_filling_take(lua_State *L, orr_load *to) {
 void orr_related_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"distinct", distinct},
                                        {"gather", new_gather},
+                                       {"keys", keys_of},
                                        {"keyless", keyless},
                                        {"load_list", load_list},
                                        {NULL, NULL}};
