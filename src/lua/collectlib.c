@@ -275,10 +275,24 @@ static const orr_relationship *relation_at(lua_State *L, int object, int number)
   return &((orr_instance *)lua_touserdata(L, object))->class->relations[number];
 }
 
+/* The list of a parent that is not in the session has a child that counts as written from now on. */
+static void note_parting(lua_State *L, int parent, const orr_relationship *relation) {
+  orr_instance *object = lua_touserdata(L, parent);
+  if (relation->reverse < 0 || !(object->class->relations[relation->reverse].flags & ORR_RELATION_LIST))
+    return;
+  orr_instance_held(L, object, parent, relation->reverse);
+  orr_collection *list = lua_touserdata(L, -1);
+  if (list)
+    list->stray = true;
+  lua_pop(L, 1);
+}
+
 /* What is deleted in this very flush is no longer there to refer to. */
 static void refer_to(lua_State *L, orr_flush *f, int object, int item, int number) {
-  if (!takes_part(L, f, object, item, number))
+  if (!takes_part(L, f, object, item, number)) {
+    note_parting(L, item, relation_at(L, object, number));
     return;
+  }
   if (orr_flush_deleting(lua_touserdata(L, item)))
     orr_flush_blank_key(L, f, object, relation_at(L, object, number), true);
   else
@@ -443,8 +457,23 @@ static void loosen(lua_State *L, orr_flush *f, int object, int number, const orr
   }
 }
 
-static void look_for_stray(lua_State *L, orr_flush *f, int object, int item, int number) {
-  takes_part(L, f, object, item, number);
+/* Whether the object at `item` holds the one at `owner` since it was last written. */
+static bool held_it_then(lua_State *L, int owner, int item, int relation) {
+  orr_instance *object = lua_touserdata(L, item);
+  orr_instance_held(L, object, item, relation);
+  orr_instance_getuser(L, object, item, -orr_user_relation(object->class, relation));
+  bool held = lua_rawequal(L, -2, owner) && lua_isnil(L, -1);
+  lua_pop(L, 2);
+  return held;
+}
+
+/* The child writes its foreign key itself, unless it was written when its parent was not in the session. */
+static void adopt_stray(lua_State *L, orr_flush *f, int object, int item, int number) {
+  const orr_relationship *relation = relation_at(L, object, number);
+  const orr_instance *child = lua_touserdata(L, item);
+  if (takes_part(L, f, object, item, number) && child->state == ORR_PERSISTENT &&
+      held_it_then(L, object, item, relation->reverse))
+    orr_flush_refer(L, f, object, item, relation, false);
 }
 
 bool orr_flush_key_moved(orr_instance *object, const orr_relationship *relation) {
@@ -471,8 +500,8 @@ static void fasten(lua_State *L, orr_flush *f, int object, int number, const orr
     visit_difference(L, f, object, number, h, false, known, add_link_row);
   } else if (!mirrored(relation)) {
     visit_difference(L, f, object, number, h, false, known, adopt);
-  } else if (h->stray || !(relation->flags & ORR_RELATION_SAVE_UPDATE)) {
-    visit_difference(L, f, object, number, h, false, known, look_for_stray);
+  } else if (h->stray || h->scalar || !(relation->flags & ORR_RELATION_SAVE_UPDATE)) {
+    visit_difference(L, f, object, number, h, false, known, adopt_stray);
   }
 }
 
@@ -517,8 +546,9 @@ static bool has_wipes(const orr_class *class) {
    the same as before; and what is deleted takes nothing in. */
 static bool may_hold(const orr_flush *f, uint32_t n, pass what) {
   const orr_flush_entry *entry = &f->entries[n - 1];
-  if (what == loosen ? entry->kind == ORR_UNIT_INSERT || (entry->kind == ORR_UNIT_UPDATE && !f->session->moved)
-                     : entry->kind == ORR_UNIT_DELETE)
+  if (what == loosen
+          ? entry->kind == ORR_UNIT_INSERT || (entry->kind == ORR_UNIT_UPDATE && !f->session->moved)
+          : entry->kind == ORR_UNIT_DELETE)
     return false;
   return entry->linked || (entry->kind == ORR_UNIT_DELETE && has_wipes(entry->class));
 }
@@ -638,7 +668,8 @@ static void drop_idle(lua_State *L, orr_flush *f) {
 }
 
 /* Asks the script's generator, where the class has one; else counts on from the version at `value`. */
-static void next_version(lua_State *L, orr_flush *f, const orr_class *class, orr_value *value, char *scratch) {
+static void next_version(lua_State *L, orr_flush *f, const orr_class *class, orr_value *value,
+                         char *scratch) {
   orr_error error;
   if (!class->version_hook) {
     if (value->tag == ORR_INT && value->as.i == INT64_MAX)

@@ -717,11 +717,13 @@ static void enlist_items(lua_State *L, worklist *work, const orr_collection *ite
   }
 }
 
-/* Enlists what the save-update cascades of the object at `index` reach in one step. */
+/* Enlists what the save-update cascades of the object at `index` reach in one step; an expired one holds
+   nothing any more. */
 static void enlist_related(lua_State *L, worklist *work, int index) {
   orr_instance *object = lua_touserdata(L, index);
   const orr_class *class = object->class;
-  if (!orr_instance_is_linked(object))
+  if (!orr_instance_is_linked(object) ||
+      (object->state == ORR_PERSISTENT && object->epoch != work->session->epoch))
     return;
   for (int r = 0; r < class->relation_count; r++) {
     if (!(class->relations[r].flags & ORR_RELATION_SAVE_UPDATE))
