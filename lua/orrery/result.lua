@@ -509,13 +509,18 @@ function Result:first()
   if not self or self.is_result ~= MARK then
     check(self, "first")
   end
-  local value = next_value(self)
-  if self.guarded then
+  local value
+  if self.closed or self.guarded then
+    value = next_guarded(self)
     close_source(self.source or self, FIRST)
   else
+    value = self.buffer[self.position + 1]
     self.closed, self.buffer = true, FIRST
   end
-  return plain(self, value)
+  if value == null then
+    return plain(self, value)
+  end
+  return value
 end
 
 -- The only element; what its absence means is the caller's.

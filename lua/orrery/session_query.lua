@@ -120,12 +120,8 @@ end
 local ROWS, OBJECTS = { rows = true }, {}
 
 local SELECT, ITEMS, REST = statement.SELECT, statement.ITEMS, statement.REST
-local only_item, compiled_of = core.plain_reader(statement.metatables.select), compiler.cached
-
--- Whether nothing is to come with the objects of what a statement selects.
-local function is_inert(self, item)
-  return item.visit == "entity" and not item.concrete and loader_option.default_tree(item.mapper):is_inert(self)
-end
+local only_mapper, compiled_of = core.mapper_reader(statement.metatables.select), compiler.cached
+local run_plan, from_array = loading.run_plan, result.from_array
 
 -- Whether a statement selects one class, and nothing is to come with its objects: most do.
 local function is_plain(self, stmt, execution)
@@ -133,7 +129,9 @@ local function is_plain(self, stmt, execution)
     return false
   end
   local items, rest = stmt[ITEMS], stmt[REST]
-  return not items[2] and not (rest and rest.loader_options) and is_inert(self, items[1])
+  local item = items[1]
+  return item.visit == "entity" and not item.concrete and not items[2] and not (rest and rest.loader_options)
+    and loader_option.default_tree(item.mapper):is_inert(self)
 end
 
 local function run_plain_select(self, stmt, params, scalars)
@@ -148,17 +146,19 @@ local function run_plain_select(self, stmt, params, scalars)
   if not compiled or compiled.named then
     compiled, values = connection:compile(stmt, params)
   end
-  local plan = compiled.load_plans and compiled.load_plans[0] or loading.plan_of(compiled)
-  local out = {}
-  loading.run_plan(self, connection, compiled, values, plan, scalars and OBJECTS or ROWS, out)
-  return result.from_array(out, scalars and plan.names or plan.row_metatable)
+  local plans = compiled.load_plans
+  local plan = plans and plans[0] or loading.plan_of(compiled)
+  local out = { nil, nil, nil, nil } -- a table with room
+  run_plan(self, connection, compiled, values, plan, scalars and OBJECTS or ROWS, out)
+  return from_array(out, scalars and plan.names or plan.row_metatable)
 end
 
 -- The result of a plain select that is told nothing, in a session in which nothing waits to be flushed and nobody listens:
--- most are run so. Nil where there is more to it.
+-- most are run so. Nil where there is more to it, or where it is not known yet that there is not.
 local function run_at_once(self, stmt, params, options, scalars)
-  local item = options == nil and only_item(self, stmt)
-  if item and not self.dispatch.do_orm_execute and is_inert(self, item) then
+  local mapper = options == nil and only_mapper(self, stmt)
+  local tree = mapper and mapper.default_tree
+  if tree and tree.inert and not self.lazy and not self.dispatch.do_orm_execute then
     return run_plain_select(self, stmt, params, scalars)
   end
 end

@@ -32,7 +32,7 @@ PARTS.join_step = { atoms = { "kind" }, nodes = { "target", "on" } }
 
 -- Selects and unions are arrays of what most of them have, false where one lacks it, with a table of everything else at
 -- the end: a copy is one small allocation. By their names they are read and written all the same. `limited` and `skipped`
--- may be plain numbers, whose nodes are made when somebody asks for them. Where that is simple, the core makes the copies
+-- may be plain numbers, and a list its only node: their nodes, and lists, are made when somebody asks for them. Where that is simple, the core makes the copies
 -- (nodelib.c).
 local ITEMS, WHERES, ORDERS, LIMITED, SKIPPED, REST = 1, 2, 3, 4, 5, 6
 local PLACES = expression.PLACES
@@ -83,7 +83,7 @@ end
 
 -- Lets the array `self` be read and written by names.
 local function name_fields(metatable, methods, places)
-  metatable.__index = core.field_reader(methods, places, REST, expression.literal)
+  metatable.__index = core.field_reader(methods, places, REST, expression.literal, ORDERS)
 
   function metatable.__newindex(self, name, value)
     local place = places[name] or 0
@@ -404,7 +404,7 @@ end
 function ordered:order_by(...)
   check_statement(self, "select:order_by")
   local copy = copy_of(self)
-  copy[ORDERS] = with_columns(self, self[ORDERS], "order_by()", ...)
+  copy[ORDERS] = with_columns(self, self.orders, "order_by()", ...)
   return copy
 end
 ordered.order_by = core.node_adder(ordered.order_by, ORDERS, expression.all)
@@ -650,7 +650,7 @@ statement.select = core.selector(statement.select, select_metatable, picky)
 function Select:where(...)
   check_statement(self, "select:where")
   local copy = copy_of(self)
-  copy[WHERES] = with_conditions(self[WHERES], "where()", ...)
+  copy[WHERES] = with_conditions(self.wheres, "where()", ...)
   return copy
 end
 Select.where = core.node_adder(Select.where, WHERES, expression.all)

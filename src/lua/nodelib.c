@@ -165,13 +165,32 @@ static bool is_plain_node(lua_State *L, int index) {
   return plain;
 }
 
-/* Pushes the list in a place of the statement at 1, if any, with the arguments behind. */
+/* Whether what stands in the place of a list is its only node. */
+static bool is_single(lua_State *L, int index) {
+  bool single = lua_istable(L, index) && lua_getmetatable(L, index);
+  lua_settop(L, lua_gettop(L) - single);
+  return single;
+}
+
+/* Pushes the list in a place of the statement at 1, if any, with the arguments behind: a single node stands
+   for itself. */
 static void push_extended(lua_State *L, int place, int arguments) {
   lua_rawgeti(L, 1, place);
-  int old = lua_gettop(L), count = lua_istable(L, old) ? (int)orr_rawlen(L, old) : 0;
+  int old = lua_gettop(L), count = 1;
+  if (!lua_istable(L, old) && arguments == 2) {
+    lua_pop(L, 1);
+    lua_pushvalue(L, 2);
+    return;
+  }
+  bool single = is_single(L, old);
+  if (!single)
+    count = lua_istable(L, old) ? (int)orr_rawlen(L, old) : 0;
   lua_createtable(L, count + arguments - 1, 0);
   for (int i = 1; i <= count; i++) {
-    lua_rawgeti(L, old, i);
+    if (single)
+      lua_pushvalue(L, old);
+    else
+      lua_rawgeti(L, old, i);
     lua_rawseti(L, -2, i);
   }
   for (int i = 2; i <= arguments; i++) {
@@ -244,32 +263,38 @@ static int count_setter(lua_State *L) {
 
 /* ---- fields ---- */
 
-enum { METHODS = 1, PLACES, REST, BEHIND };
+enum { METHODS = 1, PLACES, REST, BEHIND, LAST_LIST };
 
 /* What stands in a place of the statement at 1, which is on top: false is for what is not there. */
 static int read_place(lua_State *L, int place) {
   if (!lua_toboolean(L, -1))
     return 0;
-  if (lua_type(L, -1) != LUA_TNUMBER)
+  if (lua_type(L, -1) == LUA_TNUMBER) {
+    lua_pushvalue(L, lua_upvalueindex(BEHIND));
+    lua_insert(L, -2);
+    lua_call(L, 1, 1);
+  } else if (place <= (int)lua_tointeger(L, lua_upvalueindex(LAST_LIST)) && is_single(L, -1)) {
+    lua_createtable(L, 1, 0);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, 1);
+  } else
     return 1;
-  lua_pushvalue(L, lua_upvalueindex(BEHIND));
-  lua_insert(L, -2);
-  lua_call(L, 1, 1);
   lua_pushvalue(L, -1);
   lua_rawseti(L, 1, place);
   return 1;
 }
 
-/* statement.name: a method, what the array has in the place of that name (`behind` makes a node of a number),
-   or what the table of everything else has. Names of fields have a place, 0 for those in that table; what
-   else is not there is a mistake of whoever asks, of which the methods' own __index says so. */
+/* statement.name: a method, what the array has in the place of that name (`behind` makes a node of a number,
+   and a list is made for a node that stands in the place of one), or what the table of everything else has.
+   Names of fields have a place, 0 for those in that table; what else is not there is a mistake of whoever
+   asks, of which the methods' own __index says so. */
 static int read_field(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 2);
   lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(METHODS));
-  if (!lua_isnil(L, 3))
+  if (!lua_isnil(L, -1))
     return 1;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 3);
   lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(PLACES));
   bool is_field = !lua_isnil(L, 4);
@@ -292,12 +317,13 @@ static int read_field(lua_State *L) {
   return 1;
 }
 
-/* core.field_reader(methods, places, rest, behind) -> __index of statements */
+/* core.field_reader(methods, places, rest, behind, last list) -> __index of statements: the places up to that
+   of the last list are lists */
 static int field_reader(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_checktype(L, 2, LUA_TTABLE);
-  lua_settop(L, 4);
-  lua_pushcclosure(L, read_field, 4);
+  lua_settop(L, 5);
+  lua_pushcclosure(L, read_field, 5);
   return 1;
 }
 

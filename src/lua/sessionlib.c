@@ -500,21 +500,34 @@ static bool push_selected(lua_State *L, int index, int meta) {
   return true;
 }
 
-/* The session's object and a statement -> the one thing that it selects, where it asks for nothing else and
-   nothing waits to be flushed. Upvalue: the metatable of selects. */
-static int plain_item(lua_State *L) {
+/* The session's object and a statement -> the mapper of the class that it selects, where it asks for nothing
+   else, all rows are of one table, and nothing waits to be flushed. Upvalues: the metatable of selects, names
+   of fields. */
+static int only_mapper(lua_State *L) {
+  enum { META = 1, CONCRETE, MAPPER };
   if (!lua_istable(L, 1))
     return 0;
   lua_settop(L, 2);
   lua_rawgeti(L, 1, 1);
   const orr_session *session = orr_box_test(L, 3, &orr_session_kind);
-  return session && orr_session_is_clean(session) && push_selected(L, 2, lua_upvalueindex(1));
+  if (!session || !orr_session_is_clean(session) || !push_selected(L, 2, lua_upvalueindex(META)) ||
+      !lua_istable(L, -1))
+    return 0;
+  lua_pushvalue(L, lua_upvalueindex(CONCRETE));
+  lua_rawget(L, -2);
+  if (lua_toboolean(L, -1))
+    return 0;
+  lua_pushvalue(L, lua_upvalueindex(MAPPER));
+  lua_rawget(L, -3);
+  return 1;
 }
 
-/* core.plain_reader(metatable of selects) -> that function */
-static int plain_reader(lua_State *L) {
+/* core.mapper_reader(metatable of selects) -> that function */
+static int mapper_reader(lua_State *L) {
   lua_settop(L, 1);
-  lua_pushcclosure(L, plain_item, 1);
+  lua_pushliteral(L, "concrete");
+  lua_pushliteral(L, "mapper");
+  lua_pushcclosure(L, only_mapper, 3);
   return 1;
 }
 
@@ -1104,7 +1117,7 @@ void orr_session_open(lua_State *L) {
                                        {"list", list},
                                        {"classes", classes},
                                        {"is_clean", is_clean},
-                                       {"plain_reader", plain_reader},
+                                       {"mapper_reader", mapper_reader},
                                        {"objects", objects},
                                        {"add", add},
                                        {"expunge", expunge},

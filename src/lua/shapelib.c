@@ -494,6 +494,13 @@ static void visit_atoms(walk *w, int node, const orr_kind *kind, int rest) {
   }
 }
 
+/* Whether what stands on top, in the place of a list, is its only node. */
+static bool is_single(walk *w) {
+  bool single = lua_istable(w->L, -1) && lua_getmetatable(w->L, -1);
+  lua_settop(w->L, lua_gettop(w->L) - single);
+  return single;
+}
+
 static void visit_lists(walk *w, int node, const orr_kind *kind, int rest) {
   for (int i = 0; i < kind->lists; i++) {
     int name = kind->first + kind->atoms + i;
@@ -503,9 +510,14 @@ static void visit_lists(walk *w, int node, const orr_kind *kind, int rest) {
       lua_pop(w->L, 1);
       continue;
     }
-    int items = lua_gettop(w->L), count = (int)orr_rawlen(w->L, items);
+    bool single = is_single(w);
+    int items = lua_gettop(w->L), count = single ? 1 : (int)orr_rawlen(w->L, items);
     emit_number(w, "l", i);
     emit_number(w, "", count);
+    if (single) {
+      visit(w);
+      continue;
+    }
     for (int k = 1; k <= count; k++) {
       lua_rawgeti(w->L, items, k);
       visit(w);
@@ -861,8 +873,9 @@ static bool push_known(walk *w, key k) {
 enum { MOST_PARTS = 30 };
 
 typedef struct sketch {
-  uintptr_t parts[MOST_PARTS];   /* and between them numbers, which say what they are */
-  int count, values;             /* which are on the stack */
+  uintptr_t parts[MOST_PARTS]; /* and between them numbers, which say what they are */
+  int count, values;
+  int list;                      /* index of the array of values, nil until there is one */
   int things;                    /* index of the array of what the addresses are of; 0: not wanted */
   const void *nodes[MOST_PARTS]; /* of these, or what stands for them */
 } sketch;
@@ -874,15 +887,20 @@ static bool add_part(sketch *s, uintptr_t part) {
   return true;
 }
 
-/* Enters the value that is left on the stack. One that stands in two places counts as one, which is not for a
-   sketch to see. */
-static bool add_value(sketch *s, const void *node) {
+/* Enters the value on top, popped. One that stands in two places counts as one, which is not for a sketch to
+   see. */
+static bool add_value(walk *w, sketch *s, const void *node) {
   for (int i = 0; i < s->values; i++)
     if (s->nodes[i] == node)
       return false;
   if (s->values == MOST_PARTS)
     return false;
+  if (!s->values) {
+    lua_createtable(w->L, 4, 0);
+    lua_replace(w->L, s->list);
+  }
   s->nodes[s->values++] = node;
+  lua_rawseti(w->L, s->list, s->values);
   return true;
 }
 
@@ -910,126 +928,103 @@ static bool keep_form(walk *w, const sketch *s, int form) {
   return lasts;
 }
 
-/* Adds the form of a comparison, on top, in the place of which it leaves its value. */
+/* Adds the form of a comparison, on top, and its value. */
 static bool sketch_compared(walk *w, sketch *s) {
   int node = lua_gettop(w->L);
   const void *address = lua_topointer(w->L, node);
   lua_rawgeti(w->L, node, ORR_COMPARED_FORM);
-  uintptr_t form = (uintptr_t)lua_topointer(w->L, -1);
-  if (!keep_form(w, s, node + 1))
+  if (!add_part(s, (uintptr_t)lua_topointer(w->L, node + 1)) || !keep_form(w, s, node + 1))
     return false;
   lua_rawgeti(w->L, node, ORR_COMPARED_RIGHT);
-  if (!lua_isnil(w->L, -1)) {
-    address = lua_topointer(w->L, -1);
-    if (!is_value_of(w, node + 1))
-      return false;
+  if (lua_isnil(w->L, -1))
+    lua_rawgeti(w->L, node, ORR_COMPARED_VALUE);
+  else if (is_value_of(w, node + 1)) {
+    address = lua_topointer(w->L, node + 2);
     push_own(w, node + 2, VALUE);
   } else
-    lua_rawgeti(w->L, node, ORR_COMPARED_VALUE);
-  lua_replace(w->L, node);
-  lua_settop(w->L, node);
-  return add_value(s, address) && add_part(s, form);
+    return false;
+  return add_value(w, s, address);
 }
 
-/* Adds a node of a list, on top; what has columns may get more of them. */
-static bool sketch_node(walk *w, sketch *s) {
+/* Adds a node, on top; what has columns may get more of them. */
+static bool sketch_node(walk *w, sketch *s, bool has_columns) {
   int node = lua_gettop(w->L);
   if (!lua_istable(w->L, node))
     return false;
   const orr_kind *kind = kind_by_meta(w, node);
   if (kind)
     return kind->special == BINARY && sketch_compared(w, s);
+  if (!add_part(s, (uintptr_t)lua_topointer(w->L, node)) || !keep_thing(w, s, node))
+    return false;
+  if (!has_columns)
+    return true;
   push_own(w, node, COLUMNS);
-  uintptr_t columns = lua_istable(w->L, -1) ? orr_rawlen(w->L, -1) : 0;
-  uintptr_t address = (uintptr_t)lua_topointer(w->L, node);
-  lua_settop(w->L, node);
-  if (!keep_thing(w, s, node))
-    return false;
-  lua_settop(w->L, node - 1);
-  return add_part(s, address) && add_part(s, columns);
+  return add_part(s, lua_istable(w->L, -1) ? orr_rawlen(w->L, -1) : 0);
 }
 
-static bool sketch_list(walk *w, sketch *s, int list) {
+/* Adds the list on top. */
+static bool sketch_list(walk *w, sketch *s, bool has_columns) {
+  int list = lua_gettop(w->L);
+  if (!lua_toboolean(w->L, list))
+    return add_part(s, 0);
+  if (is_single(w))
+    return add_part(s, 1) && sketch_node(w, s, has_columns);
   int count = lua_istable(w->L, list) ? (int)orr_rawlen(w->L, list) : 0;
-  if (!add_part(s, (uintptr_t)count))
-    return false;
-  for (int i = 1; i <= count; i++) {
+  bool drawn = add_part(s, (uintptr_t)count);
+  for (int i = 1; drawn && i <= count; i++) {
     lua_rawgeti(w->L, list, i);
-    if (!sketch_node(w, s))
-      return false;
+    drawn = sketch_node(w, s, has_columns);
+    lua_settop(w->L, list);
   }
-  lua_remove(w->L, list);
-  return true;
+  return drawn;
 }
 
-/* Adds whether there is a limit, on top, in the place of which it leaves its value. */
+/* Adds whether there is a limit, on top, and its value. */
 static bool sketch_count(walk *w, sketch *s) {
   int limit = lua_gettop(w->L);
-  bool given = lua_toboolean(w->L, limit);
+  if (!lua_toboolean(w->L, limit))
+    return add_part(s, 0);
   const void *address = &s->parts[s->count]; /* of a number: no other has it */
-  if (!given)
-    lua_pop(w->L, 1);
-  else if (lua_type(w->L, limit) != LUA_TNUMBER) {
-    address = lua_topointer(w->L, limit);
+  if (lua_type(w->L, limit) != LUA_TNUMBER) {
     if (!is_value(w, w->counts))
       return false;
+    address = lua_topointer(w->L, limit);
     push_own(w, limit, VALUE);
-    lua_replace(w->L, limit);
   }
-  return add_part(s, given) && (!given || add_value(s, address));
+  return add_part(s, 1) && add_value(w, s, address);
 }
 
-/* Makes the sketch of the statement, and leaves its values on the stack; false where there is none. */
+/* Makes the sketch of the statement and the array of its values, on top; false where there is none. */
 static bool draw(walk *w, sketch *s, int things) {
-  s->count = s->values = 0;
-  s->things = things;
   const orr_kind *kind = lua_istable(w->L, STATEMENT_AT) ? kind_by_meta(w, STATEMENT_AT) : NULL;
   if (!kind || kind->special != STATEMENT)
     return false;
-  luaL_checkstack(w->L, MOST_PARTS + 20, "statement");
+  luaL_checkstack(w->L, 20, "statement");
+  s->count = s->values = 0;
+  s->things = things;
+  lua_pushnil(w->L);
+  s->list = lua_gettop(w->L);
   lua_rawgeti(w->L, STATEMENT_AT, kind->rest);
   if (lua_toboolean(w->L, -1))
     return false;
-  lua_pop(w->L, 1);
   if (s->things) {
     lua_pushvalue(w->L, DIALECT_AT);
     lua_rawseti(w->L, s->things, 1);
   }
-  add_part(s, (uintptr_t)lua_topointer(w->L, DIALECT_AT));
-  for (int i = 0; i < kind->lists_placed; i++) {
+  bool drawn = add_part(s, (uintptr_t)lua_topointer(w->L, DIALECT_AT));
+  for (int i = 0; drawn && i < kind->placed; i++) {
     lua_rawgeti(w->L, STATEMENT_AT, kind->at[i]);
-    if (!sketch_list(w, s, lua_gettop(w->L)))
-      return false;
+    drawn = i < kind->lists_placed ? sketch_list(w, s, i == 0) : sketch_count(w, s);
+    lua_settop(w->L, s->list);
   }
-  for (int i = kind->lists_placed; i < kind->placed; i++) {
-    lua_rawgeti(w->L, STATEMENT_AT, kind->at[i]);
-    if (!sketch_count(w, s))
-      return false;
-  }
-  return true;
-}
-
-/* Makes an array of so many values on top, in their place. */
-static void gather(lua_State *L, int values) {
-  int first = lua_gettop(L) + 1 - values;
-  lua_createtable(L, values, 0);
-  lua_insert(L, first);
-  for (int i = values; i; i--)
-    lua_rawseti(L, first, i);
+  if (drawn && !s->values)
+    lua_newtable(w->L);
+  return drawn;
 }
 
 static key key_of(const sketch *s) {
   key k = {(const char *)s->parts, (size_t)s->count * sizeof *s->parts};
   return k;
-}
-
-static bool find_drawn(lua_State *L, walk *w, sketch *s) {
-  key k = key_of(s);
-  gather(L, s->values);
-  if (!push_known(w, k))
-    return false;
-  lua_pushvalue(L, FREE_AT);
-  return true;
 }
 
 /* Writes the text of the statement. */
@@ -1061,8 +1056,11 @@ static int find(lua_State *L) {
   lua_settop(L, NODES_AT);
   init_walk(L, &w);
   bool drawn = !lua_toboolean(L, NODES_AT) && draw(&w, &s, 0);
-  if (drawn && find_drawn(L, &w, &s))
-    return 2;
+  if (drawn) {
+    w.values = lua_gettop(L);
+    if (push_known(&w, key_of(&s)))
+      return with_values(&w);
+  }
   key k = find_written(L, &w);
   if (!drawn && !w.nodes && push_known(&w, k))
     return with_values(&w);

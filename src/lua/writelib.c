@@ -604,7 +604,8 @@ static uint32_t alike_from(lua_State *L, const orr_flush *f, const orr_unit_batc
   const orr_flush_record *r = record_at(f, batch, first);
   uint32_t count = 1;
   while (r->writes && count < ORR_BATCH_ROWS && first + count < end &&
-         record_at(f, batch, first + count)->writes && same_change(L, f, r, record_at(f, batch, first + count)))
+         record_at(f, batch, first + count)->writes &&
+         same_change(L, f, r, record_at(f, batch, first + count)))
     count++;
   return count;
 }
