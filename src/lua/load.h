@@ -52,12 +52,20 @@ extern const orr_box_kind orr_plan_kind;
 
 /* ---- rows that bring related objects along, and collections of many parents ---- */
 
+/* What the lists of a relation had in a load. */
+typedef struct orr_tally {
+  orr_relationship *relation;
+  uint64_t items;
+  uint32_t lists;
+} orr_tally;
+
 /* One item of the plan whose objects belong to a relation of another item's objects. */
 typedef struct orr_join_link {
   int parent;   /* item, from 0 */
   int relation; /* of the parent's class */
   bool list;
   const orr_instance *last; /* parent of the row before: its collection is at hand still */
+  orr_tally tally;          /* of the lists that rows have turned away from */
 } orr_join_link;
 
 typedef struct orr_joins {
@@ -139,6 +147,10 @@ typedef struct orr_load {
   int visible;               /* items that the caller gets; those behind them belong to relations of others */
   lua_Integer rows, count;
   struct orr_heap *heap;
+  const orr_item *repeating; /* the first item, where rows repeat it, */
+  orr_instance *repeated;    /* its object in the row before, where it has the key of one integer, */
+  int64_t repeated_number;
+  int repeated_at;         /* and where that stands on the stack */
   struct orr_joins *joins; /* NULL where no item belongs to another's relation */
   struct orr_filling *filling;
   orr_value few[ORR_FEW_COLUMNS]; /* the row, where it is no longer */

@@ -226,16 +226,11 @@ static orr_instance *push_seated(lua_State *L, int objects, uint32_t slot) {
   return object;
 }
 
-/* Pushes the object of the row, or nil and returns NULL: there is none. */
-static orr_instance *push_object(lua_State *L, orr_load *to, orr_item *item, int meta) {
-  orr_key key;
-  if (!row_key(L, to, item, &key)) {
-    lua_pushnil(L);
-    return NULL;
-  }
+/* Pushes the object of a key, which the row fills. */
+static orr_instance *push_keyed(lua_State *L, orr_load *to, orr_item *item, int meta, const orr_key *key) {
   orr_identity *map = &to->session->map;
   bool found;
-  uint32_t slot = orr_session_claim(L, to->session, &key, to->objects, &found);
+  uint32_t slot = orr_session_claim(L, to->session, key, to->objects, &found);
   orr_instance *object = found ? push_seated(L, to->objects, slot) : NULL;
   if (object) {
     fill_object(L, to, item, object);
@@ -246,12 +241,33 @@ static orr_instance *push_object(lua_State *L, orr_load *to, orr_item *item, int
   object = item->kind_count ? make_kind(L, to, item) : make_object(L, to, item, meta);
   if (map->stamp != stamp) { /* a collector's finalizer has used the session meanwhile */
     lua_pop(L, 1);
-    return push_object(L, to, item, meta);
+    return push_keyed(L, to, item, meta, key);
   }
   orr_session_seat(L, to->session, object, -1, slot, to->objects);
   if (object->class->hears & ORR_HEARS_LOAD)
     note_for_listeners(L, to->session, "load");
   return object;
+}
+
+/* Pushes the object of the row, or nil and returns NULL: there is none. Where lists are joined to the first item,
+   its object is mostly that of the row before. */
+static orr_instance *push_object(lua_State *L, orr_load *to, orr_item *item, int meta) {
+  orr_key key;
+  if (!row_key(L, to, item, &key)) {
+    lua_pushnil(L);
+    return NULL;
+  }
+  if (item != to->repeating || key.bytes)
+    return push_keyed(L, to, item, meta, &key);
+  if (to->repeated && to->repeated_number == key.number) {
+    lua_pushvalue(L, to->repeated_at);
+    return to->repeated;
+  }
+  to->repeated = push_keyed(L, to, item, meta, &key);
+  to->repeated_number = key.number;
+  lua_pushvalue(L, -1);
+  lua_replace(L, to->repeated_at);
+  return to->repeated;
 }
 
 /* The row is one of a class that shares no keys with the item's: it is read as if the query were of that
@@ -497,6 +513,9 @@ static int run(lua_State *L) {
     to.visible -= joins.count;
     to.joins = &joins;
     orr_joins_read(L, &to, &joins);
+    to.repeating = joins.lists ? &to.plan->items[0] : NULL;
+    lua_pushnil(L);
+    to.repeated_at = lua_gettop(L);
   }
   if (!lua_isnil(L, ORR_LOAD_GATHER)) {
     to.filling = &filling;

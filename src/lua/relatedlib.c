@@ -22,6 +22,7 @@ static void read_link(lua_State *L, const orr_plan *plan, orr_join_link *link) {
                 "links to relations expected");
   link->list = class->relations[link->relation].flags & ORR_RELATION_LIST;
   link->last = NULL;
+  link->tally = (orr_tally){NULL, 0, 0};
   lua_pop(L, 2);
 }
 
@@ -37,6 +38,17 @@ static bool is_unknown(lua_State *L, const orr_instance *object, int index, int 
   return unknown;
 }
 
+static void count_list(orr_tally *sum, const orr_instance *owner, const orr_collection *list) {
+  sum->relation = &owner->class->relations[list->relation];
+  sum->items += list->count;
+  sum->lists++;
+}
+
+static void note_usual(const orr_tally *sum) {
+  if (sum->lists)
+    sum->relation->usual = (uint32_t)((sum->items + sum->lists - 1) / sum->lists);
+}
+
 /* Pushes what a parent that is met for the first time is to hold: a fresh collection, true for a single
    object, or false where the relation is to be left alone. */
 static void push_fill(lua_State *L, const orr_join_link *link, int parent) {
@@ -50,9 +62,15 @@ static void push_fill(lua_State *L, const orr_join_link *link, int parent) {
   }
 }
 
-/* Puts what the parent at `parent` holds at `held`. */
+/* Puts what the parent at `parent` holds at `held`. The list that was there is mostly complete, and tells how much
+   room the next one needs. */
 static void hold_fill(lua_State *L, orr_joins *joins, int number, int parent) {
   orr_join_link *link = &joins->links[number];
+  const orr_collection *former = link->list ? lua_touserdata(L, joins->held + number) : NULL;
+  if (former) {
+    count_list(&link->tally, link->last, former);
+    note_usual(&link->tally);
+  }
   lua_pushvalue(L, parent);
   lua_rawget(L, joins->fills + number);
   if (lua_isnil(L, -1)) {
@@ -103,16 +121,9 @@ void orr_joins_take(lua_State *L, const orr_load *to) {
 
 /* ---- the end of a load ---- */
 
-/* What lists had in a load. */
-typedef struct tally {
-  orr_relationship *relation;
-  uint64_t items;
-  uint32_t lists;
-} tally;
-
 /* Gives the collection on top to its owner, unless a collector's finalizer has loaded it meanwhile. Until
    then a load that fails leaves the relation as it was. */
-static void hand_over(lua_State *L, tally *sum) {
+static void hand_over(lua_State *L, orr_tally *sum) {
   int index = lua_gettop(L);
   const orr_collection *list = lua_touserdata(L, index);
   orr_instance *owner = orr_collection_owner(L, index);
@@ -121,18 +132,11 @@ static void hand_over(lua_State *L, tally *sum) {
     orr_instance_hold(L, owner, index + 1, list->relation);
   }
   lua_pop(L, 1);
-  sum->relation = &owner->class->relations[list->relation];
-  sum->items += list->count;
-  sum->lists++;
-}
-
-static void note_usual(const tally *sum) {
-  if (sum->lists)
-    sum->relation->usual = (uint32_t)((sum->items + sum->lists - 1) / sum->lists);
+  count_list(sum, owner, list);
 }
 
 static void end_link(lua_State *L, int fills) {
-  tally sum = {NULL, 0, 0};
+  orr_tally sum = {NULL, 0, 0};
   for (lua_pushnil(L); lua_next(L, fills); lua_pop(L, 1))
     if (lua_isuserdata(L, -1))
       hand_over(L, &sum);
@@ -153,7 +157,7 @@ static void let_go(lua_State *L, int gather) {
 
 void orr_filling_end(lua_State *L, const orr_load *to) {
   const orr_filling *filling = to->filling;
-  tally sum = {NULL, 0, 0};
+  orr_tally sum = {NULL, 0, 0};
   uint32_t count = filling->gather ? filling->gather->slots.used : 0;
   if (!filling->gather) {
     lua_pushvalue(L, filling->held);
