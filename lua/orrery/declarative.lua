@@ -450,19 +450,17 @@ local function attach_columns(self, entries)
   end
 end
 
--- __table_args__ = { UniqueConstraint(...), Index(...), schema = "..." }
+-- __table_args__ = { UniqueConstraint(...), Index(...), { schema = "..." } }; the options may also stand beside the others.
 local function table_arguments(name, given)
-  local arguments, options = {}, {}
+  if given ~= nil and (type(given) ~= "table" or getmetatable(given)) then
+    errors.raise("ArgumentError", "%s: __table_args__ is a table of constraints and options, { UniqueConstraint(...), "
+      .. "{ schema = ... } }, got %s", name, errors.show(given))
+  end
+  local arguments, _, options = split(unpack(given or {}))
   for key, value in pairs(given or {}) do
     if type(key) == "string" then
       options[key] = value
     end
-  end
-  for position, value in ipairs(given or {}) do
-    arguments[position] = value
-  end
-  if given ~= nil and type(given) ~= "table" then
-    errors.raise("ArgumentError", "%s: __table_args__ must be a table of constraints and options", name)
   end
   return arguments, options
 end

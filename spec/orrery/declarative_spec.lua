@@ -568,3 +568,25 @@ describe("the one-object style", function()
     db:close()
   end)
 end)
+
+describe("__table_args__", function()
+  it("takes the table's options last, in one table, or beside the constraints", function()
+    local base = orm.declarative_base()
+    for name, arguments in pairs{
+      A = { orm.UniqueConstraint("x", "y"), { sqlite_strict = true, comment = "one" } },
+      B = { orm.UniqueConstraint("x", "y"), sqlite_strict = true, comment = "one" },
+      C = { { sqlite_strict = true } },
+    } do
+      local class = base:model(name, { __tablename__ = name, __table_args__ = arguments,
+        id = orm.Mapped(orm.Integer, { primary_key = true }), x = orm.Mapped(orm.Integer), y = orm.Mapped(orm.Integer) })
+      assert.truthy(tostring(orm.CreateTable(class.__table__)):find("STRICT", 1, true))
+      assert.equal(name ~= "C" and "one" or nil, class.__table__.comment)
+    end
+  end)
+
+  it("that is no table of these is refused", function()
+    local base = orm.declarative_base()
+    raises("ArgumentError", "__table_args__ is a table of constraints and options", base.model, base, "A",
+      { __tablename__ = "a", __table_args__ = orm.UniqueConstraint("x"), id = orm.Mapped(orm.Integer, { primary_key = true }) })
+  end)
+end)
