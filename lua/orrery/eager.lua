@@ -360,10 +360,9 @@ local function load_when_read(session, object, number, node, strategy)
   end
 end
 
--- Whether it is a list that loads by itself when it is read, with nothing behind it: that needs little, see
--- related.load_list().
-local function is_list_alone(node)
-  node.alone = node.late == SELECT and node.property.uselist and not leads_on(node)
+-- Whether it loads by itself when it is read, with nothing behind it: that needs little, see related.load_alone().
+local function is_alone(node)
+  node.alone = node.late == SELECT and not leads_on(node)
   return node.alone
 end
 
@@ -373,9 +372,9 @@ core.hook("load_relation", function(object, number, script, tree, class, session
   local node = (tree or mapper.default_tree or loader_option.default_tree(mapper)):node(property)
   local alone = node.alone
   if alone == nil then
-    alone = is_list_alone(node)
+    alone = is_alone(node)
   end
-  if alone and session and related.load_list(session, object, number, node) then
+  if alone and session and related.load_alone(session, object, number, node) then
     return
   end
   local strategy = strategy_for(session, node, script)

@@ -174,8 +174,8 @@ function related.load_one(session, object, number, node)
   return items
 end
 
--- What core.load_list takes of a statement; false where it asks for more than columns of the object, as they are stored.
-local function new_list(made, dialect)
+-- What core.load_alone takes of a statement; false where it asks for more than columns of the object, as they are stored.
+local function new_way(made, dialect)
   local compiled = loading.compiled_for(made.statement, dialect)
   if not made.plain or compiled.constants or not compiled.readonly or execution.facts(compiled).bind_functions then
     return false
@@ -184,43 +184,45 @@ local function new_list(made, dialect)
   return not plan.finishers and { compiled.sql, plan.core, made.with_null or false, unpack(compiled.order) }
 end
 
-local function list_of(node, dialect)
+local function way_of(node, dialect)
   local made = select_of(node)
-  made.lists = made.lists or {}
-  if made.lists[dialect] == nil then
-    made.lists[dialect] = new_list(made, dialect)
+  made.ways = made.ways or {}
+  if made.ways[dialect] == nil then
+    made.ways[dialect] = new_way(made, dialect)
   end
-  return made.lists[dialect]
+  return made.ways[dialect]
 end
 
-local function list_failed(session, object, node, fault)
+local function load_failed(session, object, node, fault)
   local made, connection = select_of(node), session.seat.conn
   local compiled = loading.compiled_for(made.statement, connection.dialect)
   connection:failed(fault, compiled, loading.values_of(compiled, object, made.with_null))
 end
 
---- Loads a list of one object where that takes nothing but its statement: nothing waits to be flushed, nobody listens, and
---- nothing is to come along; whether it did. Whoever goes through lists one by one comes by here for each.
+--- Loads a relationship of one object where that takes nothing but its statement: nothing waits to be flushed, nobody listens,
+--- and nothing is to come along; whether it did. Whoever goes through objects one by one comes by here for each.
 ---@param session table
 ---@param object userdata
 ---@param number integer of the attribute
 ---@param node table
 ---@return boolean
-function related.load_list(session, object, number, node)
+function related.load_alone(session, object, number, node)
   local connection = not session.by_key and not session.unsettled and session.seat.conn
   local dbc = connection and connection:at_rest()
   if not dbc or session.lazy or session.watching or session.dispatch.do_orm_execute or mapper_module.hears_loads then
     return false
   end
   local dialect = connection.dialect
-  local lists = node.lazy_select and node.lazy_select.lists
-  local list = lists and lists[dialect] or list_of(node, dialect)
-  if not list then
+  local ways = node.lazy_select and node.lazy_select.ways
+  local way = ways and ways[dialect] or way_of(node, dialect)
+  if not way then
     return false
   end
-  local ok, done = pcall(core.load_list, session[1], object, number, dbc, list)
+  local ok, done = pcall(core.load_alone, session[1], object, number, dbc, way)
   if not ok then
-    list_failed(session, object, node, done)
+    load_failed(session, object, node, done)
+  elseif done and done ~= true then
+    related.set_loaded(node.property, object, number, done)
   end
   return done
 end

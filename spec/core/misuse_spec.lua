@@ -171,16 +171,15 @@ describe("the C side refuses", function()
     end
     local connection = session:connection().dbc
     for _, number in ipairs(FAR) do
-      refuses("load_list", session[1], parent, number, connection, { "SELECT 1", plan, false, 1 })
+      refuses("load_alone", session[1], parent, number, connection, { "SELECT 1", plan, false, 1 })
     end
-    refuses("load_list", session[1], parent, 1, connection, { "SELECT 1", plan, false, 1 })
-    refuses("load_list", session[1], child, 4, connection, { "SELECT 1", plan, false, 1 })
+    refuses("load_alone", session[1], parent, 1, connection, { "SELECT 1", plan, false, 1 })
     assert.equal("x", parent.name)
     for _, list in ipairs { { "SELECT ?" }, { "SELECT ?", plan, false, 0 }, { "SELECT ?", plan, false, 9 },
       { 1, plan, false, 1 }, { "SELECT ?, 1", 5, false, 1 }, { "SELECT ?", wide, false, 1 } } do
-      refuses("load_list", session[1], parent, 3, connection, list)
+      refuses("load_alone", session[1], parent, 3, connection, list)
     end
-    refuses("load_list", session[1], parent, 3, session, { "SELECT ?, 1", plan, false, 1 })
+    refuses("load_alone", session[1], parent, 3, session, { "SELECT ?, 1", plan, false, 1 })
   end)
 
   it("userdata without a metatable, and addresses that are no null", function()

@@ -230,16 +230,34 @@ static int related(lua_State *L) {
   return 1;
 }
 
+/* Pushes the object that a many-to-one leads to by its key, where the session holds one, fresh or not; else
+   pushes nothing and returns NULL. */
+static const orr_instance *push_target(lua_State *L, const orr_end *end) {
+  orr_value values[ORR_MAX_KEY];
+  orr_session *session = orr_instance_session(end->object);
+  if (!session || about(end)->pair_count > ORR_MAX_KEY || target_key(L, end, values) != 1)
+    return NULL;
+  const orr_instance *found = find_by_key(L, session, about(end)->target, values);
+  if (!found)
+    lua_pop(L, 1);
+  return found;
+}
+
 /* core.expired_target(object, attribute number) -> the object that a many-to-one leads to, where the session holds
    it, and it has expired */
 static int expired_target(lua_State *L) {
-  orr_value values[ORR_MAX_KEY];
   orr_end end = end_of_argument(L);
-  orr_session *session = orr_instance_session(end.object);
-  if (!session || about(&end)->pair_count > ORR_MAX_KEY || target_key(L, &end, values) != 1)
-    return 0;
-  const orr_instance *found = find_by_key(L, session, about(&end)->target, values);
-  return found && found->epoch != session->epoch && orr_class_is(found->class, about(&end)->target);
+  const orr_instance *found = push_target(L, &end);
+  return found && found->epoch != orr_instance_session(found)->epoch &&
+         orr_class_is(found->class, about(&end)->target);
+}
+
+bool orr_relationship_in_map(lua_State *L, orr_instance *object, int index, int relation) {
+  orr_end end = {object, orr_absindex(L, index), relation};
+  bool found = push_target(L, &end) != NULL;
+  if (found)
+    lua_pop(L, 1);
+  return found;
 }
 
 /* ---- changing one end, without events ---- */

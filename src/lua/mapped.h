@@ -366,6 +366,8 @@ static inline int orr_user_backlog(const orr_class *class, int relation) {
 /* Pushes the value of a relation, loading it when `load`: an object, a collection, nil. Without `load` pushes
    nil for an unloaded one and returns false. */
 bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int relation, bool load);
+/* Whether the session holds the object that a many-to-one leads to by its key, fresh or not. */
+bool orr_relationship_in_map(lua_State *L, orr_instance *object, int index, int relation);
 /* A script's assignment of the value at `value`. */
 void orr_relationship_set(lua_State *L, orr_instance *object, int index, int relation, int value);
 /* Events of a collection: the item at `item` came in (left) relation `relation` of the object at `owner`;

@@ -466,23 +466,23 @@ static int new_gather(lua_State *L) {
   return 2;
 }
 
-/* ---- one list, when it is read ---- */
+/* ---- one relation of one object, when it is read ---- */
 
-/* A statement that loads one list, as core.load_list takes it: an array. */
-enum { LIST_SQL = 1, LIST_PLAN, LIST_WITH_NULL, LIST_COLUMNS };
+/* A statement that loads a relation of one object, as core.load_alone takes it: an array. */
+enum { ALONE_SQL = 1, ALONE_PLAN, ALONE_WITH_NULL, ALONE_COLUMNS };
 
-/* The stored values of the columns whose numbers end the array at `list`; how many, or -1 where one is not
+/* The stored values of the columns whose numbers end the array at `how`; how many, or -1 where one is not
    known, or is NULL and that is not asked for. They borrow from the object. */
-static int stored_values(lua_State *L, orr_instance *object, int index, int list, orr_value *values) {
-  int count = (int)orr_rawlen(L, list) - LIST_COLUMNS + 1;
-  luaL_argcheck(L, count >= 0 && count <= ORR_MAX_KEY, list, "0 to 32 columns expected");
-  lua_rawgeti(L, list, LIST_WITH_NULL);
+static int stored_values(lua_State *L, orr_instance *object, int index, int how, orr_value *values) {
+  int count = (int)orr_rawlen(L, how) - ALONE_COLUMNS + 1;
+  luaL_argcheck(L, count >= 0 && count <= ORR_MAX_KEY, how, "0 to 32 columns expected");
+  lua_rawgeti(L, how, ALONE_WITH_NULL);
   bool with_null = lua_toboolean(L, -1);
   lua_pop(L, 1);
   for (int k = 0; k < count; k++) {
-    lua_rawgeti(L, list, LIST_COLUMNS + k);
+    lua_rawgeti(L, how, ALONE_COLUMNS + k);
     int column = pop_column(L);
-    luaL_argcheck(L, column >= 0 && column < object->class->column_count, list, "columns expected");
+    luaL_argcheck(L, column >= 0 && column < object->class->column_count, how, "columns expected");
     if (!has_columns(object, &column, 1))
       return -1;
     orr_instance_value(L, object, index, column, &values[k]);
@@ -492,43 +492,72 @@ static int stored_values(lua_State *L, orr_instance *object, int index, int list
   return count;
 }
 
-/* Pushes what core.load takes: to fill a fresh collection for the relation, by the statement on top. */
-static void push_arguments(lua_State *L, int relation) {
-  int base = lua_gettop(L);
+/* Pushes a fresh collection for a list, or an array for the rows of a relation that holds one object, and what
+   core.load takes to fill that by the statement on top. */
+static void push_arguments(lua_State *L, int relation, bool list) {
+  int statement = lua_gettop(L);
   luaL_checkstack(L, ORR_LOAD_ARGUMENTS + 10, "load");
+  if (list)
+    orr_collection_new_usual(L, 2, relation);
+  else
+    lua_createtable(L, 1, 0);
+  int base = lua_gettop(L);
   lua_pushvalue(L, 1);
+  lua_pushvalue(L, statement);
+  lua_rawgeti(L, 5, ALONE_PLAN);
+  lua_settop(L, base + (list ? ORR_LOAD_GATHER : ORR_LOAD_OUT) - 1);
   lua_pushvalue(L, base);
-  lua_rawgeti(L, 5, LIST_PLAN);
-  lua_settop(L, base + ORR_LOAD_GATHER - 1);
-  orr_collection_new_usual(L, 2, relation);
   lua_settop(L, base + ORR_LOAD_ARGUMENTS);
 }
 
-/* core.load_list(session, object, attribute number, connection, { sql, plan, with null, column numbers... })
-   -> true: loads a list of the object by a statement that has the values of these columns of it. Nothing is
-   done where there is more to know: of the relation, or a change of it, of a column that is not loaded, or is
-   NULL, or of what waits to be flushed. */
-static int load_list(lua_State *L) {
+/* Gives the object at `index` what the one row, if there is one, has become. */
+static void hold_single(lua_State *L, int index, int relation, int rows) {
+  lua_rawgeti(L, rows, 1);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushboolean(L, 0);
+  }
+  orr_instance_hold(L, lua_touserdata(L, index), index, relation);
+}
+
+/* Whether what a relation of the object at `index` leads to is to be found by these values of it, and it is for
+   this statement to do so. */
+static int needs_statement(lua_State *L, const orr_session *session, int relation, orr_value *values) {
+  orr_instance *object = lua_touserdata(L, 2);
+  if (!orr_session_is_clean(session) || !is_unknown(L, object, 2, relation) ||
+      orr_relationship_in_map(L, object, 2, relation))
+    return -1;
+  return stored_values(L, object, 2, 5, values);
+}
+
+/* core.load_alone(session, object, attribute number, connection, { sql, plan, with null, column numbers... })
+   -> true: loads a relation of the object by a statement that has the values of these columns of it; an array
+   of what it may hold, where it holds one object and there are several. Nothing is done where there is more to
+   know: of the relation, or a change of it, of a column that is not loaded, or is NULL, of an object that the
+   session holds, or of what waits to be flushed. */
+static int load_alone(lua_State *L) {
   orr_session *session = orr_session_check(L, 1);
-  orr_instance *object = orr_instance_check(L, 2);
+  const orr_instance *object = orr_instance_check(L, 2);
   int relation = orr_check_place(L, 3) - object->class->column_count;
-  luaL_argcheck(L,
-                relation >= 0 && relation < object->class->relation_count &&
-                    object->class->relations[relation].flags & ORR_RELATION_LIST,
-                3, "list expected");
+  luaL_argcheck(L, relation >= 0 && relation < object->class->relation_count, 3, "relationship expected");
   luaL_checktype(L, 5, LUA_TTABLE);
   lua_settop(L, 5);
+  bool list = object->class->relations[relation].flags & ORR_RELATION_LIST;
   orr_value values[ORR_MAX_KEY];
-  int count = -1;
-  if (orr_session_is_clean(session) && is_unknown(L, object, 2, relation))
-    count = stored_values(L, object, 2, 5, values);
+  int count = needs_statement(L, session, relation, values);
   if (count < 0)
     return 0;
-  lua_rawgeti(L, 5, LIST_SQL);
+  lua_rawgeti(L, 5, ALONE_SQL);
   luaL_checktype(L, 6, LUA_TSTRING);
   orr_statement *statement = orr_statement_start(L, 4, 6, values, count);
-  push_arguments(L, relation);
+  push_arguments(L, relation, list);
   orr_load_run(L, statement);
+  if (!list && lua_tointeger(L, -2) > 1) {
+    lua_settop(L, 8);
+    return 1;
+  }
+  if (!list)
+    hold_single(L, 2, relation, 8);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -654,7 +683,7 @@ void orr_related_open(lua_State *L) {
                                        {"gather", new_gather},
                                        {"keys", keys_of},
                                        {"keyless", keyless},
-                                       {"load_list", load_list},
+                                       {"load_alone", load_alone},
                                        {NULL, NULL}};
   orr_box_define(L, &gather_kind, NULL);
   lua_pop(L, 1);

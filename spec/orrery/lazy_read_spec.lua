@@ -1,4 +1,5 @@
--- Lists that load when they are read: the same whether somebody hears of statements or nobody does, which takes a shorter way.
+-- Relationships that load when they are read: the same whether somebody hears of statements or nobody does, which takes a
+-- shorter way.
 local orm = require "orrery"
 local database = require "spec.support.database"
 local library = require "spec.support.library"
@@ -158,6 +159,95 @@ for who, heard in pairs { somebody = true, nobody = false } do
       assert.equal("2 3", names_of(people[2].pets, "id"))
       session:expire_all()
       assert.equal("2 3", names_of(session:scalars(orm.select(Chief)):first().pets, "id"))
+    end)
+  end)
+
+  describe("with " .. who .. " hearing of statements, a single object that is read", function()
+    it("is loaded once, and is nil where there is none", function()
+      local lib = library.declare { author_id = { nullable = true } }
+      local session = open(lib, { BOOKS[1], "INSERT INTO book (id, author_id, title) VALUES (1, 1, 'b1'), (2, 1, 'b2'), (3, NULL, 'b3')" })
+      local books = session:scalars(orm.select(lib.Book):order_by("id")):all()
+      local author = books[1].author
+      assert.equal("a1", author.name)
+      assert.equal(author, books[2].author)
+      assert.is_nil(books[3].author)
+      assert.equal(heard and 2 or 0, count)
+      session:commit()
+      assert.equal(author, books[2].author)
+      assert.equal("a1", author.name)
+    end)
+
+    it("is nil where its row is gone", function()
+      local lib = library.declare()
+      local session = open(lib, BOOKS)
+      database.run(session, "PRAGMA defer_foreign_keys = ON", "DELETE FROM author WHERE id = 1")
+      local book = session:get(lib.Book, 1)
+      assert.is_nil(book.author)
+      assert.is_nil(book.author)
+      assert.equal(heard and 4 or 0, count)
+      session:rollback()
+      assert.equal("a1", book.author.name)
+    end)
+
+    it("fails with its statement and its parameter, and loads later", function()
+      local lib = library.declare()
+      local session = open(lib, BOOKS)
+      local book = session:get(lib.Book, 3)
+      database.run(session, "PRAGMA legacy_alter_table = ON", "ALTER TABLE author RENAME TO writer")
+      assert.equal(2, book.author_id)
+      local err = raises("OperationalError", "no such table: author", function() return book.author end)
+      assert.same({ 2 }, err.params)
+      database.run(session, "ALTER TABLE writer RENAME TO author", "PRAGMA legacy_alter_table = OFF")
+      assert.equal("a2", book.author.name)
+    end)
+
+    it("is the first of several where the relationship says there is one, with a warning", function()
+      local base = orm.declarative_base()
+      local Person = base:model("Person", { __tablename__ = "person", id = orm.mapped_column(Integer, { primary_key = true }),
+        passport = orm.relationship("Passport", { uselist = false, order_by = "Passport.id" }) })
+      base:model("Passport", { __tablename__ = "passport", id = orm.mapped_column(Integer, { primary_key = true }),
+        person_id = orm.mapped_column(Integer, orm.ForeignKey("person.id")) })
+      local session = open({ base = base }, { "INSERT INTO person (id) VALUES (1), (2), (3)",
+        "INSERT INTO passport (id, person_id) VALUES (5, 1), (6, 2), (7, 2)" })
+      local people, warned = session:scalars(orm.select(Person):order_by("id")):all(), {}
+      local former = orm.on_warning(function(message) warned[#warned + 1] = message end)
+      local second = people[2].passport
+      orm.on_warning(former)
+      assert.equal(6, second.id)
+      assert.equal(1, #warned)
+      assert.truthy(warned[1]:find("Person.passport", 1, true))
+      assert.equal(5, people[1].passport.id)
+      assert.is_nil(people[3].passport)
+    end)
+
+    it("is found by a key that is not the primary one, and by conditions", function()
+      local base = orm.declarative_base()
+      local Country = base:model("Country", { __tablename__ = "country", id = orm.mapped_column(Integer, { primary_key = true }),
+        code = orm.mapped_column(String, { unique = true }), old = orm.mapped_column(Integer) })
+      local City = base:model("City", { __tablename__ = "city", id = orm.mapped_column(Integer, { primary_key = true }),
+        code = orm.mapped_column(String, orm.ForeignKey("country.code")),
+        country = orm.relationship("Country", { foreign_keys = "City.code" }),
+        current = orm.relationship("Country", { viewonly = true, primaryjoin = function(City, Country)
+          return orm.and_(orm.foreign(City.code):eq(Country.code), Country.old:eq(0)) end }) })
+      local session = open({ base = base }, { "INSERT INTO country (id, code, old) VALUES (1, 'a', 0), (2, 'b', 1)",
+        "INSERT INTO city (id, code) VALUES (1, 'a'), (2, 'b'), (3, NULL)" })
+      local cities = session:scalars(orm.select(City):order_by("id")):all()
+      assert.equal(1, cities[1].country.id)
+      assert.equal(2, cities[2].country.id)
+      assert.is_nil(cities[3].country)
+      assert.equal(session:get(Country, 1), cities[1].current)
+      assert.is_nil(cities[2].current)
+    end)
+
+    it("follows what was assigned and not flushed", function()
+      local lib = library.declare()
+      local session = open(lib, BOOKS)
+      local book = session:get(lib.Book, 1)
+      book.author_id = 3
+      assert.equal("a3", book.author.name)
+      session:commit()
+      book.author_id = nil
+      assert.is_nil(book.author)
     end)
   end)
 end
