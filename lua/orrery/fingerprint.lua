@@ -133,6 +133,6 @@ local fingerprint = {}
 --- field `text` of what is known, and the values' nodes where these are wanted.
 ---@type fun(statement: table, dialect: orrery.Dialect, known: table<number, { text: string }>, wants_nodes?: boolean): table?,
 --- any[], number?, string?, table[]?
-fingerprint.find = core.shaper(PARTS, tokens, helpers)
+fingerprint.find, fingerprint.run = core.shaper(PARTS, tokens, helpers)
 
 return fingerprint

@@ -480,6 +480,9 @@ function hierarchy.grow(self)
   local up = parent_of(self)
   while up do
     up.entity_node, up.key_selects, up.shapes, up.defers, up.criterion_made = nil, nil, nil, nil, nil
+    if up.default_tree then
+      up.default_tree.inert = false -- for statements that were made before
+    end
     up.default_tree = nil
     up = parent_of(up)
   end

@@ -8,6 +8,7 @@ local result = import "result"
 local joining = import "joining"
 local statement = import "statement"
 local compiler = import "compiler"
+local fingerprint = import "fingerprint"
 local mapper_module = import "mapper"
 local loading = import "loading"
 local criteria = import "criteria"
@@ -120,8 +121,8 @@ end
 local ROWS, OBJECTS = { rows = true }, {}
 
 local SELECT, ITEMS, REST = statement.SELECT, statement.ITEMS, statement.REST
-local only_mapper, compiled_of = core.mapper_reader(statement.metatables.select), compiler.cached
-local run_plan, from_array = loading.run_plan, result.from_array
+local compiled_of, run_known, handle_of = compiler.cached, fingerprint.run, core.handle
+local from_array = result.from_array
 
 -- Whether a statement selects one class, and nothing is to come with its objects: most do.
 local function is_plain(self, stmt, execution)
@@ -132,6 +133,12 @@ local function is_plain(self, stmt, execution)
   local item = items[1]
   return item.visit == "entity" and not item.concrete and not items[2] and not (rest and rest.loader_options)
     and loader_option.default_tree(item.mapper):is_inert(self)
+end
+
+-- What the core has to know of a select that it can run at once; false where there is more to it.
+local function known_of(compiled, plan, tree)
+  return compiled.direct and not compiled.named and compiled.readonly and not compiled.facts.bind_functions
+    and not plan.finishers and tree.inert and { compiled.facts.order, plan.core, tree, plan.names, plan.row_metatable }
 end
 
 local function run_plain_select(self, stmt, params, scalars)
@@ -146,21 +153,27 @@ local function run_plain_select(self, stmt, params, scalars)
   if not compiled or compiled.named then
     compiled, values = connection:compile(stmt, params)
   end
-  local plans = compiled.load_plans
-  local plan = plans and plans[0] or loading.plan_of(compiled)
-  local out = { nil, nil, nil, nil } -- a table with room
-  run_plan(self, connection, compiled, values, plan, scalars and OBJECTS or ROWS, out)
+  local plan, out = loading.plan_of(compiled), {}
+  loading.run_plan(self, connection, compiled, values, plan, scalars and OBJECTS or ROWS, out)
+  compiled.at_once = compiled.at_once or known_of(compiled, plan, stmt[ITEMS][1].mapper.default_tree)
   return from_array(out, scalars and plan.names or plan.row_metatable)
 end
 
--- The result of a plain select that is told nothing, in a session in which nothing waits to be flushed and nobody listens:
--- most are run so. Nil where there is more to it, or where it is not known yet that there is not.
-local function run_at_once(self, stmt, params, options, scalars)
-  local mapper = options == nil and only_mapper(self, stmt)
-  local tree = mapper and mapper.default_tree
-  if tree and tree.inert and not self.lazy and not self.dispatch.do_orm_execute then
-    return run_plain_select(self, stmt, params, scalars)
+-- The result of a plain select that was run before and is told nothing, in a session in which nothing waits to be flushed and
+-- nobody listens: most are run so. Nil where there is more to it.
+local function run_at_once(self, stmt, scalars)
+  local handle = handle_of(self)
+  local connection = handle and not self.by_key and not self.unsettled and self.seat.conn
+  local dbc = connection and connection:at_rest()
+  if not dbc or self.lazy or self.dispatch.do_orm_execute or mapper_module.hears_loads then
+    return nil
   end
+  local dialect, cache = connection.dialect, connection.engine.cache
+  local ok, out, columns = pcall(run_known, stmt, dialect, cache.young, handle, dbc, scalars)
+  if not ok then
+    connection:failed(out, compiled_of(stmt, dialect, cache))
+  end
+  return out and from_array(out, columns)
 end
 
 -- The same from the rows of another statement, in which the columns are found by name. Nothing can be joined to them.
@@ -272,7 +285,7 @@ end
 ---@param options? orrery.ExecutionOptions
 ---@return table result
 function Session:execute(stmt, params, options)
-  local made = run_at_once(self, stmt, params, options, false)
+  local made = options == nil and params == nil and run_at_once(self, stmt, false)
   if made then
     return made
   end
@@ -285,7 +298,7 @@ end
 ---@param params? table
 ---@param options? orrery.ExecutionOptions
 function Session:scalars(stmt, params, options)
-  local made = run_at_once(self, stmt, params, options, true)
+  local made = options == nil and params == nil and run_at_once(self, stmt, true)
   if made then
     return made
   end

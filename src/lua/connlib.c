@@ -671,12 +671,10 @@ static int raise_parameter(lua_State *L, statement *s, int position, int names, 
   return raise(L, s, &named);
 }
 
-/* Copies a value of the list at `values` in; false with the fault. */
-static bool bind_one(lua_State *L, statement *s, int values, int position, const orr_type *type,
-                     orr_error *error) {
+/* Copies the value on top in, popped; false with the fault. */
+static bool bind_top(lua_State *L, statement *s, int position, const orr_type *type, orr_error *error) {
   orr_value value;
   char scratch[ORR_TYPE_SCRATCH];
-  lua_rawgeti(L, values, position);
   bool bound = orr_type_take(L, -1, type, &value, scratch, error) == 0 &&
                s->base.driver->bind(s->base.handle, position, &value, true, error) == 0;
   lua_pop(L, 1);
@@ -720,9 +718,12 @@ static int statement_bind(lua_State *L) {
   reset(s);
   check_count(L, s, count);
   orr_error_clear(&error);
-  for (int position = 1; position <= count; position++)
-    if (!bind_one(L, s, 2, position, type_at(L, 4, position), &error))
+  for (int position = 1; position <= count; position++) {
+    const orr_type *type = type_at(L, 4, position);
+    lua_rawgeti(L, 2, position);
+    if (!bind_top(L, s, position, type, &error))
       raise_parameter(L, s, position, 5, &error);
+  }
   lua_settop(L, 1);
   return 1;
 }
@@ -759,24 +760,54 @@ static int new_order(lua_State *L) {
   return 1;
 }
 
-orr_statement *orr_statement_open(lua_State *L, int connection_index, int order_index, int values) {
-  orr_error error;
+/* Pushes the order's table and the statement. */
+static statement *begin_order(lua_State *L, int connection_index, int order_index, int count) {
   int top = lua_gettop(L);
-  const order *o = orr_box_check(L, order_index, &ORDER);
-  luaL_checktype(L, values, LUA_TTABLE);
   luaL_checkstack(L, 16, "statement");
   orr_getuservalue(L, order_index);
   lua_rawgeti(L, top + 1, ORDER_SQL);
   statement *s = statement_for(L, connection_index, top + 2);
-  lua_insert(L, top + 1);
-  check_count(L, s, o->count);
+  lua_replace(L, top + 2);
+  lua_settop(L, top + 2);
+  check_count(L, s, count);
+  return s;
+}
+
+static void raise_in_order(lua_State *L, statement *s, int position, int table, orr_error *error) {
+  lua_rawgeti(L, table, ORDER_NAMES);
+  raise_parameter(L, s, position, lua_gettop(L), error);
+}
+
+orr_statement *orr_statement_open(lua_State *L, int connection_index, int order_index, int values) {
+  orr_error error;
+  int table = lua_gettop(L) + 1;
+  const order *o = orr_box_check(L, order_index, &ORDER);
+  luaL_checktype(L, values, LUA_TTABLE);
+  statement *s = begin_order(L, connection_index, order_index, o->count);
   orr_error_clear(&error);
-  for (int i = 0; i < o->count; i++)
-    if (!bind_one(L, s, values, i + 1, o->types[i], &error)) {
-      lua_rawgeti(L, top + 2, ORDER_NAMES);
-      raise_parameter(L, s, i + 1, lua_gettop(L), &error);
-    }
-  lua_settop(L, top + 1);
+  for (int i = 0; i < o->count; i++) {
+    lua_rawgeti(L, values, i + 1);
+    if (!bind_top(L, s, i + 1, o->types[i], &error))
+      raise_in_order(L, s, i + 1, table, &error);
+  }
+  lua_remove(L, table);
+  return &s->base;
+}
+
+orr_statement *orr_statement_open_with(lua_State *L, int connection_index, int order_index, int first,
+                                       int count) {
+  orr_error error;
+  int table = lua_gettop(L) + 1;
+  const order *o = orr_box_check(L, order_index, &ORDER);
+  luaL_argcheck(L, o->count == count, order_index, "as many values as parameters expected");
+  statement *s = begin_order(L, connection_index, order_index, count);
+  orr_error_clear(&error);
+  for (int i = 0; i < count; i++) {
+    lua_pushvalue(L, first + i);
+    if (!bind_top(L, s, i + 1, o->types[i], &error))
+      raise_in_order(L, s, i + 1, table, &error);
+  }
+  lua_remove(L, table);
   return &s->base;
 }
 

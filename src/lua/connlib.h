@@ -34,6 +34,9 @@ orr_statement *orr_statement_start(lua_State *L, int connection_index, int sql, 
                                    int count);
 /* Pushes the statement of an order (core.order) with values of the list at `values`, by the same rules. */
 orr_statement *orr_statement_open(lua_State *L, int connection_index, int order_index, int values);
+/* The same with `count` values on the stack, from `first` on. */
+orr_statement *orr_statement_open_with(lua_State *L, int connection_index, int order_index, int first,
+                                       int count);
 /* The usable statement at `index`; raises ResourceClosedError when it or its connection was closed. */
 orr_statement *orr_statement_check(lua_State *L, int index);
 

@@ -175,6 +175,13 @@ void orr_filling_read(lua_State *L, const orr_load *to, orr_filling *filling);
 void orr_filling_take(lua_State *L, orr_load *to);
 void orr_filling_end(lua_State *L, const orr_load *to);
 
+/* What is known of a select that can be run at once, by place: what core.order and core.plan have made of it,
+   whether that still holds, the names of its columns, and the metatable of its rows. */
+enum { ORR_KNOWN_ORDER = 1, ORR_KNOWN_PLAN, ORR_KNOWN_TREE, ORR_KNOWN_NAMES, ORR_KNOWN_ROW_META };
+/* Runs what the array at `known` says, with `count` values on the stack from `first` on, and pushes the array
+   of what comes. */
+void orr_load_known(lua_State *L, int session, int connection, int known, int first, int count, bool rows);
+
 void orr_plan_open(lua_State *L);
 void orr_related_open(lua_State *L);
 

@@ -338,8 +338,8 @@ static bool next_row(lua_State *L, orr_load *to) {
 
 /* ---- the collector ---- */
 
-/* What a load does to Lua's memory, in kilobytes: held at the beginning, which for several that belong together is
-   that of the first, and when it was last looked at. */
+/* What a load does to Lua's memory, in kilobytes: held at the beginning, which for several that belong
+   together is that of the first, and when it was last looked at. */
 typedef struct orr_heap {
   int before, seen;
   bool paused;
@@ -586,6 +586,24 @@ static int load_rows(lua_State *L) {
 static int kilobytes(lua_State *L) {
   lua_pushinteger(L, lua_gc(L, LUA_GCCOUNT, 0));
   return 1;
+}
+
+void orr_load_known(lua_State *L, int session, int connection, int known, int first, int count, bool rows) {
+  luaL_checkstack(L, ORR_LOAD_ARGUMENTS + 10, "load");
+  lua_createtable(L, 4, 0); /* most that are fresh have few rows */
+  int out = lua_gettop(L), base = out;
+  lua_rawgeti(L, known, ORR_KNOWN_ORDER);
+  orr_statement *statement = orr_statement_open_with(L, connection, base + 1, first, count);
+  lua_replace(L, base + 1);
+  lua_pushvalue(L, session);
+  lua_insert(L, base + 1);
+  lua_rawgeti(L, known, ORR_KNOWN_PLAN);
+  lua_pushvalue(L, out);
+  if (rows)
+    lua_rawgeti(L, known, ORR_KNOWN_ROW_META);
+  lua_settop(L, base + ORR_LOAD_ARGUMENTS);
+  orr_load_run(L, statement);
+  lua_settop(L, out);
 }
 
 void orr_load_open(lua_State *L) {

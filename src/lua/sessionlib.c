@@ -485,50 +485,12 @@ static int is_clean(lua_State *L) {
   return 1;
 }
 
-/* Whether the statement at `index`, whose metatable is at `meta`, asks for no more than what it selects,
-   which is one thing, on top then: see statement.lua. */
-static bool push_selected(lua_State *L, int index, int meta) {
-  enum { PLACES = 1, ITEMS = 1 };
-  if (!lua_istable(L, index) || !lua_getmetatable(L, index) || !lua_rawequal(L, -1, meta))
-    return false;
-  lua_rawgeti(L, -1, PLACES);
-  lua_rawgeti(L, index, (int)lua_tointeger(L, -1));
-  lua_rawgeti(L, index, ITEMS);
-  if (lua_toboolean(L, -2) || !lua_istable(L, -1) || orr_rawlen(L, -1) != 1)
-    return false;
-  lua_rawgeti(L, -1, 1);
-  return true;
-}
-
-/* The session's object and a statement -> the mapper of the class that it selects, where it asks for nothing
-   else, all rows are of one table, and nothing waits to be flushed. Upvalues: the metatable of selects, names
-   of fields. */
-static int only_mapper(lua_State *L) {
-  enum { META = 1, CONCRETE, MAPPER };
+/* core.handle(session's object) -> session, which is its first field; nothing for anything else */
+static int handle_of(lua_State *L) {
   if (!lua_istable(L, 1))
     return 0;
-  lua_settop(L, 2);
   lua_rawgeti(L, 1, 1);
-  const orr_session *session = orr_box_test(L, 3, &orr_session_kind);
-  if (!session || !orr_session_is_clean(session) || !push_selected(L, 2, lua_upvalueindex(META)) ||
-      !lua_istable(L, -1))
-    return 0;
-  lua_pushvalue(L, lua_upvalueindex(CONCRETE));
-  lua_rawget(L, -2);
-  if (lua_toboolean(L, -1))
-    return 0;
-  lua_pushvalue(L, lua_upvalueindex(MAPPER));
-  lua_rawget(L, -3);
-  return 1;
-}
-
-/* core.mapper_reader(metatable of selects) -> that function */
-static int mapper_reader(lua_State *L) {
-  lua_settop(L, 1);
-  lua_pushliteral(L, "concrete");
-  lua_pushliteral(L, "mapper");
-  lua_pushcclosure(L, only_mapper, 3);
-  return 1;
+  return orr_box_test(L, -1, &orr_session_kind) ? 1 : 0;
 }
 
 /* core.is_settled(session): the same, documents that may have changed in place left aside. */
@@ -1117,7 +1079,7 @@ void orr_session_open(lua_State *L) {
                                        {"list", list},
                                        {"classes", classes},
                                        {"is_clean", is_clean},
-                                       {"mapper_reader", mapper_reader},
+                                       {"handle", handle_of},
                                        {"objects", objects},
                                        {"add", add},
                                        {"expunge", expunge},

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "libs.h"
+#include "load.h"
 #include "nodes.h"
 
 /* ---- kinds of nodes ---- */
@@ -27,14 +28,14 @@ enum { MAX_PLACED = 8 };
 /* The fields of a kind stand in the shaper's table of names from `first`: atoms, lists, nodes. Nodes are
    visited before lists, but in a select or union after them: as in SQL, so that values mostly come in the
    order of its markers. */
-typedef struct orr_kind {
+typedef struct node_kind {
   orr_special special;
   int first, atoms, lists, nodes;
   int rest;                     /* the place of the table of what has none, in a statement; */
   int placed, lists_placed;     /* how many fields have a place there, and how many of them are lists, */
   unsigned char at[MAX_PLACED]; /* which these are: lists, then nodes */
   const void *meta;             /* the metatable that only nodes of this kind have, if any */
-} orr_kind;
+} node_kind;
 
 enum {
   KINDS = 96,
@@ -43,7 +44,7 @@ enum {
 }; /* more than expression.lua, statement.lua and their like define */
 
 typedef struct orr_shaper {
-  orr_kind kinds[KINDS];
+  node_kind kinds[KINDS];
   int count, names;
   int own[OWN], owns;              /* the kinds that have a metatable of their own */
   unsigned char places[MAX_NAMES]; /* of the fields that a statement has in its array; 0: in the rest */
@@ -69,11 +70,13 @@ enum {
   FROM,
   ARRAY_IN,
   TEXT,
+  AT_ONCE,
+  INERT,
   FIXED_NAMES
 };
 static const char *const FIXED[] = {"visit",   "type", "key",      "value", "bind_key", "operator",
                                     "token",   "name", "escape",   "left",  "right",    "table",
-                                    "columns", "from", "array_in", "text"};
+                                    "columns", "from", "array_in", "text",  "at_once",  "inert"};
 
 /* ---- a walk ---- */
 
@@ -155,7 +158,7 @@ static int push_own(walk *w, int index, int name) {
 
 /* The same for a field that a kind of nodes has. `rest`: of a statement that lacks all that has no place, 0.
  */
-static int push_part(walk *w, int node, const orr_kind *kind, int rest, int name) {
+static int push_part(walk *w, int node, const node_kind *kind, int rest, int name) {
   if (kind->special != STATEMENT)
     return push_field(w, node, name);
   int place = w->shaper->places[name];
@@ -168,7 +171,7 @@ static int push_part(walk *w, int node, const orr_kind *kind, int rest, int name
 }
 
 /* Whether a node cannot have a field: what a statement has in its rest, where there is none. */
-static bool lacks(const walk *w, const orr_kind *kind, int rest, int name) {
+static bool lacks(const walk *w, const node_kind *kind, int rest, int name) {
   return kind->special == STATEMENT && !rest && !w->shaper->places[name];
 }
 
@@ -206,7 +209,7 @@ static void emit_atom(walk *w) {
 }
 
 static void visit(walk *w);
-static const orr_kind *kind_by_meta(walk *w, int node);
+static const node_kind *kind_by_meta(walk *w, int node);
 
 /* Calls a helper of fingerprint.lua with the node at `index`; its text is on top, or nil. */
 static bool push_help(walk *w, const char *name, int index) {
@@ -406,7 +409,7 @@ static void emit_form(walk *w, int form) {
 /* Whether what is on top is the node of a value, without a name, of the type at `type`, and of no other. */
 static bool is_value(walk *w, int type) {
   int node = lua_gettop(w->L);
-  const orr_kind *kind = lua_istable(w->L, node) ? kind_by_meta(w, node) : NULL;
+  const node_kind *kind = lua_istable(w->L, node) ? kind_by_meta(w, node) : NULL;
   if (!kind || kind->special != BIND)
     return false;
   push_own(w, node, TYPE);
@@ -483,7 +486,7 @@ static void visit_binary(walk *w, int node) {
 
 /* A field that a node has is named by its place among those of its kind; one that it has not leaves no trace.
  */
-static void visit_atoms(walk *w, int node, const orr_kind *kind, int rest) {
+static void visit_atoms(walk *w, int node, const node_kind *kind, int rest) {
   for (int i = 0; i < kind->atoms; i++) {
     if (push_part(w, node, kind, rest, kind->first + i) == LUA_TNIL) {
       lua_pop(w->L, 1);
@@ -501,7 +504,7 @@ static bool is_single(walk *w) {
   return single;
 }
 
-static void visit_lists(walk *w, int node, const orr_kind *kind, int rest) {
+static void visit_lists(walk *w, int node, const node_kind *kind, int rest) {
   for (int i = 0; i < kind->lists; i++) {
     int name = kind->first + kind->atoms + i;
     if (lacks(w, kind, rest, name))
@@ -534,7 +537,7 @@ static void visit_count(walk *w, int node, int name) {
   take_value(w, 0, address + w->shaper->places[name]);
 }
 
-static void visit_nodes(walk *w, int node, const orr_kind *kind, int rest) {
+static void visit_nodes(walk *w, int node, const node_kind *kind, int rest) {
   for (int i = 0; i < kind->nodes; i++) {
     int name = kind->first + kind->atoms + kind->lists + i;
     int type = push_part(w, node, kind, rest, name);
@@ -550,7 +553,7 @@ static void visit_nodes(walk *w, int node, const orr_kind *kind, int rest) {
   }
 }
 
-static void visit_fields(walk *w, int node, const orr_kind *kind) {
+static void visit_fields(walk *w, int node, const node_kind *kind) {
   push_field(w, node, VISIT);
   emit_top(w);
   if (push_field(w, node, TYPE) == LUA_TTABLE) {
@@ -564,7 +567,7 @@ static void visit_fields(walk *w, int node, const orr_kind *kind) {
   emit(w, ")", 1);
 }
 
-static void visit_statement(walk *w, int node, const orr_kind *kind) {
+static void visit_statement(walk *w, int node, const node_kind *kind) {
   emit_number(w, "S", kind - w->shaper->kinds);
   lua_rawgeti(w->L, node, kind->rest);
   int rest = lua_istable(w->L, -1) ? lua_gettop(w->L) : 0;
@@ -576,7 +579,7 @@ static void visit_statement(walk *w, int node, const orr_kind *kind) {
 }
 
 /* What may stand in several places counts as one. */
-static void visit_shared(walk *w, int node, const orr_kind *kind) {
+static void visit_shared(walk *w, int node, const node_kind *kind) {
   const void *address = lua_topointer(w->L, node);
   if (lua_isnil(w->L, w->seen)) {
     lua_newtable(w->L);
@@ -645,14 +648,14 @@ static orr_special special_of(const char *name) {
 }
 
 /* Notes where a statement has the fields of one sort that stand in its array. */
-static void note_places(const walk *w, orr_kind *kind, int first, int count) {
+static void note_places(const walk *w, node_kind *kind, int first, int count) {
   for (int i = first; i < first + count; i++)
     if (w->shaper->places[i] && kind->placed < MAX_PLACED)
       kind->at[kind->placed++] = w->shaper->places[i];
 }
 
 /* The kind whose name is on top and is new. */
-static const orr_kind *learn(walk *w) {
+static const node_kind *learn(walk *w) {
   lua_State *L = w->L;
   int visit_name = lua_gettop(L);
   const char *name = lua_tostring(L, visit_name);
@@ -663,7 +666,7 @@ static const orr_kind *learn(walk *w) {
   if (!name || (!lua_istable(L, -1) && (special <= STATEMENT || special == SHARED)))
     orr_raisef(L, "CompileError", "%s cannot be part of a statement",
                name ? name : luaL_typename(L, visit_name));
-  orr_kind kind;
+  node_kind kind;
   memset(&kind, 0, sizeof kind);
   kind.special = special;
   int places = visit_name + 2;
@@ -693,13 +696,13 @@ static const orr_kind *learn(walk *w) {
 }
 
 /* The kind of a node by its metatable, where no other kind has that. */
-static const orr_kind *kind_by_meta(walk *w, int node) {
+static const node_kind *kind_by_meta(walk *w, int node) {
   if (!lua_getmetatable(w->L, node))
     return NULL;
   const void *meta = lua_topointer(w->L, -1);
   lua_pop(w->L, 1);
   for (int i = 0; i < w->shaper->owns; i++) {
-    const orr_kind *kind = &w->shaper->kinds[w->shaper->own[i]];
+    const node_kind *kind = &w->shaper->kinds[w->shaper->own[i]];
     if (kind->meta == meta)
       return kind;
   }
@@ -720,7 +723,7 @@ static void note_meta(walk *w, int node, int number) {
   }
 }
 
-static const orr_kind *kind_of(walk *w, int node) {
+static const node_kind *kind_of(walk *w, int node) {
   bool own = push_own(w, node, VISIT) != LUA_TNIL;
   if (!own) {
     lua_pop(w->L, 1);
@@ -730,14 +733,14 @@ static const orr_kind *kind_of(walk *w, int node) {
   lua_rawget(w->L, w->numbers);
   int number = (int)lua_tointeger(w->L, -1);
   lua_pop(w->L, 1);
-  const orr_kind *kind = number ? &w->shaper->kinds[number - 1] : learn(w);
+  const node_kind *kind = number ? &w->shaper->kinds[number - 1] : learn(w);
   if (!own)
     note_meta(w, node, (int)(kind - w->shaper->kinds));
   lua_settop(w->L, node);
   return kind;
 }
 
-static void visit_kind(walk *w, int node, const orr_kind *kind) {
+static void visit_kind(walk *w, int node, const node_kind *kind) {
   switch (kind->special) {
   case STATEMENT:
     visit_statement(w, node, kind);
@@ -785,7 +788,7 @@ static void visit(walk *w) {
         "an expression is nested deeper than %d levels; and_(...) and or_(...) take any number of conditions",
         MAX_DEPTH);
   luaL_checkstack(w->L, 20, "statement");
-  const orr_kind *kind = kind_by_meta(w, node);
+  const node_kind *kind = kind_by_meta(w, node);
   if (kind || !emit_token(w, node))
     visit_kind(w, node, kind ? kind : kind_of(w, node));
   lua_settop(w->L, node - 1);
@@ -875,7 +878,8 @@ enum { MOST_PARTS = 30 };
 typedef struct sketch {
   uintptr_t parts[MOST_PARTS]; /* and between them numbers, which say what they are */
   int count, values;
-  int list;                      /* index of the array of values, nil until there is one */
+  int list;                      /* index of the array of values, nil until there is one; */
+  bool stacked;                  /* or of the first of them */
   int things;                    /* index of the array of what the addresses are of; 0: not wanted */
   const void *nodes[MOST_PARTS]; /* of these, or what stands for them */
 } sketch;
@@ -895,11 +899,15 @@ static bool add_value(walk *w, sketch *s, const void *node) {
       return false;
   if (s->values == MOST_PARTS)
     return false;
-  if (!s->values) {
+  s->nodes[s->values++] = node;
+  if (s->stacked) {
+    lua_replace(w->L, s->list + s->values - 1);
+    return true;
+  }
+  if (s->values == 1) {
     lua_createtable(w->L, 4, 0);
     lua_replace(w->L, s->list);
   }
-  s->nodes[s->values++] = node;
   lua_rawseti(w->L, s->list, s->values);
   return true;
 }
@@ -951,7 +959,7 @@ static bool sketch_node(walk *w, sketch *s, bool has_columns) {
   int node = lua_gettop(w->L);
   if (!lua_istable(w->L, node))
     return false;
-  const orr_kind *kind = kind_by_meta(w, node);
+  const node_kind *kind = kind_by_meta(w, node);
   if (kind)
     return kind->special == BINARY && sketch_compared(w, s);
   if (!add_part(s, (uintptr_t)lua_topointer(w->L, node)) || !keep_thing(w, s, node))
@@ -994,19 +1002,9 @@ static bool sketch_count(walk *w, sketch *s) {
   return add_part(s, 1) && add_value(w, s, address);
 }
 
-/* Makes the sketch of the statement and the array of its values, on top; false where there is none. */
-static bool draw(walk *w, sketch *s, int things) {
-  const orr_kind *kind = lua_istable(w->L, STATEMENT_AT) ? kind_by_meta(w, STATEMENT_AT) : NULL;
-  if (!kind || kind->special != STATEMENT)
-    return false;
-  luaL_checkstack(w->L, 20, "statement");
-  s->count = s->values = 0;
-  s->things = things;
-  lua_pushnil(w->L);
-  s->list = lua_gettop(w->L);
-  lua_rawgeti(w->L, STATEMENT_AT, kind->rest);
-  if (lua_toboolean(w->L, -1))
-    return false;
+/* Draws the statement; the values come into the array at `list`, or take the places from there on. */
+static bool draw_fields(walk *w, sketch *s, const node_kind *kind) {
+  int top = lua_gettop(w->L);
   if (s->things) {
     lua_pushvalue(w->L, DIALECT_AT);
     lua_rawseti(w->L, s->things, 1);
@@ -1015,11 +1013,50 @@ static bool draw(walk *w, sketch *s, int things) {
   for (int i = 0; drawn && i < kind->placed; i++) {
     lua_rawgeti(w->L, STATEMENT_AT, kind->at[i]);
     drawn = i < kind->lists_placed ? sketch_list(w, s, i == 0) : sketch_count(w, s);
-    lua_settop(w->L, s->list);
+    lua_settop(w->L, top);
   }
+  return drawn;
+}
+
+/* The kind of the statement, where it can have a sketch. */
+static const node_kind *drawable(walk *w) {
+  const node_kind *kind = lua_istable(w->L, STATEMENT_AT) ? kind_by_meta(w, STATEMENT_AT) : NULL;
+  if (!kind || kind->special != STATEMENT)
+    return NULL;
+  lua_rawgeti(w->L, STATEMENT_AT, kind->rest);
+  bool has_more = lua_toboolean(w->L, -1);
+  lua_pop(w->L, 1);
+  return has_more ? NULL : kind;
+}
+
+/* Makes the sketch of the statement and the array of its values, on top; false where there is none. */
+static bool draw(walk *w, sketch *s, int things) {
+  const node_kind *kind = drawable(w);
+  if (!kind)
+    return false;
+  luaL_checkstack(w->L, 20, "statement");
+  s->count = s->values = 0;
+  s->things = things;
+  s->stacked = false;
+  lua_pushnil(w->L);
+  s->list = lua_gettop(w->L);
+  bool drawn = draw_fields(w, s, kind);
   if (drawn && !s->values)
     lua_newtable(w->L);
   return drawn;
+}
+
+/* Makes the sketch with the values in their places on the stack, which has nothing else behind `s->list`. */
+static bool draw_stacked(walk *w, sketch *s) {
+  const node_kind *kind = drawable(w);
+  if (!kind)
+    return false;
+  luaL_checkstack(w->L, MOST_PARTS + 20, "statement");
+  s->count = s->values = s->things = 0;
+  s->stacked = true;
+  s->list = lua_gettop(w->L) + 1;
+  lua_settop(w->L, s->list + MOST_PARTS - 1);
+  return draw_fields(w, s, kind);
 }
 
 static key key_of(const sketch *s) {
@@ -1080,8 +1117,36 @@ static int find(lua_State *L) {
   return lasts || w.nodes ? 5 : 4;
 }
 
-/* core.shaper(PARTS, tokens, helpers) -> find, as above. `tokens`: texts by column; `helpers`: the functions
-   of fingerprint.lua that are called for what a walk meets seldom, `places`, and the type of `count`s. */
+/* ---- at once ---- */
+
+/* run(statement, dialect, known, session, connection, as objects) -> array, what its columns are: runs a
+   select of which `known` knows that it can be run so, in a session in which nothing waits to be flushed;
+   nothing for others. */
+static int run(lua_State *L) {
+  enum { SESSION_AT = 4, CONNECTION_AT, AS_OBJECTS };
+  walk w;
+  sketch s;
+  luaL_checktype(L, KNOWN_AT, LUA_TTABLE);
+  lua_settop(L, AS_OBJECTS);
+  orr_session *session = orr_session_check(L, SESSION_AT);
+  init_walk(L, &w);
+  if (!orr_session_is_clean(session) || !draw_stacked(&w, &s) || !push_known(&w, key_of(&s)) ||
+      push_own(&w, lua_gettop(L), AT_ONCE) != LUA_TTABLE)
+    return 0;
+  int known = lua_gettop(L);
+  bool objects = lua_toboolean(L, AS_OBJECTS);
+  lua_rawgeti(L, known, ORR_KNOWN_TREE);
+  push_own(&w, known + 1, INERT);
+  if (!lua_toboolean(L, -1))
+    return 0;
+  orr_load_known(L, SESSION_AT, CONNECTION_AT, known, s.list, s.values, !objects);
+  lua_rawgeti(L, known, objects ? ORR_KNOWN_NAMES : ORR_KNOWN_ROW_META);
+  return 2;
+}
+
+/* core.shaper(PARTS, tokens, helpers) -> find, run, as above. `tokens`: texts by column; `helpers`: the
+   functions of fingerprint.lua that are called for what a walk meets seldom, `places`, and the type of
+   `count`s. */
 static int new_shaper(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -1099,8 +1164,12 @@ static int new_shaper(lua_State *L) {
   lua_pushvalue(L, 3);
   lua_pushvalue(L, 1);
   lua_getfield(L, 3, "count");
+  for (int i = SHAPER; i <= COUNT; i++)
+    lua_pushvalue(L, 3 + i);
   lua_pushcclosure(L, find, COUNT);
-  return 1;
+  lua_insert(L, 4);
+  lua_pushcclosure(L, run, COUNT);
+  return 2;
 }
 
 void orr_shape_open(lua_State *L) {
