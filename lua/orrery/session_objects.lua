@@ -190,9 +190,13 @@ function Session:expire(object, names)
   expire_reached(self, object)
 end
 
---- Makes every object count as unloaded.
+--- Makes every object count as unloaded; unflushed changes to them are dropped.
 function Session:expire_all()
   check(self, "expire_all")
+  for _, object in ipairs(core.list(self[1], "dirty")) do
+    core.forget(object)
+  end
+  self:forget_expressions()
   core.expire_all(self[1])
   tell_expired(self)
 end

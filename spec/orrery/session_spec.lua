@@ -700,6 +700,24 @@ describe("expiring", function()
     assert.is_true(count == 1 or count == 2, count .. " statements")
   end)
 
+  it("of all drops the changes of all, read again or not", function()
+    local lib = library.open()
+    local book, author, new = lib.session:get(lib.Book, 1), lib.session:get(lib.Author, 2), lib.Book { title = "new" }
+    local tags = book.tags
+    assert.equal(2, #tags)
+    lib.session:add(new)
+    book.title, book.author, book.tags, author.name = "ours", author, {}, "ours"
+    lib.session:expire_all()
+    assert.same({}, lib.session.dirty)
+    lib.session:commit()
+    assert.same({ "1|b1|2000|1" }, database.rows(lib.engine, "SELECT id, title, year, author_id FROM book WHERE id = 1"))
+    assert.same({ "2" }, database.rows(lib.engine, "SELECT count(*) FROM book_tag WHERE book_id = 1"))
+    assert.same({ "a1", "a2" }, database.rows(lib.engine, "SELECT name FROM author ORDER BY id"))
+    assert.equal(5, new.id)
+    assert.equal(1, book.author.id)
+    assert.equal(2, #book.tags)
+  end)
+
   it("of an object whose row is gone raises ObjectDeletedError, refreshing it InvalidRequestError", function()
     local lib = library.open()
     local book = lib.session:get(lib.Book, 4)
