@@ -96,7 +96,7 @@ local function new_session(target, options, common)
   check_switches(options, "Session()")
   local seats, by_key = find_seats(target, options.binds)
   local engine = seats[1].engine
-  local self = { engine = engine, seats = seats, seat = (target ~= nil) and seats[1], by_key = by_key, nested = {},
+  local self = { false, engine = engine, seats = seats, seat = (target ~= nil) and seats[1], by_key = by_key, nested = {},
     expressions = {},
     join_mode = check_mode(options.join_transaction_mode or "conditional_savepoint", "Session()"),
     autoflush = options.autoflush ~= false, expire_on_commit = options.expire_on_commit ~= false,

@@ -86,7 +86,7 @@ function session_class.new_dispatch(common)
   return common and setmetatable(dispatch, { __index = common }) or dispatch
 end
 
---- A session of these fields.
+--- A session of these fields, whose first place is for the handle: what is there already is found fastest.
 ---@param self table
 ---@return orrery.Session
 function session_class.new(self)

@@ -38,14 +38,17 @@ void *orr_newuserdata(lua_State *L, size_t size) { return orr_newuserdata_slots(
 
 bool orr_getuservalue(lua_State *L, int index) {
 #if LUA_VERSION_NUM >= 504
-  lua_getiuservalue(L, index, 1);
-#elif LUA_VERSION_NUM >= 502
+  if (lua_getiuservalue(L, index, 1) == LUA_TTABLE)
+    return true;
+#else
+#if LUA_VERSION_NUM >= 502
   lua_getuservalue(L, index);
 #else
   lua_getfenv(L, index);
 #endif
   if (lua_istable(L, -1))
     return true;
+#endif
   lua_pop(L, 1);
   return false;
 }
@@ -82,19 +85,19 @@ bool orr_toint64(lua_State *L, int index, int64_t *out) {
     *out = lua_tointeger(L, index);
     return true;
   }
-#endif
+  int exact;
+  *out = lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &exact) : (exact = 0);
+  return exact;
+#else
   if (lua_type(L, index) != LUA_TNUMBER)
     return false;
-  double number = lua_tonumber(L, index);
-  if (!(number >= -9223372036854775808.0 && number < 9223372036854775808.0) || number != floor(number))
-    return false;
-#if !ORR_INT64
   /* Beyond 2^53 a double stands for several integers: which one was meant is unknown. */
-  if (number >= (double)ORR_MAX_SAFE || number <= -(double)ORR_MAX_SAFE)
+  double number = lua_tonumber(L, index);
+  if (!(number > -(double)ORR_MAX_SAFE && number < (double)ORR_MAX_SAFE))
     return false;
-#endif
   *out = (int64_t)number;
-  return true;
+  return (double)*out == number;
+#endif
 }
 
 bool orr_pushint64(lua_State *L, int64_t value) {

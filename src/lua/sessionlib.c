@@ -72,6 +72,24 @@ static void fresh_table(lua_State *L, int user, int field, const char *mode) {
   lua_rawseti(L, user, field);
 }
 
+/* Where a userdata may have further user values, the first of the handle's at `index` is its objects, too. */
+static void fresh_objects(lua_State *L, int index, int user) {
+  fresh_table(L, user, ORR_SESSION_OBJECTS, "v");
+  lua_rawgeti(L, user, ORR_SESSION_OBJECTS);
+  orr_setslot(L, index, 1);
+}
+
+/* Pushes the objects of the handle at `index`, and returns where they are. */
+static int push_objects(lua_State *L, int index) {
+  if (ORR_SLOTS) {
+    orr_getslot(L, index, 1);
+    return index + 1;
+  }
+  orr_getuservalue(L, index);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  return index + 2;
+}
+
 /* The counts go first: entries beyond them do not count, so that the lists are empty even where there is no
    memory for fresh ones. */
 static void fresh_work(lua_State *L, orr_session *session, int user) {
@@ -133,13 +151,13 @@ orr_session *orr_session_check(lua_State *L, int index) {
 /* core.session(lua_session) -> handle. The Lua object is what hooks are given. */
 static int new_session(lua_State *L) {
   lua_settop(L, 1);
-  orr_session *session = orr_box_new(L, &orr_session_kind, sizeof *session);
+  orr_session *session = orr_box_new_slots(L, &orr_session_kind, sizeof *session, 1);
   orr_identity_init(&session->map, orr_allocator(L));
   orr_history_init(&session->history, orr_allocator(L));
   orr_cohorts_init(&session->cohorts, orr_allocator(L));
   session->world = orr_world_get(L);
   lua_newtable(L);
-  fresh_table(L, 3, ORR_SESSION_OBJECTS, "v");
+  fresh_objects(L, 2, 3);
   fresh_table(L, 3, ORR_SESSION_COHORTS, NULL);
   fresh_lists(L, session, 3);
   lua_pushvalue(L, 1);
@@ -313,13 +331,11 @@ static int get(lua_State *L) {
   if (class && lua_gettop(L) == 3 && lua_istable(L, 1)) {
     int64_t number;
     orr_session *session = session_of_method(L);
-    if (session && orr_rawlen(L, 2) == sizeof *class && class->world == world_of_method(L) &&
+    if (session && orr_rawlen(L, 2) == sizeof *class && class->world == session->world &&
         class->simple_key && orr_toint64(L, 3, &number)) {
       orr_key key;
       orr_key_integer(&key, class->id, number);
-      orr_getuservalue(L, 4);
-      lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
-      orr_instance *object = orr_session_find(L, session, &key, 6);
+      orr_instance *object = orr_session_find(L, session, &key, push_objects(L, 4));
       if (object && object->epoch == session->epoch && orr_class_is(object->class, class) &&
           !(object->flags & ORR_DELETING))
         return 1;
@@ -869,7 +885,7 @@ static int close(lua_State *L) {
   orr_identity_clear(&session->map);
   orr_history_clear(&session->history);
   orr_cohorts_clear(&session->cohorts);
-  fresh_table(L, user, ORR_SESSION_OBJECTS, "v");
+  fresh_objects(L, 1, user);
   fresh_table(L, user, ORR_SESSION_COHORTS, NULL);
   fresh_lists(L, session, user);
   leave_world(session);
