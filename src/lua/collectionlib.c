@@ -5,13 +5,14 @@
 
 const orr_box_kind orr_collection_kind = {"collection", NULL};
 
-/* Where Lua allows it, owner and first items are user values of the collection, so that a short one has no
-   table. Elsewhere they stand in its table, the owner first, as all items do once there are more. */
+/* Where Lua allows it, owner and first items are user values of the collection, as many as `near` says, so that
+   one that is no longer has no table. What comes behind these stands in its table; elsewhere all does, the owner
+   first. */
 enum {
   OWNER = 1,
-  NEAR_ITEMS = ORR_SLOTS ? 3 : 0,
   BEFORE_ITEMS = ORR_SLOTS ? 0 : OWNER,
-  NEAR_ROOM = 3,
+  LEAST_NEAR = 3,
+  MOST_NEAR = 32,
   FIRST_ROOM = 8,
   MOST_ROOM = 100
 };
@@ -30,19 +31,21 @@ static void set_owner(lua_State *L, int owner) {
     orr_collection_setfield(L, -2, OWNER);
 }
 
+static int near_room(int room) { return !ORR_SLOTS ? 0 : room > MOST_NEAR ? LEAST_NEAR : room; }
+
 /* `room`: for so many items, so that the table is not made anew for each of the first ones. */
 static orr_collection *new_collection(lua_State *L, int owner, int relation, int room) {
   owner = orr_absindex(L, owner);
   const orr_instance *object = lua_touserdata(L, owner);
-  bool spread = room > NEAR_ITEMS;
-  orr_collection *list =
-      orr_box_new_slots(L, &orr_collection_kind, sizeof *list, spread ? OWNER : OWNER + NEAR_ITEMS);
+  int near = near_room(room);
+  orr_collection *list = orr_box_new_slots(L, &orr_collection_kind, sizeof *list, OWNER + near);
   list->relation = relation;
   list->form = form_of(&object->class->relations[relation]);
   list->passing = object->class->relations[relation].flags & ORR_RELATION_WRITE_ONLY;
-  list->spread = spread;
+  list->near = (uint8_t)near;
+  list->spread = room > near;
   if (list->spread) {
-    lua_createtable(L, BEFORE_ITEMS + room, 0);
+    lua_createtable(L, BEFORE_ITEMS + room - near, 0);
     orr_setuservalue(L, -2);
   }
   set_owner(L, owner);
@@ -52,16 +55,16 @@ static orr_collection *new_collection(lua_State *L, int owner, int relation, int
 }
 
 orr_collection *orr_collection_new(lua_State *L, int owner, int relation) {
-  return new_collection(L, owner, relation, NEAR_ROOM);
+  return new_collection(L, owner, relation, LEAST_NEAR);
 }
 
 orr_collection *orr_collection_new_usual(lua_State *L, int owner, int relation) {
   const orr_instance *object = lua_touserdata(L, owner);
   uint32_t usual = object->class->relations[relation].usual;
   return new_collection(L, owner, relation,
-                        usual > MOST_ROOM   ? MOST_ROOM
-                        : usual < NEAR_ROOM ? NEAR_ROOM
-                                            : (int)usual);
+                        usual > MOST_ROOM    ? MOST_ROOM
+                        : usual < LEAST_NEAR ? LEAST_NEAR
+                                             : (int)usual);
 }
 
 orr_instance *orr_collection_owner(lua_State *L, int index) {
@@ -100,37 +103,31 @@ void orr_collection_setfield(lua_State *L, int index, int key) {
 
 /* ---- places of items ---- */
 
+static int field_of(const orr_collection *list, uint32_t at) { return (int)(at - list->near) + BEFORE_ITEMS; }
+
 void orr_collection_item(lua_State *L, const orr_collection *list, int index, uint32_t at) {
-  if (list->spread)
-    orr_collection_field(L, index, (int)at + BEFORE_ITEMS);
+  if (at > list->near)
+    orr_collection_field(L, index, field_of(list, at));
   else
     orr_getslot(L, index, OWNER + (int)at);
 }
 
-/* From now on the items stand in the table. */
-static void spread(lua_State *L, orr_collection *list, int index) {
-  index = orr_absindex(L, index);
+/* Pushes the table for the items behind the near ones. */
+static void push_rest(lua_State *L, orr_collection *list, int index) {
   push_table(L, index, FIRST_ROOM);
-  for (int i = 1; i <= NEAR_ITEMS; i++) {
-    orr_getslot(L, index, OWNER + i);
-    lua_rawseti(L, -2, i);
-  }
-  lua_pop(L, 1);
   list->spread = true;
-  for (int i = 1; i <= NEAR_ITEMS; i++) {
-    lua_pushnil(L);
-    orr_setslot(L, index, OWNER + i);
-  }
 }
 
 /* Stores the value on top (popped) as the item at a position, which is not yet counted where it is new. */
 static void set_item(lua_State *L, orr_collection *list, int index, uint32_t at) {
-  if (!list->spread && at > NEAR_ITEMS)
-    spread(L, list, index);
-  if (list->spread)
-    orr_collection_setfield(L, index, (int)at + BEFORE_ITEMS);
-  else
+  if (at <= list->near) {
     orr_setslot(L, index, OWNER + (int)at);
+    return;
+  }
+  push_rest(L, list, index);
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, field_of(list, at));
+  lua_pop(L, 1);
 }
 
 static void clear_item(lua_State *L, orr_collection *list, int index, uint32_t at) {
@@ -169,17 +166,19 @@ void orr_collection_turn(lua_State *L, const orr_collection *list, int index, in
 void orr_collection_load(lua_State *L, orr_collection *list, int index, int table, int item) {
   if (list->form != ORR_FORM_LIST) {
     orr_unique_push(L, list, index, item);
-  } else if (list->spread) {
-    lua_pushvalue(L, item);
-    lua_rawseti(L, table, (int)list->count + 1 + BEFORE_ITEMS);
-    list->count++;
-  } else if ((int)list->count < NEAR_ITEMS) {
-    lua_pushvalue(L, item);
-    orr_setslot(L, index, OWNER + 1 + (int)list->count++);
-  } else {
-    orr_collection_put_last(L, list, index, item);
-    orr_collection_turn(L, list, index, table);
+    return;
   }
+  uint32_t at = list->count + 1;
+  if (at > list->near && !list->spread) {
+    push_rest(L, list, index);
+    lua_replace(L, table);
+  }
+  lua_pushvalue(L, item);
+  if (at > list->near)
+    lua_rawseti(L, table, field_of(list, at));
+  else
+    orr_setslot(L, index, OWNER + (int)at);
+  list->count = at;
 }
 
 void orr_collection_push_item(lua_State *L, orr_collection *list, int index, int item) {
@@ -937,13 +936,14 @@ static int next(lua_State *L) {
   if (at < 0 || at >= (lua_Integer)list->count)
     return 0;
   at++;
-  if (list->spread)
-    orr_getuservalue(L, 1);
-  lua_pushinteger(L, at);
-  if (list->spread)
-    lua_rawgeti(L, -2, (int)at + BEFORE_ITEMS);
-  else
+  if (at <= list->near) {
+    lua_pushinteger(L, at);
     orr_getslot(L, 1, OWNER + (int)at);
+    return 2;
+  }
+  orr_getuservalue(L, 1);
+  lua_pushinteger(L, at);
+  lua_rawgeti(L, -2, field_of(list, (uint32_t)at));
   return 2;
 }
 

@@ -394,7 +394,8 @@ typedef struct orr_collection {
   uint32_t count;
   int relation; /* from 0, of the owner's class */
   uint8_t form; /* orr_form */
-  bool spread;  /* its items stand in the table that is its user value, see collectionlib.c */
+  uint8_t near; /* so many items are user values, the others stand in a table, see collectionlib.c; */
+  bool spread;  /* it is there */
   bool kept;    /* COLLECTION_OLD holds the items as they were before the first change */
   bool stray;   /* an item came in from its own side, without a cascade into the session */
   bool given;   /* a script has put something in, or assigned it as a whole */
