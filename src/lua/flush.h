@@ -152,9 +152,10 @@ typedef struct orr_flush_past {
 /* Fetches an object into the caches, with what Lua keeps before it. */
 static inline void orr_flush_fetch(const orr_instance *object) {
   enum { LINE = 64 };
-  ORR_PREFETCH((const char *)object - LINE);
-  ORR_PREFETCH((const char *)object);
-  ORR_PREFETCH((const char *)object + LINE);
+  uintptr_t at = (uintptr_t)object; /* what is near an object, or there is none, is no object of C's */
+  ORR_PREFETCH((const void *)(at - LINE));
+  ORR_PREFETCH((const void *)at);
+  ORR_PREFETCH((const void *)(at + LINE));
 }
 
 /* Object number `n`. Objects are mostly met in the order of their numbers and seldom are in a cache: one that
