@@ -371,6 +371,22 @@ function compiler.update_sql(target, set_columns, where_columns, count, dialect)
     found_by(where_columns, count, dialect, next_marker))
 end
 
+--- One UPDATE of `count` rows that get different values of one column: key and value of each come first, then the keys.
+---@param target table
+---@param column table
+---@param key table
+---@param count integer
+---@param dialect orrery.Dialect
+---@return string
+function compiler.update_apart_sql(target, column, key, count, dialect)
+  local next_marker = markers_from(dialect)
+  local cases = repeated(count, " ", function()
+    return ("WHEN %s THEN %s"):format(next_marker(), next_marker())
+  end)
+  return ("UPDATE %s SET %s = CASE %s %s END WHERE %s"):format(compiler.table_name(target, dialect),
+    dialect.quote(column.name), dialect.quote(key.name), cases, found_by({ key }, count, dialect, next_marker))
+end
+
 --- DELETE of `count` rows by key.
 ---@param target table
 ---@param where_columns table[]

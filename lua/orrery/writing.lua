@@ -580,6 +580,10 @@ local SQL = {
   update = function(mapper, _, shape, rows, dialect)
     return compiler.update_sql(mapper.table, columns_of(mapper, shape, WRITTEN), finding_columns(mapper), rows, dialect)
   end,
+  update_apart = function(mapper, _, shape, rows, dialect)
+    local column, key = columns_of(mapper, shape, WRITTEN)[1], finding_columns(mapper)[1]
+    return compiler.update_apart_sql(mapper.table, column, key, rows, dialect)
+  end,
   delete = function(mapper, _, _, rows, dialect)
     return compiler.delete_sql(mapper.table, finding_columns(mapper), rows, dialect)
   end,

@@ -51,7 +51,8 @@ typedef struct orr_driver {
   /* `count` columns of the current row, from column `first` (from 0) on; their bytes live until the next step
      or reset. -1 where there was no memory to read them. */
   int (*row)(void *stmt, int first, orr_value *out, int count);
-  void (*reset)(void *stmt); /* ends execution and forgets the bindings */
+  void (*reset)(void *stmt);  /* ends execution and forgets the bindings */
+  void (*rewind)(void *stmt); /* ends execution; every parameter is bound anew before the next */
 
   int (*column_count)(void *stmt);
   const char *(*column_name)(void *stmt, int column); /* from 0; lives as long as the statement */

@@ -428,6 +428,8 @@ static void statement_reset(void *statement) {
   sqlite3_clear_bindings(statement);
 }
 
+static void statement_rewind(void *statement) { sqlite3_reset(statement); }
+
 static int statement_column_count(void *statement) { return sqlite3_column_count(statement); }
 
 static const char *statement_column_name(void *statement, int column) {
@@ -448,6 +450,7 @@ const orr_driver orr_driver_sqlite = {
     statement_step,
     statement_row,
     statement_reset,
+    statement_rewind,
     statement_column_count,
     statement_column_name,
     statement_parameter_count,

@@ -614,7 +614,8 @@ static void push_some(lua_State *L, int table, uint32_t first, uint32_t count, o
   for (uint32_t i = 0; i < count; i++) {
     lua_rawgeti(L, table, (int)(first + i));
     objects[i] = lua_touserdata(L, -1);
-    orr_flush_fetch(objects[i]);
+    if (objects[i])
+      orr_flush_fetch(objects[i]);
   }
 }
 

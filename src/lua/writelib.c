@@ -97,11 +97,12 @@ static void bind(lua_State *L, binder *b, const orr_value *value) { bind_next(L,
 
 /* The value of a column of object `n`, which need not stand on the stack but for a string of Lua's. */
 static void value_of(lua_State *L, const orr_flush *f, uint32_t n, int column, orr_value *out) {
-  orr_instance *object = orr_flush_look(f, n);
-  if (orr_tags(object)[column] & ORR_OUTSIDE)
-    orr_flush_object(L, f, n);
-  orr_instance_value(L, object, lua_gettop(L), column, out);
-  if (orr_tags(object)[column] & ORR_OUTSIDE)
+  orr_instance *object = f->entries[n - 1].object;
+  bool outside = orr_tags(object)[column] & ORR_OUTSIDE;
+  if (outside)
+    lua_rawgeti(L, f->objects, (int)n);
+  orr_instance_value(L, object, -1, column, out);
+  if (outside)
     lua_pop(L, 1);
 }
 
@@ -159,24 +160,44 @@ static void push_params(lua_State *L, binder *b) {
   b->params = 0;
 }
 
-/* Steps once: true where a row comes back. A failing statement is raised with its parameters. */
-static bool step(lua_State *L, binder *b) {
-  orr_error error;
-  orr_error_clear(&error);
-  int code = b->statement->driver->step(b->statement->handle, &error);
-  if (code >= 0)
-    return code == ORR_STEP_ROW;
+static void finish(binder *b) { b->statement->driver->reset(b->statement->handle); }
+
+/* Raises what made the statement fail, with its parameters. */
+static int fail(lua_State *L, binder *b, const orr_error *error) {
   b->statement->driver->reset(b->statement->handle);
   b->f->culprit = record_at(b->f, b->batch, b->first)->object;
   b->f->culprits = b->count;
-  orr_statement_error(L, b->statement, &error);
+  orr_statement_error(L, b->statement, error);
   push_params(L, b);
   b->statement->driver->reset(b->statement->handle);
   lua_setfield(L, -2, "params");
   return lua_error(L);
 }
 
-static void finish(binder *b) { b->statement->driver->reset(b->statement->handle); }
+/* Steps once: true where a row comes back. */
+static bool step(lua_State *L, binder *b) {
+  orr_error error;
+  orr_error_clear(&error);
+  int code = b->statement->driver->step(b->statement->handle, &error);
+  if (code < 0)
+    fail(L, b, &error);
+  return code == ORR_STEP_ROW;
+}
+
+/* Runs a statement about several rows: false where a constraint refuses one of them, so that each by itself
+   would tell which. */
+static bool run_together(lua_State *L, binder *b) {
+  orr_error error;
+  orr_error_clear(&error);
+  int code = b->statement->driver->step(b->statement->handle, &error);
+  if (code < 0 && (strcmp(error.kind, "IntegrityError") != 0 || !b->f->driver->in_transaction(b->f->db)))
+    fail(L, b, &error);
+  finish(b);
+  return code >= 0;
+}
+
+/* Ends one of several executions. */
+static void rewind_statement(binder *b) { b->statement->driver->rewind(b->statement->handle); }
 
 static int64_t changes(const orr_flush *f) { return f->driver->changes(f->db); }
 
@@ -352,6 +373,7 @@ static void check_inserted(lua_State *L, orr_flush *f, const orr_class *class, u
 static void fill_insert(lua_State *L, binder *b) {
   for (uint32_t i = 0; i < b->count; i++) {
     const orr_flush_record *r = record_at(b->f, b->batch, b->first + i);
+    orr_flush_look(b->f, r->object);
     for (int c = 0; c < r->class->column_count; c++)
       if (b->f->shape[c] == WRITTEN)
         bind_column(L, b, r->object, c);
@@ -559,10 +581,10 @@ static bool has_update(const binder *b, uint32_t i) { return record_at(b->f, b->
 
 static void update_one_by_one(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
                               uint32_t count) {
-  const orr_flush_record *r = record_at(f, batch, first);
-  int top = lua_gettop(L);
   if (!count)
     return;
+  const orr_flush_record *r = record_at(f, batch, first);
+  int top = lua_gettop(L);
   orr_statement *statement = statement_for(L, f, "update", r, (size_t)r->class->column_count, 1);
   binder b = {f, statement, fill_update, batch, first, 1, 1, 0};
   announce_run(L, &b, "before", has_update, count);
@@ -572,17 +594,20 @@ static void update_one_by_one(lua_State *L, orr_flush *f, const orr_unit_batch *
     orr_statement_restart(b.statement);
     fill(L, &b);
     step(L, &b);
-    finish(&b);
+    rewind_statement(&b);
     int64_t matched = changes(f);
     if (matched != 1)
       stale(L, f, "UPDATE", record_at(f, batch, b.first), matched);
   }
+  finish(&b);
   b.first = first;
   announce_run(L, &b, "after", has_update, count);
   lua_settop(L, top);
 }
 
-enum { FEW_ALIKE = 8 }; /* as many take as long together as one by one: SQLite makes a table of their keys */
+/* So many rows take as long together as one by one: SQLite makes a table of their keys, and looks through
+   different values one after the other. */
+enum { FEW_ALIKE = 8, FEW_APART = 16 };
 
 static bool same_change(lua_State *L, const orr_flush *f, const orr_flush_record *a,
                         const orr_flush_record *b) {
@@ -610,6 +635,27 @@ static uint32_t alike_from(lua_State *L, const orr_flush *f, const orr_unit_batc
   return count;
 }
 
+static bool is_unique(const orr_class *row, int column) {
+  for (int u = 0; u < row->unique_count; u++)
+    for (int c = 0; c < row->uniques[u].count; c++)
+      if (row->uniques[u].columns[c] == column)
+        return true;
+  return row->unique_count < 0;
+}
+
+/* The one column that is written, or -1 where there are several, or its values must change hands in order. */
+static int written_column(const orr_flush *f, const orr_class *row) {
+  int found = -1;
+  for (int c = 0; c < row->column_count; c++) {
+    if (f->shape[c] != WRITTEN)
+      continue;
+    if (found >= 0 || is_unique(row, c))
+      return -1;
+    found = c;
+  }
+  return found;
+}
+
 static void fill_alike(lua_State *L, binder *b) {
   const orr_flush_record *r = record_at(b->f, b->batch, b->first);
   for (int c = 0; c < r->class->column_count; c++)
@@ -619,22 +665,44 @@ static void fill_alike(lua_State *L, binder *b) {
     bind_key(L, b, record_at(b->f, b->batch, b->first + i)->object, r->class->above != NULL);
 }
 
-/* The same change of `count` rows in one statement. Where some are not found, each by itself tells which. */
+/* Key and value of each row, and the keys once more. */
+static void fill_apart(lua_State *L, binder *b) {
+  const orr_flush_record *r = record_at(b->f, b->batch, b->first);
+  int column = written_column(b->f, r->class);
+  for (uint32_t i = 0; i < b->count; i++) {
+    uint32_t n = record_at(b->f, b->batch, b->first + i)->object;
+    bind_key(L, b, n, r->class->above != NULL);
+    bind_column(L, b, n, column);
+  }
+  for (uint32_t i = 0; i < b->count; i++)
+    bind_key(L, b, record_at(b->f, b->batch, b->first + i)->object, r->class->above != NULL);
+}
+
+/* Changes `count` rows in one statement. Where some are not found or refused, each by itself tells which. */
 static void update_together(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
-                            uint32_t count) {
+                            uint32_t count, bool alike) {
   const orr_flush_record *r = record_at(f, batch, first);
   int top = lua_gettop(L);
-  orr_statement *statement = statement_for(L, f, "update", r, (size_t)r->class->column_count, count);
-  binder b = {f, statement, fill_alike, batch, first, count, 1, 0};
+  orr_statement *statement =
+      statement_for(L, f, alike ? "update" : "update_apart", r, (size_t)r->class->column_count, count);
+  binder b = {f, statement, alike ? fill_alike : fill_apart, batch, first, count, 1, 0};
   announce(L, &b, "before");
   fill(L, &b);
-  step(L, &b);
-  finish(&b);
-  int64_t matched = changes(f);
-  announce(L, &b, "after");
+  bool taken = run_together(L, &b);
+  bool all = taken && changes(f) == (int64_t)count;
+  if (taken)
+    announce(L, &b, "after");
   lua_settop(L, top);
-  if (matched != (int64_t)count)
+  if (!all)
     update_one_by_one(L, f, batch, first, count);
+}
+
+/* How many rows from `first` on, before `end`, go together, though each gets a value of its own. */
+static uint32_t apart_from(const orr_flush *f, const orr_unit_batch *batch, uint32_t first, uint32_t end) {
+  uint32_t count = 0;
+  while (count < ORR_BATCH_ROWS && first + count < end && record_at(f, batch, first + count)->writes)
+    count++;
+  return count >= FEW_APART ? count : 0;
 }
 
 static void write_update_run(lua_State *L, orr_flush *f, const orr_unit_batch *batch, uint32_t first,
@@ -642,14 +710,16 @@ static void write_update_run(lua_State *L, orr_flush *f, const orr_unit_batch *b
   const orr_class *class = record_at(f, batch, first)->class;
   uint32_t end = first + count, at = first;
   bool plain = class->key_count == 1 && orr_class_row_version(class) < 0;
+  bool apart = plain && written_column(f, class) >= 0;
   while (plain && at < end) {
     uint32_t alike = alike_from(L, f, batch, at, end);
-    if (alike >= FEW_ALIKE) {
+    uint32_t together = alike >= FEW_ALIKE ? alike : apart ? apart_from(f, batch, at, end) : 0;
+    if (together) {
       update_one_by_one(L, f, batch, first, at - first);
-      update_together(L, f, batch, at, alike);
-      first = at + alike;
+      update_together(L, f, batch, at, together, together == alike);
+      first = at + together;
     }
-    at += alike;
+    at += together ? together : alike;
   }
   update_one_by_one(L, f, batch, first, end - first);
 }
@@ -864,6 +934,7 @@ static void fill_link(lua_State *L, binder *b) {
   for (uint32_t i = 0; i < b->count; i++) {
     const orr_flush_record *r = record_at(b->f, b->batch, b->first + i);
     const orr_relationship *relation = orr_flush_relation(r);
+    orr_flush_look(b->f, r->object);
     bind_link_end(L, b, r->object, relation->pairs, relation->pair_count);
     bind_link_end(L, b, r->other, relation->pairs + relation->pair_count, relation->target_count);
     if (b->f->link_values)
@@ -935,11 +1006,12 @@ static void delete_links(lua_State *L, orr_flush *f, const orr_unit_batch *batch
     orr_statement_restart(b.statement);
     fill(L, &b);
     step(L, &b);
-    finish(&b);
+    rewind_statement(&b);
     int64_t matched = changes(f);
     if (matched != 1)
       stale_link(L, r, matched);
   }
+  finish(&b);
   b.first = first;
   announce_run(L, &b, "after", has_link, count);
   lua_settop(L, top);
