@@ -101,16 +101,31 @@ end
 ---@field loaded boolean
 ---@field history orrery.History
 
+local function history_of(object, mapper, key)
+  local number, property = mapper:number_of(key), mapper.relationships_by_key[key]
+  return property and relation_history(object, property, number) or column_history(object, mapper, key, number)
+end
+
+-- The history is worked out for those who ask.
 local function attribute_state(object, mapper, key)
   local number = mapper:number_of(key)
-  if not number then
+  return setmetatable({ key = key, value = core.peek(object, number), loaded = core.is_given(object, number) }, {
+    __index = function(_, field)
+      return field == "history" and history_of(object, mapper, key) or nil
+    end,
+  })
+end
+
+-- What is known of each attribute, by its name.
+local function attribute_states(object, mapper)
+  local states = {}
+  for _, key in ipairs(mapper:attribute_names()) do
+    states[key] = attribute_state(object, mapper, key)
+  end
+  return setmetatable(states, { __index = function(_, key)
     errors.raise("ArgumentError", "inspect(): %s has no attribute '%s'%s", mapper.name, tostring(key),
       errors.hint(tostring(key), mapper:attribute_names()))
-  end
-  local property = mapper.relationships_by_key[key]
-  local value = core.peek(object, number)
-  return { key = key, value = value, loaded = core.is_given(object, number),
-    history = property and relation_history(object, property, number) or column_history(object, mapper, key, number) }
+  end })
 end
 
 local function unloaded(object, mapper)
@@ -137,7 +152,7 @@ end
 local function is_modified(object, mapper)
   local state = core.state(object)
   for _, key in ipairs(mapper:attribute_names()) do
-    local about = attribute_state(object, mapper, key).history
+    local about = history_of(object, mapper, key)
     if (about.added[1] ~= nil or about.deleted[1] ~= nil) and (state ~= "transient" or about.added[1] ~= core.null) then
       return true
     end
@@ -154,9 +169,7 @@ local READ = {
   session = function(object) return core.session_of(object) end,
   object = function(object) return object end,
   class = function(_, mapper) return mapper.class end,
-  attrs = function(object, mapper)
-    return setmetatable({}, { __index = function(_, key) return attribute_state(object, mapper, key) end })
-  end,
+  attrs = attribute_states,
 }
 for _, name in ipairs(STATES) do
   READ[name] = function(object) return core.state(object) == name end

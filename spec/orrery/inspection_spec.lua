@@ -191,3 +191,20 @@ it("an error of an autoflush that wrote several rows by one statement says which
     lib.session:scalars(orm.select(lib.Author)):all()
   end)
 end)
+
+describe("what is known of an object's attributes", function()
+  it("can be walked over, and refuses a name that is none", function()
+    local Base = orm.declarative_base()
+    local Thing = Base:model("Thing", { __tablename__ = "thing", id = orm.Mapped(orm.Integer, { primary_key = true }),
+      name = orm.Mapped(orm.String), parts = orm.relationship("Part") })
+    Base:model("Part", { __tablename__ = "part", id = orm.Mapped(orm.Integer, { primary_key = true }),
+      thing_id = orm.mapped_column(orm.ForeignKey("thing.id")) })
+    local thing, seen = Thing{ name = "a" }, {}
+    for name, state in pairs(orm.inspect(thing).attrs) do
+      assert.equal(name, state.key)
+      seen[name] = state.history.added[1] or false
+    end
+    assert.same({ id = false, name = "a", parts = false }, seen)
+    assert.falsy(pcall(function() return orm.inspect(thing).attrs.nmae end))
+  end)
+end)
