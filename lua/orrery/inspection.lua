@@ -109,6 +109,10 @@ end
 -- The history is worked out for those who ask.
 local function attribute_state(object, mapper, key)
   local number = mapper:number_of(key)
+  if not number then
+    errors.raise("ArgumentError", "inspect(): %s has no attribute '%s'%s", mapper.name, tostring(key),
+      errors.hint(tostring(key), mapper:attribute_names()))
+  end
   return setmetatable({ key = key, value = core.peek(object, number), loaded = core.is_given(object, number) }, {
     __index = function(_, field)
       return field == "history" and history_of(object, mapper, key) or nil
@@ -116,16 +120,13 @@ local function attribute_state(object, mapper, key)
   })
 end
 
--- What is known of each attribute, by its name.
+-- What is known of each attribute, by its name, and by other names that it has (the key column of a joined table).
 local function attribute_states(object, mapper)
   local states = {}
   for _, key in ipairs(mapper:attribute_names()) do
     states[key] = attribute_state(object, mapper, key)
   end
-  return setmetatable(states, { __index = function(_, key)
-    errors.raise("ArgumentError", "inspect(): %s has no attribute '%s'%s", mapper.name, tostring(key),
-      errors.hint(tostring(key), mapper:attribute_names()))
-  end })
+  return setmetatable(states, { __index = function(_, key) return attribute_state(object, mapper, key) end })
 end
 
 local function unloaded(object, mapper)
