@@ -406,9 +406,8 @@ local function numbers_on_target(property)
 end
 
 -- The keys of objects, each once, and the objects of each; those without a key at false.
-local function sorted_by_key(work, objects, numbers)
+local function sorted_by_key(objects, numbers)
   local keys, sharing = {}, {}
-  ensure_keys(work, objects, numbers)
   for _, object in ipairs(objects) do
     local key, mark = stored_key(object, numbers)
     mark = mark or false
@@ -448,22 +447,57 @@ local function sort_found(property, expanded, out)
   return objects, by_mark
 end
 
--- Where each object has one related object at most: by the key that both hold, or that stands beside the related one.
-local function load_single(work, node, objects, expanded, _, keys_select)
-  local property, out = node.property, {}
-  local keys, sharing = sorted_by_key(work, objects, expanded.numbers)
+-- Runs the select that gives the keys, or one for each part of them; what came.
+local function run_for_parts(work, expanded, parts, keys_select)
+  local out, width = {}, #expanded.columns
   if keys_select then
     run_for_keys(work, expanded, keys_select, nil, out)
+    return out
   end
-  chunks(keys_select and {} or keys, function(chunk)
-    run_for_keys(work, expanded, parts_of(chunk), nil, out)
-  end)
+  for first = 1, #parts, KEYS * width do
+    run_for_keys(work, expanded, { unpack(parts, first, math.min(first + KEYS * width - 1, #parts)) }, nil, out)
+  end
+  return out
+end
+
+-- Where each object leads to one by the primary key of that, and nothing but the key decides: the identity map knows then who
+-- gets what. What came, and the objects that have found none; nil where it is not so.
+local function load_targets(work, node, objects, expanded, keys_select)
+  if node.property.direction ~= "manytoone" or node.criteria or node.tree.criteria or work.session.dispatch.do_orm_execute then
+    return nil
+  end
+  local number = mapper_module.relation_number(objects[1], node.property)
+  local parts = core.target_keys(objects, number, expanded.numbers)
+  if not parts then
+    return nil
+  end
+  local out = run_for_parts(work, expanded, parts, keys_select)
+  return out, core.hold_targets(objects, number)
+end
+
+-- Where each object has one related object at most: by the key that both hold, or that stands beside the related one.
+local function load_by_marks(work, node, objects, expanded, keys_select)
+  local property = node.property
+  local keys, sharing = sorted_by_key(objects, expanded.numbers)
+  local out = run_for_parts(work, expanded, parts_of(keys), keys_select)
   local loaded, found = sort_found(property, expanded, out)
   for mark, list in pairs(sharing) do
     for _, object in ipairs(list) do
       related.set_loaded(property, object, mapper_module.relation_number(object, property),
         still_there(work.session, property, object, found[mark] and found[mark].list or {}))
     end
+  end
+  return loaded
+end
+
+local function load_single(work, node, objects, expanded, _, keys_select)
+  ensure_keys(work, objects, expanded.numbers)
+  local loaded, others = load_targets(work, node, objects, expanded, keys_select)
+  if not loaded then
+    return load_by_marks(work, node, objects, expanded, keys_select)
+  end
+  for _, item in ipairs(others[1] and load_by_marks(work, node, others, expanded, nil) or {}) do
+    loaded[#loaded + 1] = item
   end
   return loaded
 end

@@ -27,8 +27,6 @@ static void hold(lua_State *L, const orr_end *end) {
 
 /* ---- many-to-one from the identity map ---- */
 
-/* The target's key as the foreign key columns give it: 1 complete, 0 not known or not its primary key, -1
- * NULL. */
 static int target_key(lua_State *L, const orr_end *end, orr_value *out) {
   const orr_relationship *relation = about(end);
   const orr_class *target = relation->target;
@@ -250,6 +248,11 @@ static int expired_target(lua_State *L) {
   const orr_instance *found = push_target(L, &end);
   return found && found->epoch != orr_instance_session(found)->epoch &&
          orr_class_is(found->class, about(&end)->target);
+}
+
+int orr_relationship_target_key(lua_State *L, orr_instance *object, int index, int relation, orr_value *out) {
+  orr_end end = {object, orr_absindex(L, index), relation};
+  return about(&end)->pair_count > ORR_MAX_KEY ? 0 : target_key(L, &end, out);
 }
 
 bool orr_relationship_in_map(lua_State *L, orr_instance *object, int index, int relation) {

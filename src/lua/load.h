@@ -1,5 +1,5 @@
-/* load: what the three files of a load share: planlib.c (what the rows of a statement become), loadlib.c (the
-   loop over them) and relatedlib.c (objects that go into relations of others). */
+/* load: what the files of a load share: planlib.c (what the rows of a statement become), loadlib.c (the loop over
+   them), relatedlib.c (objects that go into relations of others) and targetlib.c (what many-to-one lead to). */
 #ifndef ORR_LOAD_H
 #define ORR_LOAD_H
 
@@ -182,7 +182,13 @@ enum { ORR_KNOWN_ORDER = 1, ORR_KNOWN_PLAN, ORR_KNOWN_TREE, ORR_KNOWN_NAMES, ORR
    of what comes. */
 void orr_load_known(lua_State *L, int session, int connection, int known, int first, int count, bool rows);
 
+/* Reads the attribute numbers of the array at `index` as columns; -1 where one is none. */
+int orr_read_columns(lua_State *L, int index, int *columns);
+/* Appends the parts of a key to the array at `keys`, which has `used` of them; how many it has then. */
+int orr_add_key(lua_State *L, int keys, int used, const orr_value *values, int count);
+
 void orr_plan_open(lua_State *L);
 void orr_related_open(lua_State *L);
+void orr_target_open(lua_State *L);
 
 #endif

@@ -610,5 +610,6 @@ void orr_load_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"load", load_rows}, {"kilobytes", kilobytes}, {NULL, NULL}};
   orr_plan_open(L);
   orr_related_open(L);
+  orr_target_open(L);
   orr_setfuncs(L, functions);
 }

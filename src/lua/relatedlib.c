@@ -260,8 +260,7 @@ static bool parent_key(lua_State *L, orr_instance *object, int index, const int 
   return true;
 }
 
-/* Appends the parts of a key to the array at `keys`. */
-static int add_key(lua_State *L, int keys, int used, const orr_value *values, int count) {
+int orr_add_key(lua_State *L, int keys, int used, const orr_value *values, int count) {
   static const orr_type any = {ORR_KIND_ANY, ORR_AS_DEFAULT, 0, 0, 0};
   for (int k = 0; k < count; k++) {
     orr_type_push(L, &any, &values[k]);
@@ -307,7 +306,7 @@ static void open_collections(lua_State *L, orr_gather *gather, int user, int key
       orr_collection_new_usual(L, top + 1, number);
     if (slot) {
       lua_rawseti(L, user, (int)slot);
-      used = add_key(L, keys, used, values, gather->key_count);
+      used = orr_add_key(L, keys, used, values, gather->key_count);
     } else if (!keyed) {
       orr_instance_hold(L, object, top + 1, number);
     }
@@ -322,8 +321,7 @@ static int pop_column(lua_State *L) {
   return number >= 1 && number <= INT_MAX ? (int)number - 1 : -1;
 }
 
-/* Reads the attribute numbers of the array at `index`. */
-static int read_key_columns(lua_State *L, int index, int *columns) {
+int orr_read_columns(lua_State *L, int index, int *columns) {
   luaL_checktype(L, index, LUA_TTABLE);
   int count = (int)orr_rawlen(L, index);
   luaL_argcheck(L, count >= 1 && count <= ORR_MAX_KEY, index, "1 to 32 columns expected");
@@ -339,7 +337,7 @@ static int keyless(lua_State *L) {
   int columns[ORR_MAX_KEY], found = 0;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
-  int width = read_key_columns(L, 2, columns), count = (int)orr_rawlen(L, 1);
+  int width = orr_read_columns(L, 2, columns), count = (int)orr_rawlen(L, 1);
   lua_newtable(L);
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
@@ -430,7 +428,7 @@ static int keys_of(lua_State *L) {
   orr_value values[ORR_MAX_KEY];
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
-  int width = read_key_columns(L, 2, columns), count = (int)orr_rawlen(L, 1);
+  int width = orr_read_columns(L, 2, columns), count = (int)orr_rawlen(L, 1);
   lua_createtable(L, count * width, 0);
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
@@ -439,7 +437,7 @@ static int keys_of(lua_State *L) {
       luaL_argcheck(L, columns[k] >= 0 && columns[k] < object->class->column_count, 2, "columns expected");
       orr_instance_value(L, object, 4, columns[k], &values[k]);
     }
-    used = add_key(L, 3, used, values, width);
+    used = orr_add_key(L, 3, used, values, width);
     lua_settop(L, 3);
   }
   return 1;
@@ -456,7 +454,7 @@ static int new_gather(lua_State *L) {
   orr_gather *gather = orr_box_new(L, &gather_kind, sizeof *gather);
   orr_identity_init(&gather->slots, orr_allocator(L));
   gather->open = true;
-  gather->key_count = read_key_columns(L, 3, columns);
+  gather->key_count = orr_read_columns(L, 3, columns);
   lua_newtable(L);
   lua_pushvalue(L, -1);
   orr_setuservalue(L, 4);
