@@ -249,8 +249,8 @@ static orr_instance *push_keyed(lua_State *L, orr_load *to, orr_item *item, int 
   return object;
 }
 
-/* Pushes the object of the row, or nil and returns NULL: there is none. Where lists are joined to the first item,
-   its object is mostly that of the row before. */
+/* Pushes the object of the row, or nil and returns NULL: there is none. Where lists are joined to the first
+   item, its object is mostly that of the row before. */
 static orr_instance *push_object(lua_State *L, orr_load *to, orr_item *item, int meta) {
   orr_key key;
   if (!row_key(L, to, item, &key)) {
@@ -302,26 +302,17 @@ static const orr_instance *push_item(lua_State *L, orr_load *to, int i) {
 
 /* ---- what a load has at hand ---- */
 
-static void push_meta(lua_State *L, const orr_class *class) {
-  if (!class) {
-    lua_pushnil(L);
-    return;
-  }
-  orr_class_push(L, class);
-  orr_class_field(L, -1, ORR_CLASS_META);
-  lua_remove(L, -2);
-}
-
-/* Pushes the metatable of each item's instances (nil for values), then of each kind's. */
+/* Pushes the metatable of each item's instances (false for values), then of each kind's. */
 static void push_metas(lua_State *L, orr_load *to) {
   const orr_plan *plan = to->plan;
-  luaL_checkstack(L, (int)(2 * plan->item_count + plan->kind_count) + 30, "columns");
-  to->metas = lua_gettop(L) + 1;
-  for (size_t i = 0; i < plan->item_count; i++)
-    push_meta(L, plan->items[i].class);
-  to->kinds = lua_gettop(L) + 1;
-  for (size_t i = 0; i < plan->kind_count; i++)
-    push_meta(L, plan->kinds[i].class);
+  int count = (int)(plan->item_count + plan->kind_count);
+  luaL_checkstack(L, (int)plan->item_count + count + 30, "columns");
+  orr_getuservalue(L, ORR_LOAD_PLAN);
+  int metas = lua_gettop(L);
+  to->metas = metas + 1;
+  to->kinds = to->metas + (int)plan->item_count;
+  for (int i = 1; i <= count; i++)
+    lua_rawgeti(L, metas, i);
 }
 
 /* Steps once; false at the end. */

@@ -133,6 +133,28 @@ static void read_order(lua_State *L, orr_plan *plan, int *order) {
   }
 }
 
+/* Adds the metatable of a class's instances to the table on top; false where there is no class. */
+static void keep_meta(lua_State *L, const orr_class *class, int place) {
+  if (class) {
+    orr_class_push(L, class);
+    orr_class_field(L, -1, ORR_CLASS_META);
+    lua_remove(L, -2);
+  } else
+    lua_pushboolean(L, 0);
+  lua_rawseti(L, -2, place);
+}
+
+/* Completes the plan's user value: the metatables of its items, then of its kinds, from 1 on. */
+static void keep_metas(lua_State *L, const orr_plan *plan) {
+  orr_getuservalue(L, -1);
+  int place = 0;
+  for (size_t i = 0; i < plan->item_count; i++)
+    keep_meta(L, plan->items[i].class, ++place);
+  for (size_t i = 0; i < plan->kind_count; i++)
+    keep_meta(L, plan->kinds[i].class, ++place);
+  lua_pop(L, 1);
+}
+
 /* core.plan(items, columns [, order]) -> plan. `order`: which result column each of the plan's is, where a
    statement does not have them as the plan does. items: { class=, first=, map={attribute number of each
    column}, keys={result column of each key part}, left={attribute numbers left out}, refused={those of them
@@ -152,8 +174,10 @@ static int new_plan(lua_State *L) {
   lua_settop(L, 2);
   number_count += ordered ? (size_t)columns : 0;
   orr_plan *plan = orr_box_new(L, &orr_plan_kind, sizeof *plan);
+  lua_createtable(L, (int)(count + kind_count), 1);
   lua_pushvalue(L, 1);
-  orr_setuservalue(L, 3); /* identities that are text */
+  lua_rawseti(L, -2, 0); /* identities that are text */
+  orr_setuservalue(L, 3);
   plan->alloc = orr_allocator(L);
   plan->columns = columns;
   plan->items = orr_alloc_array(&plan->alloc, count, sizeof *plan->items);
@@ -175,6 +199,7 @@ static int new_plan(lua_State *L) {
   }
   if (ordered)
     read_order(L, plan, numbers);
+  keep_metas(L, plan);
   return 1;
 }
 

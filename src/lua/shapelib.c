@@ -912,45 +912,45 @@ static bool add_value(walk *w, sketch *s, const void *node) {
   return true;
 }
 
-/* Keeps what the address on top is of, where that is wanted; false if it does not last, as the text of the
-   node at `node` says. */
-static bool keep_thing(walk *w, const sketch *s, int node) {
+/* Keeps what is on top, of which there is the address, where that is wanted. */
+static void keep_thing(walk *w, const sketch *s) {
+  if (!s->things)
+    return;
+  lua_pushvalue(w->L, -1);
+  lua_rawseti(w->L, s->things, (int)orr_rawlen(w->L, s->things) + 1);
+}
+
+/* Whether the node on top lasts, as far as is known. What is to be kept has a token. */
+static bool lasts(walk *w, const sketch *s) {
   if (!s->things)
     return true;
   lua_pushvalue(w->L, -1);
-  lua_rawseti(w->L, s->things, (int)orr_rawlen(w->L, s->things) + 1);
-  lua_pushvalue(w->L, node);
   lua_rawget(w->L, w->tokens);
-  bool lasts = !lua_isnil(w->L, -1);
+  bool known = !lua_isnil(w->L, -1);
   lua_pop(w->L, 1);
-  return lasts;
+  return known;
 }
 
-static bool keep_form(walk *w, const sketch *s, int form) {
-  if (!s->things)
-    return true;
-  lua_rawgeti(w->L, form, ORR_FORM_LEFT);
-  lua_insert(w->L, form);
-  bool lasts = keep_thing(w, s, form);
-  lua_remove(w->L, form);
-  return lasts;
-}
-
-/* Adds the form of a comparison, on top, and its value. */
+/* Adds the form of a comparison, on top, and its value. A form that has a text lasts. */
 static bool sketch_compared(walk *w, sketch *s) {
-  int node = lua_gettop(w->L);
+  int node = lua_gettop(w->L), form = node + 1;
   const void *address = lua_topointer(w->L, node);
   lua_rawgeti(w->L, node, ORR_COMPARED_FORM);
-  if (!add_part(s, (uintptr_t)lua_topointer(w->L, node + 1)) || !keep_form(w, s, node + 1))
+  if (!lua_istable(w->L, form))
+    return false;
+  keep_thing(w, s);
+  lua_rawgeti(w->L, form, ORR_FORM_TEXT);
+  if (lua_isnil(w->L, -1) || !add_part(s, (uintptr_t)lua_topointer(w->L, form)))
     return false;
   lua_rawgeti(w->L, node, ORR_COMPARED_RIGHT);
-  if (lua_isnil(w->L, -1))
+  if (lua_isnil(w->L, -1)) {
     lua_rawgeti(w->L, node, ORR_COMPARED_VALUE);
-  else if (is_value_of(w, node + 1)) {
-    address = lua_topointer(w->L, node + 2);
-    push_own(w, node + 2, VALUE);
-  } else
+    return add_value(w, s, address);
+  }
+  if (!is_value_of(w, form))
     return false;
+  address = lua_topointer(w->L, -1);
+  push_own(w, lua_gettop(w->L), VALUE);
   return add_value(w, s, address);
 }
 
@@ -962,8 +962,9 @@ static bool sketch_node(walk *w, sketch *s, bool has_columns) {
   const node_kind *kind = kind_by_meta(w, node);
   if (kind)
     return kind->special == BINARY && sketch_compared(w, s);
-  if (!add_part(s, (uintptr_t)lua_topointer(w->L, node)) || !keep_thing(w, s, node))
+  if (!add_part(s, (uintptr_t)lua_topointer(w->L, node)) || !lasts(w, s))
     return false;
+  keep_thing(w, s);
   if (!has_columns)
     return true;
   push_own(w, node, COLUMNS);
@@ -1083,6 +1084,20 @@ static int with_values(const walk *w) {
   return 2;
 }
 
+/* Makes the sketch by which the statement is to be known from now on, and what has to be kept with it, on
+   top; false, and nil on top, where it has none. */
+static bool draw_lasting(walk *w, sketch *s) {
+  lua_newtable(w->L);
+  int things = lua_gettop(w->L);
+  bool drawn = draw(w, s, things);
+  lua_settop(w->L, things);
+  if (!drawn) {
+    lua_pushnil(w->L);
+    lua_replace(w->L, things);
+  }
+  return drawn;
+}
+
 /* find(statement, dialect, known [, wants nodes]) -> what `known` has for such statements, values; or nil,
    values, hash, text, and the nodes, or what has to be kept with that text. */
 static int find(lua_State *L) {
@@ -1092,29 +1107,27 @@ static int find(lua_State *L) {
   luaL_checktype(L, KNOWN_AT, LUA_TTABLE);
   lua_settop(L, NODES_AT);
   init_walk(L, &w);
-  bool drawn = !lua_toboolean(L, NODES_AT) && draw(&w, &s, 0);
-  if (drawn) {
+  bool wants_nodes = lua_toboolean(L, NODES_AT);
+  if (!wants_nodes && draw(&w, &s, 0)) {
     w.values = lua_gettop(L);
     if (push_known(&w, key_of(&s)))
       return with_values(&w);
   }
+  lua_settop(L, NODES_AT);
   key k = find_written(L, &w);
-  if (!drawn && !w.nodes && push_known(&w, k))
+  if (wants_nodes)
+    lua_pushvalue(L, w.nodes);
+  else if (push_known(&w, k))
     return with_values(&w);
-  lua_newtable(L);
-  int things = lua_gettop(L);
-  bool lasts = !w.nodes && draw(&w, &s, things); /* once more, since kinds are learnt by the walk */
-  if (lasts)
+  else if (draw_lasting(&w, &s))
     k = key_of(&s);
-  else if (drawn && push_known(&w, k))
-    return with_values(&w);
+  int kept = lua_gettop(L);
   lua_pushnil(L);
   lua_pushvalue(L, w.values);
   lua_pushnumber(L, hash_of(k));
   lua_pushlstring(L, k.bytes, k.len);
-  if (lasts || w.nodes)
-    lua_pushvalue(L, lasts ? things : w.nodes);
-  return lasts || w.nodes ? 5 : 4;
+  lua_pushvalue(L, kept);
+  return 5;
 }
 
 /* ---- at once ---- */
