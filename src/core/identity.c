@@ -183,7 +183,7 @@ static bool has_dead(const orr_identity *map, orr_slot_alive alive, void *ud) {
 /* The size of an index that has room for `count` more keys, 0 where there is none so big. */
 static uint32_t size_for(const orr_identity *map, uint32_t count) {
   uint32_t size = map->index_size ? map->index_size : FIRST_INDEX;
-  while ((uint64_t)map->live + count > size / 4 * 3) {
+  while ((uint64_t)map->live + count > size / 8 * 7) {
     if (size > UINT32_MAX / 2) /* out of reach: 16 GB for an index */
       return 0;
     size *= 2;
@@ -201,11 +201,12 @@ static bool set_index(orr_identity *map, uint32_t size) {
   return true;
 }
 
-/* Keeps the index at most three quarters full; sweeping first, so that it grows with living objects only. A
-   sweep takes longer than a fresh index, so it is left out where it would find little. Where few were dead
-   the index grows at once, since the next sweep would come soon. */
+/* Keeps the index at most seven eighths full: keys that come in order, as most do, fill whole lines of it, so that
+   they are found as fast as in an emptier one. Sweeping comes first, so that it grows with living objects only.
+   A sweep takes longer than a fresh index, so it is left out where it would find little. Where few were dead the
+   index grows at once, since the next sweep would come soon. */
 static bool make_room(orr_identity *map, uint32_t count, orr_slot_alive alive, void *ud) {
-  if ((uint64_t)map->live + count <= map->index_size / 4 * 3)
+  if ((uint64_t)map->live + count <= map->index_size / 8 * 7)
     return true;
   uint32_t before = map->live;
   if (has_dead(map, alive, ud))
@@ -281,7 +282,7 @@ static uint32_t fill_slot(orr_identity *map, const orr_key *key) {
 uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud,
                             bool *found) {
   *found = false;
-  if (map->live >= map->index_size / 4 * 3 && !make_room(map, 1, alive, ud))
+  if (map->live >= map->index_size / 8 * 7 && !make_room(map, 1, alive, ud))
     return 0;
   uint32_t *place = &map->index[probe(map, key)];
   *found = *place != 0;
