@@ -1,5 +1,5 @@
 /* nodes: the places of what the core makes as arrays, as expression.lua says it: nodelib.c makes them,
-   shapelib.c reads them. */
+   shapelib.c and sketchlib.c read them. */
 #ifndef ORR_NODES_H
 #define ORR_NODES_H
 

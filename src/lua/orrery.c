@@ -34,7 +34,7 @@ static void open_core(lua_State *L) {
   orr_class_open(L);
   orr_session_open(L);
   orr_node_open(L);
-  orr_shape_open(L);
+  orr_sketch_open(L);
   orr_sandbox_open(L);
 }
 
