@@ -35,7 +35,7 @@ Q = $(if $(V),,@)# make V=1 shows the commands
 BOOTSTRAP = scripts/bootstrap
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all library modules demo test test-all asan valgrind lint fault fuzz concurrency coverage mutation soak check bench embed-example install install-rock \
+.PHONY: all library modules demo test test-all asan valgrind lint fault fuzz concurrency coverage mutation soak check bench annotations embed-example install install-rock \
         clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -82,6 +82,12 @@ $(OUT)/lua/precompiled.h: scripts/precompile lua/orrery/ORDER $(CHUNKS)
 build/embedded.h: scripts/embed lua/orrery/ORDER $(CHUNKS)
 	@mkdir -p $(@D)
 	$(Q)scripts/embed > $@.$$$$ && mv $@.$$$$ $@
+
+# What editors know of the library.
+build/annotations/orrery.lua: scripts/annotate lua/orrery/ORDER $(CHUNKS)
+	@mkdir -p $(@D)
+	$(Q)$(LUA_PROGRAM) scripts/annotate lua/orrery > $@
+annotations: build/annotations/orrery.lua ## build/annotations/orrery.lua, by which editors complete and check scripts
 
 # ---- what one runs ----
 # Targets that install packages start a second make, since the first one looked for compilers and headers already.
@@ -156,11 +162,12 @@ embed-example: all ## the C host program of examples/embed
 LIBDIR = $(PREFIX)/lib
 INST_LIBDIR = $(LIBDIR)/lua/$(if $(filter luajit,$(LUA)),5.1,$(LUA))
 
-install: all ## into PREFIX=/usr/local (DESTDIR is honoured)
-	install -d "$(DESTDIR)$(INST_LIBDIR)" "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(PREFIX)/include"
+install: all $(if $(LUA_PROGRAM),build/annotations/orrery.lua) ## into PREFIX=/usr/local (DESTDIR is honoured)
+	install -d "$(DESTDIR)$(INST_LIBDIR)" "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(PREFIX)/share/orrery"
 	install -m 755 $(OUT)/orrery.so "$(DESTDIR)$(INST_LIBDIR)/orrery.so"
 	install -m 644 $(OUT)/liborrery.a "$(DESTDIR)$(LIBDIR)/liborrery.a"
 	install -m 644 src/orrery.h "$(DESTDIR)$(PREFIX)/include/orrery.h"
+	$(if $(LUA_PROGRAM),install -m 644 build/annotations/orrery.lua "$(DESTDIR)$(PREFIX)/share/orrery/orrery.lua")
 
 # Only the module: orrery-scm-1.rockspec says where.
 install-rock: library

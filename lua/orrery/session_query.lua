@@ -297,6 +297,7 @@ end
 ---@param stmt table
 ---@param params? table
 ---@param options? orrery.ExecutionOptions
+---@return orrery.Result
 function Session:scalars(stmt, params, options)
   local made = options == nil and params == nil and run_at_once(self, stmt, true)
   if made then
@@ -391,6 +392,7 @@ end
 ---@param stmt table
 ---@param params? table
 ---@param options? { timeout: number }
+---@return any
 function Session:scalar(stmt, params, options)
   check(self, "scalar")
   return self:scalars(stmt, params, options):first()
@@ -493,6 +495,7 @@ session_query.getter = core.getter(get_slow)
 ---@param key any the value, or an array (or table by name) for a composite key
 ---@param options? { populate_existing: boolean, options: orrery.LoaderOption[], with_for_update: boolean|table,
 --- execution_options: table }
+---@return any
 function Session.get(self, class, key, options)
   return session_query.getter(self, class, key, options)
 end
@@ -501,6 +504,7 @@ end
 ---@param class userdata
 ---@param key any
 ---@param options? table
+---@return any
 function Session:get_one(class, key, options)
   local object = session_query.getter(self, class, key, options)
   if object == nil then
