@@ -80,6 +80,7 @@ function Mapper:inherit(parent, concrete)
   end
   self.own_keys, self.own_relationships = {}, {}
   hierarchy.lay_out(self)
+  hierarchy.grow(self)
   self.read_from = function() return hierarchy.selectable(self) end
   self.criterion_of = function()
     self:configure()
@@ -232,7 +233,7 @@ end
 --- The entity node that the class stands for in statements.
 function Mapper:entity()
   if not self.entity_node then
-    self:configure()
+    self.registry:configure() -- classes that were declared on this one since are among those of its rows
     self.entity_node = entity.of(self)
   end
   return self.entity_node

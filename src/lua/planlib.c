@@ -36,9 +36,10 @@ static int *read_numbers(lua_State *L, const char *field, int *at, int *count) {
   return at;
 }
 
+/* NULL where there is none; one that is there is configured, or its objects had no room for what is loaded. */
 static orr_class *class_field(lua_State *L) {
   lua_getfield(L, -1, "class");
-  orr_class *class = orr_class_test(L, -1);
+  orr_class *class = lua_isnil(L, -1) ? NULL : orr_class_check(L, -1);
   lua_pop(L, 1);
   return class;
 }
@@ -60,6 +61,11 @@ static void read_identity(lua_State *L, orr_variant *kind) {
   lua_pop(L, 1);
 }
 
+static void check_map(lua_State *L, const orr_class *class, const int *map, int count) {
+  for (int i = 0; i < count; i++)
+    luaL_argcheck(L, map[i] < class->column_count, 1, "columns of the class expected");
+}
+
 /* The classes that the rows of the item on top may belong to, into `kinds`. */
 static int *read_kinds(lua_State *L, orr_item *item, orr_variant *kinds, int *numbers) {
   item->discriminator = number_field(L, "discriminator");
@@ -73,6 +79,7 @@ static int *read_kinds(lua_State *L, orr_item *item, orr_variant *kinds, int *nu
     lua_rawgeti(L, -1, i + 1);
     kinds[i].class = class_field(L);
     kinds[i].map = read_numbers(L, "map", numbers, &count);
+    check_map(L, kinds[i].class, kinds[i].map, count);
     numbers += count;
     read_identity(L, &kinds[i]);
     lua_pop(L, 1);
@@ -99,6 +106,7 @@ static int *read_item(lua_State *L, orr_item *item, orr_variant *kinds, int *num
     return numbers;
   }
   item->map = read_numbers(L, "map", numbers, &item->count);
+  check_map(L, item->class, item->map, item->count);
   item->keys = read_numbers(L, "keys", numbers + item->count, &item->key_count);
   item->left = read_numbers(L, "left", item->keys + item->key_count, &item->left_count);
   item->refused = read_numbers(L, "refused", item->left + item->left_count, &item->refused_count);
