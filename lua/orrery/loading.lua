@@ -376,6 +376,44 @@ function loading.by_key(session, mapper, key)
   return loading.run(session, compiled, key_values(mapper, compiled, key))[1]
 end
 
+-- What core.load_by_key takes of the select by which a class's objects come one by one; `usable`: they come alone, and their
+-- key is one value, which is stored as it is.
+local function new_way(mapper, entity, tree, dialect)
+  local compiled = compiled_for(key_select(mapper, shaping.shaped(entity)), dialect)
+  local columns, facts, plan = hierarchy.base(mapper).table.primary_key, execution.facts(compiled), loading.plan_of(compiled)
+  return { facts.order, plan.core, compiled = compiled, entity = entity, tree = tree, dialect = dialect,
+    usable = not (columns[2] or columns[1].type.bind or compiled.constants or facts.bind_functions or plan.finishers
+      or tree:is_eager()) and compiled.readonly }
+end
+
+--- The object with a key that is one value, where getting it takes nothing but its statement; false where there is no row, nil
+--- where there is more to do.
+---@param session table
+---@param mapper table
+---@param tree orrery.LoadTree what holds for the class without options
+---@param key any
+---@return userdata|false|nil
+function loading.get_alone(session, mapper, tree, key)
+  local connection = not session.by_key and not session.unsettled and session.seat.conn
+  local dbc = connection and connection:at_rest()
+  if not dbc or session.lazy or session.dispatch.do_orm_execute or mapper_module.hears_loads then
+    return nil
+  end
+  local way, entity, dialect = mapper.key_way, mapper:entity(), connection.dialect
+  if not way or way.entity ~= entity or way.tree ~= tree or way.dialect ~= dialect then
+    way = new_way(mapper, entity, tree, dialect)
+    mapper.key_way = way
+  end
+  if not way.usable then
+    return nil
+  end
+  local ok, object = pcall(core.load_by_key, session[1], mapper.class, dbc, way, key)
+  if not ok then
+    connection:failed(object, way.compiled, { key })
+  end
+  return object
+end
+
 local LEFT = {
   expunged = "it was expunged from its session",
   closed = "its session was closed, or emptied by expunge_all()",

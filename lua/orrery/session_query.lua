@@ -477,6 +477,12 @@ local function get_slow(self, class, key, options)
   check(self, "get")
   local mapper = mapper_module.of(class, "session:get()")
   mapper:configure()
+  if options == nil and key ~= nil and type(key) ~= "table" then
+    local object = loading.get_alone(self, mapper, mapper.default_tree or loader_option.default_tree(mapper), key)
+    if object ~= nil then
+      return object or nil
+    end
+  end
   options = errors.check_options(options, GET_OPTIONS, "session:get()")
   local values = key_array(mapper, key)
   local stored = loading.stored_key(mapper, values)

@@ -597,8 +597,48 @@ void orr_load_known(lua_State *L, int session, int connection, int known, int fi
   lua_settop(L, out);
 }
 
+/* Whether the session at 1 holds an object, alive, of the class under the key at `index`, or the key is no value of
+   the class's one column. */
+static bool is_held(lua_State *L, orr_session *session, const orr_class *class, int index) {
+  orr_value value;
+  orr_error error;
+  orr_key key;
+  char scratch[ORR_TYPE_SCRATCH];
+  int top = lua_gettop(L);
+  orr_error_clear(&error);
+  if (class->key_count != 1 ||
+      orr_type_take(L, index, &class->columns[class->keys[0]].type, &value, scratch, &error) != 0 ||
+      value.tag == ORR_NULL)
+    return true;
+  size_t size = orr_key_size(&value, 1);
+  orr_key_make(&key, class->id, &value, 1, size ? lua_newuserdata(L, size) : NULL);
+  orr_getuservalue(L, 1);
+  lua_rawgeti(L, -1, ORR_SESSION_OBJECTS);
+  bool held = orr_session_find(L, session, &key, lua_gettop(L)) != NULL;
+  lua_settop(L, top);
+  return held;
+}
+
+/* core.load_by_key(session, class, connection, known, key) -> object that a select of the class's objects by their
+   one key gives (see orr_load_known), false where no row has that key. nil where the session holds such an object
+   already, or the key is none. */
+static int load_by_key(lua_State *L) {
+  orr_session *session = orr_session_check(L, 1);
+  const orr_class *class = orr_class_check(L, 2);
+  luaL_checktype(L, 4, LUA_TTABLE);
+  lua_settop(L, 5);
+  if (is_held(L, session, class, 5))
+    return 0;
+  orr_load_known(L, 1, 3, 4, 5, 1, false);
+  lua_rawgeti(L, -1, 1);
+  if (lua_isnil(L, -1))
+    lua_pushboolean(L, 0);
+  return 1;
+}
+
 void orr_load_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"load", load_rows}, {"kilobytes", kilobytes}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"load", load_rows}, {"load_by_key", load_by_key}, {"kilobytes", kilobytes}, {NULL, NULL}};
   orr_plan_open(L);
   orr_related_open(L);
   orr_target_open(L);
