@@ -111,24 +111,32 @@ bool orr_pushint64(lua_State *L, int64_t value) {
   return true;
 }
 
-bool orr_gc_pause(lua_State *L) {
 #ifdef LUA_GCISRUNNING
-  bool runs = lua_gc(L, LUA_GCISRUNNING, 0);
-  if (runs)
-    lua_gc(L, LUA_GCSTOP, 0);
-  return runs;
+
+static bool runs(lua_State *L) { return lua_gc(L, LUA_GCISRUNNING, 0); }
+
 #else
+
+static bool runs(lua_State *L) {
   (void)L;
   return false;
-#endif
 }
 
-void orr_gc_resume(lua_State *L, bool paused) {
-  if (paused)
-    lua_gc(L, LUA_GCRESTART, 0);
-}
+#endif
 
 #ifdef LUA_JITLIBNAME
+
+int orr_gc_pause(lua_State *L) {
+  if (!runs(L))
+    return -1;
+  lua_gc(L, LUA_GCSTOP, 0);
+  return lua_gc(L, LUA_GCCOUNT, 0);
+}
+
+void orr_gc_resume(lua_State *L, int held) {
+  if (held >= 0)
+    orr_gc_resume_later(L);
+}
 
 /* LuaJIT takes -1 for "when the heap has grown by its pause"; a step of less than nothing it does not know.
  */
@@ -141,18 +149,29 @@ void orr_gc_spare(lua_State *L, int kilobytes) {
 
 #else
 
+enum { PLENTY = 1 << 16 };
+
+/* To stop it and start it again would make it begin at once. */
+int orr_gc_pause(lua_State *L) {
+  if (!runs(L))
+    return -1;
+  orr_gc_spare(L, PLENTY);
+  return lua_gc(L, LUA_GCCOUNT, 0);
+}
+
+void orr_gc_resume(lua_State *L, int held) {
+  int more = lua_gc(L, LUA_GCCOUNT, 0) - held;
+  if (held >= 0 && more < PLENTY)
+    orr_gc_spare(L, more - PLENTY);
+}
+
 void orr_gc_resume_later(lua_State *L) { lua_gc(L, LUA_GCRESTART, 0); }
 
 /* A step stands for an allocation of so many kilobytes, and one of less than nothing for their return. */
 void orr_gc_spare(lua_State *L, int kilobytes) {
-#ifdef LUA_GCISRUNNING
   enum { WORTH_A_CALL = 64 };
-  if (kilobytes >= WORTH_A_CALL && lua_gc(L, LUA_GCISRUNNING, 0))
+  if ((kilobytes >= WORTH_A_CALL || kilobytes < 0) && runs(L))
     lua_gc(L, LUA_GCSTEP, -kilobytes);
-#else
-  (void)L;
-  (void)kilobytes;
-#endif
 }
 
 #endif

@@ -90,13 +90,15 @@ bool orr_toint64(lua_State *L, int index, int64_t *out);
 /* Pushes an int64, or returns false (and pushes nothing) where this Lua cannot hold it exactly. */
 bool orr_pushint64(lua_State *L, int64_t value);
 
-/* Stops the collector and returns true where it ran; on a Lua that does not say whether it runs: returns
- * false. */
-bool orr_gc_pause(lua_State *L);
-void orr_gc_resume(lua_State *L, bool paused);
+/* Lets the collector wait: returns the kilobytes that Lua holds, which resuming it takes, or -1 where it does
+   not run, or this Lua does not say whether it does. What comes in until then does not bring its next step
+   nearer. */
+int orr_gc_pause(lua_State *L);
+void orr_gc_resume(lua_State *L, int held);
 /* Starts a stopped collector, not to begin at once where Lua lets one say so. */
 void orr_gc_resume_later(lua_State *L);
-/* So many kilobytes of what was allocated do not bring the collector's next step nearer. */
+/* So many kilobytes of what was allocated do not bring the collector's next step nearer; less than nothing:
+   they do again. */
 void orr_gc_spare(lua_State *L, int kilobytes);
 
 void orr_setfuncs(lua_State *L, const luaL_Reg *functions); /* into the table on top, no upvalues */

@@ -588,7 +588,11 @@ static int finish(lua_State *L) {
 
 /* core.done(flush): nobody needs it any more. */
 static int done(lua_State *L) {
-  close_flush(orr_box_check(L, 1, &flush_kind));
+  orr_flush *f = orr_box_check(L, 1, &flush_kind);
+  orr_session *session = f->session;
+  close_flush(f);
+  if (session)
+    orr_session_count_bytes(L, session);
   return 0;
 }
 

@@ -456,6 +456,7 @@ struct orr_session {
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
   size_t unspared; /* bytes of new objects that orr_gc_spare() was not told of yet */
+  int spared;      /* kilobytes of them that it was told of */
   uint32_t refresh_epoch, refreshed; /* how many objects were read again since the session was expired */
   bool moved;                        /* some changed object may be ORR_MOVED */
   bool late;                         /* some object of a flush that runs may be ORR_LATE */
@@ -489,6 +490,8 @@ orr_session *orr_session_check(lua_State *L, int index);
 void orr_session_add(lua_State *L, orr_session *session, int index);
 /* Puts a changed persistent object on the dirty list. */
 void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index);
+/* What was added no longer waits to be inserted: half of it counts for the collector, as of what is loaded. */
+void orr_session_count_bytes(lua_State *L, orr_session *session);
 /* A pending object is transient again. */
 void orr_session_drop_new(lua_State *L, orr_session *session, orr_instance *object);
 void orr_session_watch(lua_State *L, orr_session *session, orr_instance *object, int index);

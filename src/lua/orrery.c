@@ -116,13 +116,13 @@ static int run_chunk(lua_State *L) {
 
 /* Nothing that is loaded here becomes garbage: the collector would only walk over it again and again. */
 static void call_uncollected(lua_State *L, int arguments) {
-  bool runs = orr_gc_pause(L);
-  if (!runs) {
+  int held = orr_gc_pause(L);
+  if (held < 0) {
     lua_call(L, arguments, 1);
     return;
   }
   int status = lua_pcall(L, arguments, 1, 0);
-  orr_gc_resume(L, runs);
+  orr_gc_resume(L, held);
   if (status != 0)
     lua_error(L);
 }

@@ -331,8 +331,8 @@ static int get(lua_State *L) {
   if (class && lua_gettop(L) == 3 && lua_istable(L, 1)) {
     int64_t number;
     orr_session *session = session_of_method(L);
-    if (session && orr_rawlen(L, 2) == sizeof *class && class->world == session->world &&
-        class->simple_key && orr_toint64(L, 3, &number)) {
+    if (session && orr_rawlen(L, 2) == sizeof *class && class->world == session->world && class->simple_key &&
+        orr_toint64(L, 3, &number)) {
       orr_key key;
       orr_key_integer(&key, class->id, number);
       orr_instance *object = orr_session_find(L, session, &key, push_objects(L, 4));
@@ -552,15 +552,16 @@ static int objects(lua_State *L) {
 
 enum { IN_LISTS = ORR_DIRTY | ORR_LISTED | ORR_WATCHED | ORR_DELETING };
 
-/* What waits to be inserted lives on, so that only half of what comes with it counts as a reason to collect:
-   with its collections an object takes about twice its own bytes. */
+/* What waits to be inserted lives on, so that nothing of it counts as a reason to collect before it is: with
+   its collections and its place in lists an object takes about twice its own bytes. */
 static void spare_collector(lua_State *L, orr_session *session, int index) {
-  enum { BYTES_BETWEEN = 256 * 1024 };
-  session->unspared += orr_rawlen(L, index);
+  enum { BYTES_BETWEEN = 256 * 1024, HEADER = 72 };
+  session->unspared += 2 * (orr_rawlen(L, index) + HEADER);
   if (session->unspared < BYTES_BETWEEN)
     return;
   int kilobytes = (int)(session->unspared / 1024);
   session->unspared = 0;
+  session->spared += kilobytes;
   orr_gc_spare(L, kilobytes);
 }
 
@@ -762,6 +763,13 @@ static int add(lua_State *L) {
   return 1;
 }
 
+void orr_session_count_bytes(lua_State *L, orr_session *session) {
+  int kilobytes = session->spared / 2;
+  session->spared = 0;
+  if (kilobytes)
+    orr_gc_spare(L, -kilobytes);
+}
+
 /* ---- detaching ---- */
 
 void orr_session_drop_new(lua_State *L, orr_session *session, orr_instance *object) {
@@ -889,6 +897,7 @@ static int close(lua_State *L) {
   fresh_table(L, user, ORR_SESSION_COHORTS, NULL);
   fresh_lists(L, session, user);
   leave_world(session);
+  orr_session_count_bytes(L, session);
   return 0;
 }
 
@@ -1083,6 +1092,7 @@ static int rolled_back(lua_State *L) {
   forget_lists(L, session, user, ORR_SESSION_DELETED, session->deleted_count, ORR_DELETING);
   session->epoch++;
   fresh_work(L, session, user);
+  orr_session_count_bytes(L, session);
   return 0;
 }
 
