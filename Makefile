@@ -23,7 +23,9 @@ DEFINES = $(if $(ASSERT),,-DNDEBUG)
 SANITIZERS = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 INCLUDES = -I$(LUA_INCDIR) $(if $(SQLITE_INCDIR),-I$(SQLITE_INCDIR)) -Ibuild
 STD = c11
-COMPILE = $(CC) -std=$(STD) $(CFLAGS) -fPIC -fvisibility=hidden $(WARNINGS) $(DEFINES) $(SANITIZERS) $(INCLUDES)
+# Functions begin on a cache line: else a change anywhere before them makes the small ones faster or slower by a tenth.
+LAYOUT = -falign-functions=64
+COMPILE = $(CC) -std=$(STD) $(CFLAGS) $(LAYOUT) -fPIC -fvisibility=hidden $(WARNINGS) $(DEFINES) $(SANITIZERS) $(INCLUDES)
 LIBFLAG = -shared
 LIBS = $(if $(SQLITE_LIBDIR),-L$(SQLITE_LIBDIR)) -lsqlite3 -lm
 
