@@ -34,6 +34,20 @@ describe("a rollback", function()
     assert.equal(book, lib.session:get(lib.Book, 1))
   end)
 
+  it("makes those transient, too, that were expunged after their row was made", function()
+    local lib = library.empty()
+    local book = lib.Book { title = "new" }
+    lib.session:add(book)
+    lib.session:flush()
+    lib.session:expunge(book)
+    assert.equal("detached", orm.inspect(book).state)
+    lib.session:rollback()
+    assert.equal("transient", orm.inspect(book).state)
+    lib.session:add(book)
+    lib.session:commit()
+    assert.same({ "1|NULL|new|NULL" }, rows(lib.engine, BOOKS))
+  end)
+
   it("forgets new objects that were never flushed", function()
     local lib = library.open()
     local book = lib.Book { title = "new" }

@@ -967,6 +967,12 @@ typedef struct marks {
   uint32_t inserted, removed, rekeyed;
 } marks;
 
+/* Whether an object is the session's own, or was when it was expunged: its row is not there any more. */
+static bool belonged_to(const orr_session *session, const orr_instance *object) {
+  return object->session == session->number ||
+         (!object->session && object->left == ORR_LEFT_EXPUNGED && object->state == ORR_PERSISTENT);
+}
+
 /* Objects whose row was made since then are transient again, with their values. */
 static void unmake_inserted(lua_State *L, orr_session *session, int user, uint32_t kept) {
   lua_rawgeti(L, user, ORR_SESSION_INSERTED);
@@ -974,8 +980,8 @@ static void unmake_inserted(lua_State *L, orr_session *session, int user, uint32
   int inserted = lua_gettop(L) - 1;
   for (uint32_t i = kept + 1; i <= session->inserted_count; i++) {
     orr_instance *object = item_of(L, inserted, i);
-    if (object && object->session == session->number) {
-      if (object->state == ORR_PERSISTENT)
+    if (object && belonged_to(session, object)) {
+      if (object->session && object->state == ORR_PERSISTENT)
         orr_session_leave(L, session, object, inserted + 1);
       orr_instance_settle(L, object, inserted + 2);
       object->state = ORR_TRANSIENT;
