@@ -474,16 +474,32 @@ end
 
 -- ---- growing ----
 
---- Forgets what queries of the classes above have made of their families so far.
+-- Mappers that have a default tree, which keeps statements about the classes that it leads to.
+local with_trees = setmetatable({}, { __mode = "k" })
+
+--- Notes that a mapper has a tree, for grow().
+---@param self orrery.Mapper
+function hierarchy.has_tree(self)
+  with_trees[self] = true
+end
+
+local function forget_trees()
+  for mapper in pairs(with_trees) do
+    mapper.default_tree.inert = false -- for statements that were made before
+    mapper.default_tree = nil
+  end
+  with_trees = setmetatable({}, { __mode = "k" })
+end
+
+--- Forgets what queries have made of the families that a class belongs to so far.
 ---@param self orrery.Mapper
 function hierarchy.grow(self)
   local up = parent_of(self)
+  if up then
+    forget_trees()
+  end
   while up do
     up.entity_node, up.key_selects, up.shapes, up.defers, up.criterion_made = nil, nil, nil, nil, nil
-    if up.default_tree then
-      up.default_tree.inert = false -- for statements that were made before
-    end
-    up.default_tree = nil
     up = parent_of(up)
   end
 end

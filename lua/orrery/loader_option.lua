@@ -303,7 +303,10 @@ end
 --- The tree of a class of which no option says anything.
 ---@param mapper orrery.Mapper
 function loader_option.default_tree(mapper)
-  mapper.default_tree = mapper.default_tree or new_tree(mapper)
+  if not mapper.default_tree then
+    mapper.default_tree = new_tree(mapper)
+    hierarchy.has_tree(mapper)
+  end
   return mapper.default_tree
 end
 

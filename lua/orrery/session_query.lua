@@ -135,6 +135,8 @@ local function is_plain(self, stmt, execution)
     and loader_option.default_tree(item.mapper):is_inert(self)
 end
 
+local KNOWN_TREE = 3
+
 -- What the core has to know of a select that it can run at once; false where there is more to it.
 local function known_of(compiled, plan, tree)
   return compiled.direct and not compiled.named and compiled.readonly and not compiled.facts.bind_functions
@@ -155,7 +157,10 @@ local function run_plain_select(self, stmt, params, scalars)
   end
   local plan, out = loading.plan_of(compiled), {}
   loading.run_plan(self, connection, compiled, values, plan, scalars and OBJECTS or ROWS, out)
-  compiled.at_once = compiled.at_once or known_of(compiled, plan, stmt[ITEMS][1].mapper.default_tree)
+  local known = compiled.at_once
+  if not known or not known[KNOWN_TREE].inert then -- where a class was declared since, there are other trees
+    compiled.at_once = known_of(compiled, plan, stmt[ITEMS][1].mapper.default_tree)
+  end
   return from_array(out, scalars and plan.names or plan.row_metatable)
 end
 

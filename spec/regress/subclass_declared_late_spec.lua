@@ -21,6 +21,28 @@ local function family()
   return lib
 end
 
+for _, lazy in ipairs { "select", "selectin", "joined", "batch", "subquery" } do
+  it("a relationship leads to classes that are declared after it was used, too: " .. lazy, function()
+    local base = orm.declarative_base()
+    local mapped = orm.mapped_column
+    local Owner = base:model("Owner", { __tablename__ = "owner", id = mapped(orm.Integer, { primary_key = true }),
+      pets = orm.relationship("Pet", { order_by = "Pet.id", lazy = lazy }) })
+    local Pet = base:model("Pet", { __tablename__ = "pet", id = mapped(orm.Integer, { primary_key = true }),
+      owner_id = mapped(orm.Integer, orm.ForeignKey("owner.id")), kind = mapped(orm.String),
+      __mapper_args__ = { polymorphic_on = "kind", polymorphic_identity = "pet" } })
+    local engine = database.create(base)
+    database.run(engine, "INSERT INTO owner (id) VALUES (1), (2), (3)",
+      "INSERT INTO pet (id, owner_id, kind) VALUES (1, 1, 'pet'), (2, 2, 'dog'), (3, 3, 'cat')")
+    local session = orm.Session(engine)
+    assert.equal("pet", session:get(Owner, 1).pets[1].kind)
+    for id, kind in ipairs { false, "dog", "cat" } do
+      local class = kind and base:model(kind, { __inherits__ = Pet, __mapper_args__ = { polymorphic_identity = kind } })
+      assert.is_true(orm.isinstance(session:get(Owner, id).pets[1], class or Pet))
+    end
+    session:close()
+  end)
+end
+
 for how, load in pairs {
   get = function(lib, id) return lib.session:get(lib.Person, id) end,
   select = function(lib, id) return lib.session:scalars(orm.select(lib.Person):where(lib.Person.id:eq(id))):first() end,
