@@ -75,9 +75,8 @@ typedef struct orr_joins {
   int held;   /* index of the first collection at hand */
   int tables; /* of the first place for its table */
   int lists;
-  int seen; /* index of the set of objects that were met, where lists multiply the rows of one class; else 0
-             */
-  const void *last; /* first object of the row before */
+  bool once; /* lists multiply the rows of one class: the caller gets its objects once each */
+  bool met;  /* the row's first object has come for the first time */
 } orr_joins;
 
 /* Collections that wait to be filled, by the key that their rows are found by; one alone may do without. Its
@@ -166,8 +165,6 @@ void orr_load_read(lua_State *L, orr_load *to, int first, int count);
 void orr_joins_read(lua_State *L, orr_load *to, orr_joins *joins);
 /* Takes the row's objects behind the visible ones into the relations that they belong to. */
 void orr_joins_take(lua_State *L, const orr_load *to);
-/* Whether the row's first object is met for the first time. */
-bool orr_joins_first_meeting(lua_State *L, const orr_load *to);
 /* All rows have come: the parents get their collections. */
 void orr_joins_end(lua_State *L, const orr_load *to);
 void orr_filling_read(lua_State *L, const orr_load *to, orr_filling *filling);

@@ -455,7 +455,7 @@ static void push_row(lua_State *L, const orr_load *to) {
 }
 
 static void hand_out(lua_State *L, orr_load *to) {
-  if (to->joins && to->joins->seen && !orr_joins_first_meeting(L, to))
+  if (to->joins && to->joins->once && !to->joins->met)
     return;
   to->count++;
   if (!to->wanted)

@@ -74,6 +74,7 @@ static void hold_fill(lua_State *L, orr_joins *joins, int number, int parent) {
   lua_pushvalue(L, parent);
   lua_rawget(L, joins->fills + number);
   if (lua_isnil(L, -1)) {
+    joins->met = joins->met || link->parent == 0;
     lua_pop(L, 1);
     push_fill(L, link, parent);
     lua_pushvalue(L, parent);
@@ -115,6 +116,7 @@ static void join_object(lua_State *L, const orr_load *to, int number, int child)
 }
 
 void orr_joins_take(lua_State *L, const orr_load *to) {
+  to->joins->met = false;
   for (int i = 0; i < to->joins->count; i++)
     join_object(L, to, i, to->items + to->visible + i);
 }
@@ -194,27 +196,7 @@ void orr_joins_read(lua_State *L, orr_load *to, orr_joins *joins) {
     to->holders[joins->links[i].parent] = true;
     lua_pop(L, 1);
   }
-  if (joins->lists && lua_isnil(L, ORR_LOAD_ROW_META)) {
-    lua_newtable(L);
-    joins->seen = lua_gettop(L);
-  }
-}
-
-bool orr_joins_first_meeting(lua_State *L, const orr_load *to) {
-  orr_joins *joins = to->joins;
-  if (!to->first || to->first == joins->last)
-    return false;
-  joins->last = to->first;
-  lua_pushvalue(L, to->items);
-  lua_rawget(L, joins->seen);
-  bool met = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  if (met)
-    return false;
-  lua_pushvalue(L, to->items);
-  lua_pushboolean(L, 1);
-  lua_rawset(L, joins->seen);
-  return true;
+  joins->once = joins->lists && lua_isnil(L, ORR_LOAD_ROW_META);
 }
 
 /* ---- collections of many parents at once ---- */
