@@ -357,17 +357,25 @@ local function chunks(list, fn)
   end
 end
 
+local function gather_for(work, node, objects, numbers)
+  local number = mapper_module.relation_number(objects[1], node.property)
+  local gather, parts = core.gather(objects, number, numbers)
+  if not gather then
+    ensure_keys(work, objects, numbers)
+    gather, parts = assert(core.gather(objects, number, numbers))
+  end
+  return gather, parts
+end
+
 -- Every object gets a collection, which its rows fill. `select` gives their keys, where it is known.
 local function load_collections(work, node, objects, expanded, wanted, select)
   local out = wanted and {}
-  ensure_keys(work, objects, expanded.numbers)
   if select then
-    local number = mapper_module.relation_number(objects[1], node.property)
-    run_for_keys(work, expanded, select, (core.gather(objects, number, expanded.numbers)), out)
+    run_for_keys(work, expanded, select, (gather_for(work, node, objects, expanded.numbers)), out)
     return out
   end
   chunks(objects, function(chunk)
-    local gather, parts = core.gather(chunk, mapper_module.relation_number(chunk[1], node.property), expanded.numbers)
+    local gather, parts = gather_for(work, node, chunk, expanded.numbers)
     if #parts > 0 then
       run_for_keys(work, expanded, parts, gather, out)
     end

@@ -271,8 +271,8 @@ static bool has_columns(orr_instance *object, const int *columns, int count) {
 
 /* Makes for each parent of the array at 1 a fresh collection for the relation at 2, an attribute number of
    the first one's class: those of subclasses have the same relation behind more columns. `columns` are its
-   key; the array at `keys` gets the keys. */
-static void open_collections(lua_State *L, orr_gather *gather, int user, int keys, const int *columns) {
+   key; the array at `keys` gets the keys. False where a parent lacks a column of it. */
+static bool open_collections(lua_State *L, orr_gather *gather, int user, int keys, const int *columns) {
   int count = (int)orr_rawlen(L, 1), number = orr_check_place(L, 2), top = lua_gettop(L), used = 0;
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 1, i);
@@ -280,7 +280,8 @@ static void open_collections(lua_State *L, orr_gather *gather, int user, int key
     if (i == 1)
       number -= object->class->column_count;
     luaL_argcheck(L, number >= 0 && number < object->class->relation_count, 2, "relationship expected");
-    luaL_argcheck(L, has_columns(object, columns, gather->key_count), 1, "objects with their keys expected");
+    if (!has_columns(object, columns, gather->key_count))
+      return false;
     orr_value values[ORR_MAX_KEY];
     bool keyed = parent_key(L, object, top + 1, columns, gather->key_count, values);
     uint32_t slot = keyed ? claim_slot(L, gather, values) : 0;
@@ -294,6 +295,7 @@ static void open_collections(lua_State *L, orr_gather *gather, int user, int key
     }
     lua_settop(L, top);
   }
+  return true;
 }
 
 /* The column of the attribute number on top, which is popped; -1 where that is none. */
@@ -427,7 +429,7 @@ static int keys_of(lua_State *L) {
 
 /* core.gather(parents, attribute number, key columns) -> handle, keys: a collection for every parent of the
    array, which core.load fills and then gives to it. The keys, part by part, are those by which the rows are
-   found; without one a parent has an empty collection at once. */
+   found; without one a parent has an empty collection at once. nil where a parent lacks a column of its key. */
 static int new_gather(lua_State *L) {
   int columns[ORR_MAX_KEY];
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -437,11 +439,13 @@ static int new_gather(lua_State *L) {
   orr_identity_init(&gather->slots, orr_allocator(L));
   gather->open = true;
   gather->key_count = orr_read_columns(L, 3, columns);
-  lua_newtable(L);
+  int count = (int)orr_rawlen(L, 1);
+  lua_createtable(L, count, 0);
   lua_pushvalue(L, -1);
   orr_setuservalue(L, 4);
-  lua_newtable(L);
-  open_collections(L, gather, 5, 6, columns);
+  lua_createtable(L, count, 0);
+  if (!open_collections(L, gather, 5, 6, columns))
+    return 0;
   lua_remove(L, 5);
   return 2;
 }
