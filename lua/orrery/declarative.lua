@@ -369,6 +369,9 @@ local to_table
 
 -- include = { "books", author = { include = { ... } } }: names, or names with options of their own.
 local function included(self, object, include, result)
+  if type(include) ~= "table" then
+    errors.raise("ArgumentError", "to_table(): include is a list of relationships, { \"books\" }, got %s", errors.show(include))
+  end
   for key, value in pairs(include) do
     local name = type(key) == "number" and value or key
     local property = self.relationships_by_key[name]

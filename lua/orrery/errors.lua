@@ -333,6 +333,9 @@ local handler, seen = nil, {}
 ---@param fn function?
 ---@return function? previous
 function errors.on_warning(fn)
+  if fn ~= nil and type(fn) ~= "function" then
+    errors.raise("ArgumentError", "on_warning(): a function of the message expected, or nil for stderr, got %s", show(fn))
+  end
   local previous = handler
   handler, seen = fn, {}
   return previous

@@ -263,7 +263,7 @@ local function as_operand(node, call)
     return mark.__operand(node)
   elseif not node.type then
     local name = node.table and node.table.name or node.name
-    errors.raise("ArgumentError", "%s: a column or value expected, got a whole %s%s", call,
+    errors.raise("ArgumentError", "%s: a column or value expected, got a whole %s%s; name one of its columns", call,
       node.visit == "entity" and "class" or node.visit, name and " '" .. name .. "'" or "")
   end
   return node

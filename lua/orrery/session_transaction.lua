@@ -200,6 +200,9 @@ end
 ---@param fn function
 function Session:no_autoflush(fn)
   check(self, "no_autoflush")
+  if type(fn) ~= "function" then
+    errors.raise("ArgumentError", "session:no_autoflush() takes a function to run, got %s", errors.show(fn))
+  end
   local before = self.quiet
   local function finish(ok, ...)
     rawset(self, "quiet", before)
@@ -385,10 +388,15 @@ local function begin_seats(self, write)
   end
 end
 
-local function run_block(self, fn, options)
+local function check_not_begun(self)
   if self:in_transaction() then
-    errors.raise("InvalidRequestError", "session:begin(): a transaction is open already; commit or roll back first")
+    errors.raise("InvalidRequestError", "session:begin(): a transaction is open already (the first statement begins one, a read, "
+      .. "too); commit or roll back first, or write begin_nested(fn) for a part of it")
   end
+end
+
+local function run_block(self, fn, options)
+  check_not_begun(self)
   begin_seats(self, options.mode ~= "read")
   local block = {}
   rawset(self, "block", block)
@@ -408,9 +416,7 @@ function Session:begin(...)
   check(self, "begin")
   local fn, options = transaction.block_arguments("session:begin()", ...)
   if not fn then
-    if self:in_transaction() then
-      errors.raise("InvalidRequestError", "session:begin(): a transaction is open already; commit or roll back first")
-    end
+    check_not_begun(self)
     begin_seats(self, false)
     return nil
   end

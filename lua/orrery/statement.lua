@@ -513,7 +513,8 @@ local function combine(operator, call, first, ...)
   for position = 1, select("#", ...) do
     local member = expression.expect((select(position, ...)), call, position)
     if member.visit ~= "select" and member.visit ~= "compound" then
-      errors.raise("ArgumentError", "%s: argument %d must be a select, got a %s", call, position, member.visit)
+      errors.raise("ArgumentError", "%s: argument %d must be a select, got %s", call, position,
+        member.visit == "entity" and "a class; write select(...) of it" or "a " .. member.visit)
     end
     members[#members + 1] = member
   end

@@ -168,6 +168,24 @@ describe("what is no condition or column", function()
     it(("is told '%s'"):format(case[1]), function() refused(case[1], case[2]) end)
   end
 
+  it("is told in the script's line, not by a fault of the library", function()
+    local cases = {
+      { "takes a function to run", function() session:no_autoflush() end },
+      { "include is a list of relationships", function() orm.to_table(author, { include = "books" }) end },
+      { "a function of the message expected", function() orm.on_warning(5) end },
+      { "index_elements is a list", function() session:upsert(Author, { { id = 1, name = "x" } }, { index_elements = "id" }) end },
+      { "write select(...) of it", function() local _ = select_(Author.id):union(Author) end },
+      { "name one of its columns", function() local _ = orm.func.count(Author) end },
+    }
+    for _, case in ipairs(cases) do
+      assert.truthy(refused(case[1], case[2]).where:find("newcomer_spec", 1, true))
+    end
+    author.name = "anna"
+    session:flush()
+    refused("the first statement begins one", function() session:begin(print) end, "InvalidRequestError")
+    refused("the first statement begins one", function() session:begin() end, "InvalidRequestError")
+  end)
+
   it("is told so for the order of a relationship", function()
     local Other = orm.declarative_base()
     Other:model("P", { __tablename__ = "p", id = Mapped(Integer, { primary_key = true }),
