@@ -316,6 +316,10 @@ end
 ---@param self table session
 ---@param stmt table
 function session_query.objects_or_rows(self, stmt)
+  local made = run_at_once(self, stmt, true)
+  if made then
+    return made, true
+  end
   local items = stmt:result_items()
   return execute(self, stmt, nil, nil, true), #items == 1 and items[1].visit == "entity"
 end

@@ -50,6 +50,9 @@ describe("a select that was run before", function()
     assert.equal(row[1], row.Item)
     assert.same({ "Item" }, s.fetch(4, "execute"):keys())
     assert.same({ "Item" }, s.fetch(4):keys())
+    for number = 1, 3 do
+      assert.equal("n" .. number, s.session:query(s.Item):filter(s.Item.id:eq(number)):one().name)
+    end
   end)
 
   it("sees what was flushed before it, and what others have written", function()
