@@ -632,10 +632,14 @@ scenario("query", {
     local old = session:query(Book):join(Book.author):filter(Author.name:like("b%")):order_by(Book.id):all()
     local case = session:scalars(orm.select(orm.case_():when(Book.year:is_(orm.null), "none"):else_("some"))
       :order_by(Book.id)):all()
+    local fresh = ""
+    for id = 1, 4 do -- from the second one on the core knows how
+      fresh = fresh .. session:scalars(orm.select(Book):where(Book.id:ge(id)):order_by(Book.id):limit(1)):first().title
+    end
     local changed = session:query(Book):filter(Book.year:between(2001, 2004)):update{ year = 1 }
     session:commit()
     fault.mark()
-    return first[1].name .. first[1].n .. #session:execute(both):all() .. join(old, "title") .. case[3] .. changed
+    return fresh .. first[1].name .. first[1].n .. #session:execute(both):all() .. join(old, "title") .. case[3] .. changed
   end,
 })
 
