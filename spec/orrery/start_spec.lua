@@ -151,4 +151,27 @@ describe("a script", function()
       print(orm.Table, orm.try(function() return orm.nothing end) == nil and orm.Table)
     ]])
   end)
+
+  it("finds every function that stands for one of a file in that file", function()
+    assert.equal("", printed_by[[
+      local core = require "orrery.core"
+      for name in io.lines("lua/orrery/ORDER") do core.read(name) end
+      local schema, left = core.read "schema", {}
+      local tables = { expression = core.read("expression").methods, selectable = core.read("selectable").methods,
+        connection = core.read("connection").methods, table = schema.table_methods, constraint = schema.constraint_methods,
+        metadata = schema.metadata_methods, session = core.read("session").methods,
+        relationship = core.read("relationship").Attribute, visit = core.read("render").VISIT }
+      for what, methods in pairs(tables) do
+        for name, fn in pairs(methods) do
+          if type(fn) == "function" and debug.getinfo(fn, "S").short_src:find("reading.lua", 1, true) then
+            print(what, name)
+          end
+        end
+      end
+      for _, name in ipairs{ "orphaned", "undeletable", "assign_expression", "link_defaults", "uniques", "not_in_session",
+        "stale", "delete_missed", "stale_link", "stale_links", "write_only" } do
+        if debug.getinfo(core.hook(name), "S").short_src:find("reading.lua", 1, true) then print(name) end
+      end
+    ]])
+  end)
 end)
