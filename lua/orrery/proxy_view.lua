@@ -42,10 +42,15 @@ local function check_array(state, values, call)
   return values
 end
 
+-- What a plain table keeps of a value: nil would leave a hole in it.
+local function kept(value)
+  return value == nil and core.null or value
+end
+
 -- The first object with a value, and its position.
 local function find(state, value)
   for position, item in ipairs(core.collection_items(items_of(state))) do
-    if value_of(state, item) == value then
+    if kept(value_of(state, item)) == kept(value) then
       return item, position
     end
   end
@@ -95,7 +100,7 @@ end
 local function array_of(state)
   local values = {}
   for position, item in ipairs(core.collection_items(items_of(state))) do
-    values[position] = value_of(state, item)
+    values[position] = kept(value_of(state, item))
   end
   return values
 end
@@ -104,7 +109,7 @@ end
 
 local Array = {}
 
---- A plain array of the values.
+--- A plain array of the values, orm.null for nil.
 function Array:to_table()
   return array_of(state_of(self, "to_table"))
 end
@@ -199,16 +204,16 @@ function Keyed:keys()
   return items_of(state_of(self, "keys")):keys()
 end
 
---- A plain array of the values.
+--- A plain array of the values, orm.null for nil.
 function Keyed:values()
   return array_of(state_of(self, "values"))
 end
 
---- A plain table of the values by key.
+--- A plain table of the values by key, orm.null for nil.
 function Keyed:to_table()
   local state, values = state_of(self, "to_table"), {}
   for key, item in items_of(state) do
-    values[key] = value_of(state, item)
+    values[key] = kept(value_of(state, item))
   end
   return values
 end
@@ -283,7 +288,7 @@ end
 local function show(view)
   local parts = {}
   for position, value in ipairs(array_of(STATE[view])) do
-    parts[position] = tostring(value)
+    parts[position] = value == core.null and "nil" or tostring(value)
   end
   return "[" .. table.concat(parts, ", ") .. "]"
 end
@@ -332,10 +337,10 @@ end
 -- ---- assigning the whole ----
 
 -- The first object with the value that was not kept already; a value that comes again keeps another one.
-local function take_former(state, former, kept, value)
+local function take_former(state, former, taken, value)
   for _, item in ipairs(former) do
-    if not kept[item] and value_of(state, item) == value then
-      kept[item] = true
+    if not taken[item] and kept(value_of(state, item)) == value then
+      taken[item] = true
       return item
     end
   end
@@ -343,11 +348,11 @@ end
 
 -- Objects whose value stays are kept.
 local function replace_array(state, values)
-  local items, kept, former, seen = {}, {}, core.collection_items(items_of(state)), {}
+  local items, taken, former, seen = {}, {}, core.collection_items(items_of(state)), {}
   for _, value in ipairs(values) do
     if form_of(state.property) == "list" or not seen[value] then
       seen[value] = true
-      items[#items + 1] = take_former(state, former, kept, value) or state.proxy:create(state.property, value)
+      items[#items + 1] = take_former(state, former, taken, value) or state.proxy:create(state.property, value)
     end
   end
   state.object[state.proxy.relationship] = items

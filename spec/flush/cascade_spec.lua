@@ -180,6 +180,16 @@ describe("a delete cascade over what is loaded", function()
     end)
   end
 
+  it("brings back children that were expunged", function()
+    local session, house = family {}
+    local room = house.rooms[1]
+    session:expunge(room)
+    session:delete(house)
+    session:commit()
+    assert.is_true(orm.was_deleted(room))
+    assert.same({ "0" }, rows(session, "SELECT count(*) FROM room"))
+  end)
+
   it("lets new children out of the session", function()
     local session, house, Room = family {}
     local room = Room { name = "new" }

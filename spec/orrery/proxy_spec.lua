@@ -2,6 +2,7 @@
 -- queries. Relationships compared with objects in queries.
 local orm = require "orrery"
 local database = require "spec.support.database"
+local library = require "spec.support.library"
 local raises = require "spec.support.raises"
 local rows = database.rows
 local Integer, String, ForeignKey, relationship = orm.Integer, orm.String, orm.ForeignKey, orm.relationship
@@ -173,6 +174,22 @@ describe("a proxy over a list or set", function()
     raises("ArgumentError", { "name of Post.tags", "no object has 'name' = 'x'" }, function() post.names:remove("x") end)
     raises("ArgumentError", "takes an array of values", function() post.names = "abc" end)
     raises("ArgumentError", "takes an array of values", function() post.names:extend("abc") end)
+  end)
+
+  it("keeps the places of values that are NULL", function()
+    local lib = library.open()
+    lib.Author.titles = orm.association_proxy("books", "title", { creator = function(title) return lib.Book { title = title } end })
+    local author, other = lib.session:get(lib.Author, 1), lib.Author {}
+    local first = author.books[1]
+    first.title = nil
+    assert.same({ orm.null, "b2" }, author.titles:to_table())
+    assert.equal("[nil, b2]", tostring(author.titles))
+    assert.is_true(author.titles:contains(orm.null))
+    other.titles = author.titles
+    assert.equal(2, #other.books)
+    assert.same({ orm.null, "b2" }, other.titles:to_table())
+    author.titles = { "b2", orm.null }
+    assert.equal(first, author.books[2])
   end)
 
   it("has each value once over a set", function()

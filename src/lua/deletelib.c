@@ -37,11 +37,16 @@ static void check_deletable(lua_State *L, const orr_class *class) {
   }
 }
 
-/* Marks the object at `item`; a new one leaves the session. What a flush is inserting the next one will find,
-   when the cascades are looked at again. */
+/* Marks the object at `item`; a new one leaves the session, and one that was expunged comes back into it.
+   What a flush is inserting the next one will find, when the cascades are looked at again. */
 static void mark(lua_State *L, going *g, int item) {
   orr_instance *object = lua_touserdata(L, item);
-  if (object->flags & ORR_DELETING || orr_instance_session(object) != g->session ||
+  const orr_session *present = orr_instance_session(object);
+  if (!present && object->state == ORR_PERSISTENT) {
+    orr_session_add(L, g->session, item);
+    present = orr_instance_session(object);
+  }
+  if (object->flags & ORR_DELETING || present != g->session ||
       (object->state == ORR_PENDING && object->action))
     return;
   if (object->state == ORR_PENDING)
