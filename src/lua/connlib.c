@@ -760,55 +760,53 @@ static int new_order(lua_State *L) {
   return 1;
 }
 
-/* Pushes the order's table and the statement. */
-static statement *begin_order(lua_State *L, int connection_index, int order_index, int count) {
-  int top = lua_gettop(L);
-  luaL_checkstack(L, 16, "statement");
-  orr_getuservalue(L, order_index);
-  lua_rawgeti(L, top + 1, ORDER_SQL);
-  statement *s = statement_for(L, connection_index, top + 2);
-  lua_replace(L, top + 2);
-  lua_settop(L, top + 2);
-  check_count(L, s, count);
-  return s;
+/* Where the values of an order are: in a list, or on the stack from `at` on. */
+typedef struct source {
+  int at;
+  bool listed;
+} source;
+
+static void bind_values(lua_State *L, statement *s, const order *o, source values, int order_table) {
+  orr_error error;
+  orr_error_clear(&error);
+  for (int i = 0; i < o->count; i++) {
+    if (values.listed)
+      lua_rawgeti(L, values.at, i + 1);
+    else
+      lua_pushvalue(L, values.at + i);
+    if (!bind_top(L, s, i + 1, o->types[i], &error)) {
+      lua_rawgeti(L, order_table, ORDER_NAMES);
+      raise_parameter(L, s, i + 1, lua_gettop(L), &error);
+    }
+  }
 }
 
-static void raise_in_order(lua_State *L, statement *s, int position, int table, orr_error *error) {
-  lua_rawgeti(L, table, ORDER_NAMES);
-  raise_parameter(L, s, position, lua_gettop(L), error);
+static orr_statement *open_order(lua_State *L, int connection_index, int order_index, source values) {
+  int table = lua_gettop(L) + 1;
+  const order *o = lua_touserdata(L, order_index);
+  luaL_checkstack(L, 16, "statement");
+  orr_getuservalue(L, order_index);
+  lua_rawgeti(L, table, ORDER_SQL);
+  statement *s = statement_for(L, connection_index, table + 1);
+  lua_replace(L, table + 1);
+  lua_settop(L, table + 1);
+  check_count(L, s, o->count);
+  bind_values(L, s, o, values, table);
+  lua_remove(L, table);
+  return &s->base;
 }
 
 orr_statement *orr_statement_open(lua_State *L, int connection_index, int order_index, int values) {
-  orr_error error;
-  int table = lua_gettop(L) + 1;
-  const order *o = orr_box_check(L, order_index, &ORDER);
+  orr_box_check(L, order_index, &ORDER);
   luaL_checktype(L, values, LUA_TTABLE);
-  statement *s = begin_order(L, connection_index, order_index, o->count);
-  orr_error_clear(&error);
-  for (int i = 0; i < o->count; i++) {
-    lua_rawgeti(L, values, i + 1);
-    if (!bind_top(L, s, i + 1, o->types[i], &error))
-      raise_in_order(L, s, i + 1, table, &error);
-  }
-  lua_remove(L, table);
-  return &s->base;
+  return open_order(L, connection_index, order_index, (source){values, true});
 }
 
 orr_statement *orr_statement_open_with(lua_State *L, int connection_index, int order_index, int first,
                                        int count) {
-  orr_error error;
-  int table = lua_gettop(L) + 1;
   const order *o = orr_box_check(L, order_index, &ORDER);
   luaL_argcheck(L, o->count == count, order_index, "as many values as parameters expected");
-  statement *s = begin_order(L, connection_index, order_index, count);
-  orr_error_clear(&error);
-  for (int i = 0; i < count; i++) {
-    lua_pushvalue(L, first + i);
-    if (!bind_top(L, s, i + 1, o->types[i], &error))
-      raise_in_order(L, s, i + 1, table, &error);
-  }
-  lua_remove(L, table);
-  return &s->base;
+  return open_order(L, connection_index, order_index, (source){first, false});
 }
 
 /* open(order, values) -> statement: prepared, with copies of the values */
