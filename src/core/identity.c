@@ -201,10 +201,10 @@ static bool set_index(orr_identity *map, uint32_t size) {
   return true;
 }
 
-/* Keeps the index at most seven eighths full: keys that come in order, as most do, fill whole lines of it, so that
-   they are found as fast as in an emptier one. Sweeping comes first, so that it grows with living objects only.
-   A sweep takes longer than a fresh index, so it is left out where it would find little. Where few were dead the
-   index grows at once, since the next sweep would come soon. */
+/* Keeps the index at most seven eighths full: keys that come in order, as most do, fill whole lines of it, so
+   that they are found as fast as in an emptier one. Sweeping comes first, so that it grows with living
+   objects only. A sweep takes longer than a fresh index, so it is left out where it would find little. Where
+   few were dead the index grows at once, since the next sweep would come soon. */
 static bool make_room(orr_identity *map, uint32_t count, orr_slot_alive alive, void *ud) {
   if ((uint64_t)map->live + count <= map->index_size / 8 * 7)
     return true;

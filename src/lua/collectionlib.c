@@ -5,9 +5,9 @@
 
 const orr_box_kind orr_collection_kind = {"collection", NULL};
 
-/* Where Lua allows it, owner and first items are user values of the collection, as many as `near` says, so that
-   one that is no longer has no table. What comes behind these stands in its table; elsewhere all does, the owner
-   first. */
+/* Where Lua allows it, owner and first items are user values of the collection, as many as `near` says, so
+   that one that is no longer has no table. What comes behind these stands in its table; elsewhere all does,
+   the owner first. */
 enum {
   OWNER = 1,
   BEFORE_ITEMS = ORR_SLOTS ? 0 : OWNER,

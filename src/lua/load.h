@@ -1,5 +1,6 @@
-/* load: what the files of a load share: planlib.c (what the rows of a statement become), loadlib.c (the loop over
-   them), relatedlib.c (objects that go into relations of others) and targetlib.c (what many-to-one lead to). */
+/* load: what the files of a load share: planlib.c (what the rows of a statement become), loadlib.c (the loop
+   over them), relatedlib.c (objects that go into relations of others) and targetlib.c (what many-to-one lead
+   to). */
 #ifndef ORR_LOAD_H
 #define ORR_LOAD_H
 

@@ -597,8 +597,8 @@ void orr_load_known(lua_State *L, int session, int connection, int known, int fi
   lua_settop(L, out);
 }
 
-/* Whether the session at 1 holds an object, alive, of the class under the key at `index`, or the key is no value of
-   the class's one column. */
+/* Whether the session at 1 holds an object, alive, of the class under the key at `index`, or the key is no
+   value of the class's one column. */
 static bool is_held(lua_State *L, orr_session *session, const orr_class *class, int index) {
   orr_value value;
   orr_error error;
@@ -619,9 +619,9 @@ static bool is_held(lua_State *L, orr_session *session, const orr_class *class, 
   return held;
 }
 
-/* core.load_by_key(session, class, connection, known, key) -> object that a select of the class's objects by their
-   one key gives (see orr_load_known), false where no row has that key. nil where the session holds such an object
-   already, or the key is none. */
+/* core.load_by_key(session, class, connection, known, key) -> object that a select of the class's objects by
+   their one key gives (see orr_load_known), false where no row has that key. nil where the session holds such
+   an object already, or the key is none. */
 static int load_by_key(lua_State *L) {
   orr_session *session = orr_session_check(L, 1);
   const orr_class *class = orr_class_check(L, 2);

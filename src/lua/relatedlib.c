@@ -62,8 +62,8 @@ static void push_fill(lua_State *L, const orr_join_link *link, int parent) {
   }
 }
 
-/* Puts what the parent at `parent` holds at `held`. The list that was there is mostly complete, and tells how much
-   room the next one needs. */
+/* Puts what the parent at `parent` holds at `held`. The list that was there is mostly complete, and tells how
+   much room the next one needs. */
 static void hold_fill(lua_State *L, orr_joins *joins, int number, int parent) {
   orr_join_link *link = &joins->links[number];
   const orr_collection *former = link->list ? lua_touserdata(L, joins->held + number) : NULL;
@@ -333,42 +333,17 @@ static int keyless(lua_State *L) {
   return 1;
 }
 
-/* Which objects were met: those of one session, which their slots tell apart, by a bit each, and others in
-   the table at `rest`. */
-typedef struct meetings {
-  const orr_session *session;
-  unsigned char *bits;
-  size_t size;
-  int rest;
-} meetings;
-
-/* Pushes what it needs. */
-static meetings new_meetings(lua_State *L, const orr_session *session) {
-  size_t size = session->map.used / 8 + 1;
-  unsigned char *bits = memset(lua_newuserdata(L, size), 0, size);
-  lua_newtable(L);
-  return (meetings){session, bits, size, lua_gettop(L)};
-}
-
 static bool test_and_set(unsigned char *byte, unsigned bit) {
   bool was = *byte >> bit & 1;
   *byte = (unsigned char)(*byte | 1u << bit);
   return was;
 }
 
-/* Whether the object on top was met before; from now on it was. */
-static bool is_met(lua_State *L, const meetings *met, const orr_instance *object) {
-  if (object->state == ORR_PERSISTENT && object->slot / 8 < met->size &&
-      orr_instance_session(object) == met->session)
-    return test_and_set(&met->bits[object->slot / 8], object->slot % 8);
-  lua_pushvalue(L, -1);
-  lua_rawget(L, met->rest);
-  bool was = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  lua_pushvalue(L, -1);
-  lua_pushboolean(L, 1);
-  lua_rawset(L, met->rest);
-  return was;
+/* Whether something may be loaded behind the object, which is met for the first time: `met` has a bit for
+   each of `size * 8` slots of the session, which it may have left again by the hand of a listener. */
+static bool is_new(const orr_session *session, const orr_instance *object, unsigned char *met, size_t size) {
+  return object->state == ORR_PERSISTENT && orr_instance_session(object) == session &&
+         object->slot / 8 < size && !test_and_set(&met[object->slot / 8], object->slot % 8);
 }
 
 /* Puts what stands at a position of the row on top in its place. */
@@ -379,34 +354,34 @@ static void step_in(lua_State *L, int position) {
   lua_replace(L, -2);
 }
 
-/* core.distinct(session, rows, position) -> array of the objects at a position of rows, each once. Position
-   0: it is an array of objects, which is given back where it is that already. */
+/* core.distinct(session, rows, position) -> array of the session's objects at a position of rows, each once.
+   Position 0: it is an array of objects, which is given back where it is that already. */
 static int distinct(lua_State *L) {
   const orr_session *session = orr_session_check(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   int position = (int)luaL_checkinteger(L, 3), count = (int)orr_rawlen(L, 2), kept = 0;
+  size_t size = session->map.used / 8 + 1;
   lua_settop(L, 3);
-  meetings met = new_meetings(L, session);
-  int out = met.rest + 1;
+  unsigned char *met = memset(lua_newuserdata(L, size), 0, size);
   position ? lua_newtable(L) : lua_pushvalue(L, 2);
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 2, i);
     if (position)
       step_in(L, position);
     const orr_instance *object = orr_instance_test(L, -1);
-    bool stays = object && !is_met(L, &met, object);
+    bool stays = object && is_new(session, object, met, size);
     if (!position)
-      orr_sift(L, 2, out, i, &kept, stays);
+      orr_sift(L, 2, 5, i, &kept, stays);
     else if (stays)
-      lua_rawseti(L, out, ++kept);
+      lua_rawseti(L, 5, ++kept);
     else
       lua_pop(L, 1);
   }
   return 1;
 }
 
-/* core.keys(objects, columns) -> array of the values of these columns, as the database has them, of one object
-   behind the other; the columns are known of all of them */
+/* core.keys(objects, columns) -> array of the values of these columns, as the database has them, of one
+   object behind the other; the columns are known of all of them */
 static int keys_of(lua_State *L) {
   int columns[ORR_MAX_KEY], used = 0;
   orr_value values[ORR_MAX_KEY];
@@ -429,7 +404,8 @@ static int keys_of(lua_State *L) {
 
 /* core.gather(parents, attribute number, key columns) -> handle, keys: a collection for every parent of the
    array, which core.load fills and then gives to it. The keys, part by part, are those by which the rows are
-   found; without one a parent has an empty collection at once. nil where a parent lacks a column of its key. */
+   found; without one a parent has an empty collection at once. nil where a parent lacks a column of its key.
+   */
 static int new_gather(lua_State *L) {
   int columns[ORR_MAX_KEY];
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -476,8 +452,8 @@ static int stored_values(lua_State *L, orr_instance *object, int index, int how,
   return count;
 }
 
-/* Pushes a fresh collection for a list, or an array for the rows of a relation that holds one object, and what
-   core.load takes to fill that by the statement on top. */
+/* Pushes a fresh collection for a list, or an array for the rows of a relation that holds one object, and
+   what core.load takes to fill that by the statement on top. */
 static void push_arguments(lua_State *L, int relation, bool list) {
   int statement = lua_gettop(L);
   luaL_checkstack(L, ORR_LOAD_ARGUMENTS + 10, "load");
@@ -504,8 +480,8 @@ static void hold_single(lua_State *L, int index, int relation, int rows) {
   orr_instance_hold(L, lua_touserdata(L, index), index, relation);
 }
 
-/* Whether what a relation of the object at `index` leads to is to be found by these values of it, and it is for
-   this statement to do so. */
+/* Whether what a relation of the object at `index` leads to is to be found by these values of it, and it is
+   for this statement to do so. */
 static int needs_statement(lua_State *L, const orr_session *session, int relation, orr_value *values) {
   orr_instance *object = lua_touserdata(L, 2);
   if (!orr_session_is_clean(session) || !is_unknown(L, object, 2, relation) ||
@@ -516,9 +492,9 @@ static int needs_statement(lua_State *L, const orr_session *session, int relatio
 
 /* core.load_alone(session, object, attribute number, connection, { sql, plan, with null, column numbers... })
    -> true: loads a relation of the object by a statement that has the values of these columns of it; an array
-   of what it may hold, where it holds one object and there are several. Nothing is done where there is more to
-   know: of the relation, or a change of it, of a column that is not loaded, or is NULL, of an object that the
-   session holds, or of what waits to be flushed. */
+   of what it may hold, where it holds one object and there are several. Nothing is done where there is more
+   to know: of the relation, or a change of it, of a column that is not loaded, or is NULL, of an object that
+   the session holds, or of what waits to be flushed. */
 static int load_alone(lua_State *L) {
   orr_session *session = orr_session_check(L, 1);
   const orr_instance *object = orr_instance_check(L, 2);
