@@ -67,34 +67,55 @@ end)
 
 describe("what a session is given to insert", function()
   local lib
+  local fields = { name = "an author" }
   before_each(function()
     lib = library.empty()
   end)
 
-  local function insert_all(session)
-    for i = 1, ROWS do
-      session:add(lib.Author{ name = "author " .. i })
+  -- Nothing but the objects becomes garbage here, and what they need.
+  local function add_all(session)
+    for _ = 1, ROWS do
+      session:add(lib.Author(fields))
     end
-    session:rollback()
-    lib.record:take()
   end
 
-  it("is collected when the script drops it, batch after batch", function()
-    local session = orm.Session(lib.engine)
-    insert_all(session)
+  local function check_bound(times, batch)
     collectgarbage()
     collectgarbage()
     local before, highest = collectgarbage("count"), 0
-    for i = 1, ROWS do
-      session:add(lib.Author{ name = "author " .. i })
-    end
+    local session = orm.Session(lib.engine)
+    add_all(session)
     local one = collectgarbage("count") - before
     session:rollback()
     for _ = 1, TIMES do
-      insert_all(session)
+      batch()
       highest = math.max(highest, collectgarbage("count") - before)
     end
-    local bound = 6 * (before + one)
+    local bound = times * (before + one)
     assert.is_true(highest < bound, ("%.0f kB at most, %.0f expected"):format(highest, bound))
+  end
+
+  it("is collected when a rollback drops it, batch after batch", function()
+    local session = orm.Session(lib.engine)
+    check_bound(6, function()
+      add_all(session)
+      session:rollback()
+    end)
+  end)
+
+  it("is collected when it has its rows, batch after batch", function()
+    local session = orm.Session(lib.engine)
+    check_bound(6, function()
+      add_all(session)
+      session:flush()
+      session:rollback()
+      lib.record:take()
+    end)
+  end)
+
+  it("is collected with a session that nobody has closed", function()
+    check_bound(16, function()
+      add_all(orm.Session(lib.engine))
+    end)
   end)
 end)

@@ -592,7 +592,7 @@ static int done(lua_State *L) {
   orr_session *session = f->session;
   close_flush(f);
   if (session)
-    orr_session_count_bytes(L, session);
+    orr_session_owe(session);
   return 0;
 }
 

@@ -41,6 +41,7 @@ typedef struct orr_world {
   bool posts_updates;   /* some relation has post_update */
   bool hears_links;     /* somebody listens, or has listened, to a relationship */
   bool hears_attaching; /* somebody listens, or has listened, to a session */
+  int owed; /* kilobytes that were spared the collector for what waited to be inserted, and no longer waits */
 } orr_world;
 
 orr_world *orr_world_get(lua_State *L);
@@ -490,8 +491,9 @@ orr_session *orr_session_check(lua_State *L, int index);
 void orr_session_add(lua_State *L, orr_session *session, int index);
 /* Puts a changed persistent object on the dirty list. */
 void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index);
-/* What was added no longer waits to be inserted: half of it counts for the collector, as of what is loaded. */
-void orr_session_count_bytes(lua_State *L, orr_session *session);
+/* What was added no longer waits to be inserted: half of it is to count for the collector, as of what is
+   loaded. */
+void orr_session_owe(orr_session *session);
 /* A pending object is transient again. */
 void orr_session_drop_new(lua_State *L, orr_session *session, orr_instance *object);
 void orr_session_watch(lua_State *L, orr_session *session, orr_instance *object, int index);

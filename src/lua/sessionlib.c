@@ -552,17 +552,41 @@ static int objects(lua_State *L) {
 
 enum { IN_LISTS = ORR_DIRTY | ORR_LISTED | ORR_WATCHED | ORR_DELETING };
 
-/* What waits to be inserted lives on, so that nothing of it counts as a reason to collect before it is: with
-   its collections and its place in lists an object takes about twice its own bytes. */
-static void spare_collector(lua_State *L, orr_session *session, int index) {
-  enum { BYTES_BETWEEN = 256 * 1024, HEADER = 72 };
-  session->unspared += 2 * (orr_rawlen(L, index) + HEADER);
+/* The bytes of the userdata at `index` with `slots` user values of its own. */
+static size_t bytes_of(lua_State *L, int index, size_t slots) {
+  enum { HEADER = 40, SLOT = 16 };
+  return orr_rawlen(L, index) + HEADER + (ORR_SLOTS ? SLOT * slots : 0);
+}
+
+/* The bytes of the object at `index`, and of what its relations hold in collections. */
+static size_t bytes_with_collections(lua_State *L, const orr_instance *object, int index) {
+  const orr_class *class = object->class;
+  size_t bytes = bytes_of(L, index, 1);
+  for (int r = 0; r < class->relation_count && orr_instance_is_linked(object); r++) {
+    if (!(class->relations[r].flags & ORR_RELATION_LIST))
+      continue;
+    orr_instance_held(L, object, index, r);
+    const orr_collection *list = lua_touserdata(L, -1);
+    if (list)
+      bytes += bytes_of(L, -1, 2 + (size_t)list->near);
+    lua_pop(L, 1);
+  }
+  return bytes;
+}
+
+/* What waits to be inserted lives on, so that nothing of it counts as a reason to collect before it is; half
+   of what was written since counts first. */
+static void spare_collector(lua_State *L, orr_session *session, const orr_instance *object, int index) {
+  enum { BYTES_BETWEEN = 256 * 1024 };
+  session->unspared += bytes_with_collections(L, object, index);
   if (session->unspared < BYTES_BETWEEN)
     return;
   int kilobytes = (int)(session->unspared / 1024);
+  int owed = session->world->owed < kilobytes ? session->world->owed : kilobytes;
   session->unspared = 0;
   session->spared += kilobytes;
-  orr_gc_spare(L, kilobytes);
+  session->world->owed -= owed;
+  orr_gc_spare(L, kilobytes - owed);
 }
 
 static void attach_new(lua_State *L, orr_session *session, int user, orr_instance *object, int index) {
@@ -571,7 +595,7 @@ static void attach_new(lua_State *L, orr_session *session, int user, orr_instanc
   object->session = session->number;
   object->cohort = 0;
   object->state = ORR_PENDING;
-  spare_collector(L, session, index);
+  spare_collector(L, session, object, index);
 }
 
 static int class_error(lua_State *L, orr_instance *object, const char *kind, const char *message) {
@@ -763,11 +787,9 @@ static int add(lua_State *L) {
   return 1;
 }
 
-void orr_session_count_bytes(lua_State *L, orr_session *session) {
-  int kilobytes = session->spared / 2;
+void orr_session_owe(orr_session *session) {
+  session->world->owed += session->spared / 2;
   session->spared = 0;
-  if (kilobytes)
-    orr_gc_spare(L, -kilobytes);
 }
 
 /* ---- detaching ---- */
@@ -897,7 +919,7 @@ static int close(lua_State *L) {
   fresh_table(L, user, ORR_SESSION_COHORTS, NULL);
   fresh_lists(L, session, user);
   leave_world(session);
-  orr_session_count_bytes(L, session);
+  orr_session_owe(session);
   return 0;
 }
 
@@ -1098,7 +1120,7 @@ static int rolled_back(lua_State *L) {
   forget_lists(L, session, user, ORR_SESSION_DELETED, session->deleted_count, ORR_DELETING);
   session->epoch++;
   fresh_work(L, session, user);
-  orr_session_count_bytes(L, session);
+  orr_session_owe(session);
   return 0;
 }
 
