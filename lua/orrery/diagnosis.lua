@@ -185,6 +185,14 @@ local CONSTRAINTS = {
 -- of the same connection is in the way.
 local STALE, OWN = 517, 6
 
+-- Whether a statement wants to write in a transaction that has read: SQLite does not let it wait for another writer, who may
+-- be waiting for its reading to end.
+local function is_upgrade(err, conn)
+  local statement = rawget(err, "statement")
+  return statement and not conn.autocommit and not statement:find("^%s*[Ss][Ee][Ll][Ee][Cc][Tt]") and statement ~= "COMMIT"
+    and not statement:find("^BEGIN")
+end
+
 local function about_lock(err, conn)
   local code = rawget(err, "code")
   if code % 256 == OWN then
@@ -192,6 +200,9 @@ local function about_lock(err, conn)
   elseif code == STALE then
     return "this transaction began by reading, and another has written since; begin it with begin(fn), which takes the lock "
       .. "before it reads, or roll back and run it again"
+  elseif is_upgrade(err, conn) then
+    return "this transaction began by reading, and another connection is writing: SQLite lets it not wait then; begin it with "
+      .. "begin(fn), which takes the lock before it reads, or roll back and run it again"
   end
   local timeout = conn.engine.target.busy_timeout
   if rawget(err, "statement") == "COMMIT" then
