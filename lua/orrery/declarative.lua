@@ -1,7 +1,6 @@
 --- declarative: classes as a script writes them. Base:model("User", {...}) sorts a class body into table, columns,
 -- relationships and methods, and makes the class object; what these mean to the engine is mapper.lua's.
 local import = ...
-local reading = import "reading"
 local errors = import "errors"
 local core = import "core"
 local schema = import "schema"
