@@ -328,12 +328,19 @@ end
 local TARGET_OPTIONS = { index_elements = 1, index_where = 1, constraint = 1 }
 local CONFLICT_OPTIONS = { index_elements = 1, index_where = 1, constraint = 1, set = 1, where = 1 }
 
-local function elements_of(self, options, call)
-  local known, elements, given = columns_by_key(self.of), {}, options.index_elements
+--- Raises unless index_elements is a list, or not given.
+---@param given any
+---@param call string
+function change.check_elements(given, call)
   if given ~= nil and (type(given) ~= "table" or getmetatable(given)) then
     errors.raise("ArgumentError", "%s: index_elements is a list of columns or their names, { \"id\" }, got %s", call,
       errors.show(given))
   end
+end
+
+local function elements_of(self, options, call)
+  local known, elements, given = columns_by_key(self.of), {}, options.index_elements
+  change.check_elements(given, call)
   for position, name in ipairs(given or {}) do
     local node = expression.clause(name)
     local key = node and (node.key or node.name) or name

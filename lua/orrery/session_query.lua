@@ -383,6 +383,7 @@ function Session:upsert(class, rows, options)
   if type(rows) ~= "table" or (rows[1] == nil and next(rows) ~= nil) then
     errors.raise("ArgumentError", "session:upsert(): an array of rows expected, { { name = \"x\" }, ... }")
   end
+  change.check_elements(options.index_elements, "session:upsert()")
   options = { index_elements = options.index_elements or writing.key_names(mapper), update = options.update }
   local objects = {}
   for first = 1, #rows, UPSERT_ROWS do
