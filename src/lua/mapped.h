@@ -458,6 +458,7 @@ struct orr_session {
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
   size_t unspared; /* bytes of new objects that orr_gc_spare() was not told of yet */
   int spared;      /* kilobytes of them that it was told of */
+  int loaded;      /* kilobytes of what was loaded into single objects that it was not told of yet */
   uint32_t refresh_epoch, refreshed; /* how many objects were read again since the session was expired */
   bool moved;                        /* some changed object may be ORR_MOVED */
   bool late;                         /* some object of a flush that runs may be ORR_LATE */

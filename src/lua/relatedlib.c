@@ -490,6 +490,19 @@ static int needs_statement(lua_State *L, const orr_session *session, int relatio
   return stored_values(L, object, 2, 5, values);
 }
 
+/* What an object holds lives on with it, so that only half of it counts as a reason to collect: many small loads
+   count as one large load does, which sees to that itself. */
+static void spare_collector(lua_State *L, orr_session *session, int kilobytes) {
+  enum { KILOBYTES_BETWEEN = 128 };
+  if (kilobytes <= 0 || kilobytes >= KILOBYTES_BETWEEN)
+    return;
+  session->loaded += kilobytes;
+  if (session->loaded < KILOBYTES_BETWEEN)
+    return;
+  orr_gc_spare(L, session->loaded / 2);
+  session->loaded = 0;
+}
+
 /* core.load_alone(session, object, attribute number, connection, { sql, plan, with null, column numbers... })
    -> true: loads a relation of the object by a statement that has the values of these columns of it; an array
    of what it may hold, where it holds one object and there are several. Nothing is done where there is more
@@ -510,8 +523,10 @@ static int load_alone(lua_State *L) {
   lua_rawgeti(L, 5, ALONE_SQL);
   luaL_checktype(L, 6, LUA_TSTRING);
   orr_statement *statement = orr_statement_start(L, 4, 6, values, count);
+  int before = lua_gc(L, LUA_GCCOUNT, 0);
   push_arguments(L, relation, list);
   orr_load_run(L, statement);
+  spare_collector(L, session, lua_gc(L, LUA_GCCOUNT, 0) - before);
   if (!list && lua_tointeger(L, -2) > 1) {
     lua_settop(L, 8);
     return 1;
