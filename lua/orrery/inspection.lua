@@ -139,13 +139,15 @@ local function unloaded(object, mapper)
   return names
 end
 
+-- The key that the object's row has, whatever the object was given since.
 local function identity(object, mapper)
   local state, key = core.state(object), {}
   if state == "transient" or state == "pending" then
     return nil
   end
   for position, number in ipairs(mapper:key_numbers()) do
-    key[position] = mapper.attributes[mapper.column_keys[number]].origin.type:from_db(core.stored(object, number))
+    key[position] = mapper.attributes[mapper.column_keys[number]].origin.type:from_db(core.old(object, number)
+      or core.stored(object, number))
   end
   return key
 end

@@ -334,14 +334,14 @@ function loading.stored_key(mapper, key)
   return parts
 end
 
---- The primary key of an object as a script writes it; nil where a part is missing.
+--- The primary key of an object, as its row has it, and as a script writes it; nil where a part is missing.
 ---@param mapper table
 ---@param object userdata
 ---@return any[]?
 function loading.key_of(mapper, object)
   local key = {}
   for position, number in ipairs(mapper:key_numbers()) do
-    local value = core.stored(object, number)
+    local value = core.old(object, number) or core.stored(object, number)
     if value == nil then
       return nil
     end

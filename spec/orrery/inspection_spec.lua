@@ -1,5 +1,6 @@
 -- orm.inspect: states, history and identity of objects; columns and relationships of classes.
 local orm = require "orrery"
+local database = require "spec.support.database"
 local library = require "spec.support.library"
 local raises = require "spec.support.raises"
 
@@ -51,8 +52,13 @@ describe("an inspected object", function()
     author = lib.session:get(lib.Author, 1)
     assert.equal(lib.session, orm.inspect(author).session)
     assert.same({ 1 }, orm.inspect(author).identity)
+    database.run(lib.session, "DELETE FROM book_tag", "DELETE FROM book")
+    author.id = 9
+    assert.same({ 1 }, orm.inspect(author).identity) -- until the row has another one
+    lib.session:flush()
+    assert.same({ 9 }, orm.inspect(author).identity)
     lib.session:close()
-    assert.same({ 1 }, orm.inspect(author).identity)
+    assert.same({ 9 }, orm.inspect(author).identity)
   end)
 
   it("tells what is not loaded, without loading it", function()

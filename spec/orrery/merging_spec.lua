@@ -30,6 +30,18 @@ describe("merge", function()
     assert.equal("b1", merged.title)
   end)
 
+  it("finds the row of an object whose key was changed by the key that the row has", function()
+    local lib = library.open()
+    database.run(lib.engine, "DELETE FROM book_tag")
+    local tag = lib.session:get(lib.Tag, 2)
+    lib.session:close()
+    tag.id, tag.name = 9, "nine"
+    local merged = lib.session:merge(tag)
+    assert.same({ 2 }, orm.inspect(merged).identity)
+    lib.session:commit()
+    assert.same({ "1|t1", "9|nine" }, rows(lib.engine, "SELECT * FROM tag ORDER BY id"))
+  end)
+
   it("follows a graph, with each object once", function()
     local lib = library.open()
     local tag = lib.Tag { id = 1, name = "T" }
