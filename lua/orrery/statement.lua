@@ -32,8 +32,8 @@ PARTS.join_step = { atoms = { "kind" }, nodes = { "target", "on" } }
 
 -- Selects and unions are arrays of what most of them have, false where one lacks it, with a table of everything else at
 -- the end: a copy is one small allocation. By their names they are read and written all the same. `limited` and `skipped`
--- may be plain numbers, and a list its only node: their nodes, and lists, are made when somebody asks for them. Where that is simple, the core makes the copies
--- (nodelib.c).
+-- may be plain numbers, and a list its only node: their nodes, and lists, are made when somebody asks for them. Where that
+-- is simple, the core makes the copies (nodelib.c).
 local ITEMS, WHERES, ORDERS, LIMITED, SKIPPED, REST = 1, 2, 3, 4, 5, 6
 local PLACES = expression.PLACES
 statement.ITEMS, statement.REST = ITEMS, REST -- where a select has what is asked for, and options among all else
