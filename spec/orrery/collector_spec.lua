@@ -116,4 +116,40 @@ describe("what a session is given to insert", function()
       add_all(orm.Session(lib.engine))
     end)
   end)
+
+  -- Many columns, so that the objects are most of what a session takes.
+  local function wide_class()
+    local fields = { __tablename__ = "wide", id = orm.mapped_column(orm.Integer, { primary_key = true }) }
+    for i = 1, 100 do
+      fields["c" .. i] = orm.mapped_column(orm.Integer)
+    end
+    return orm.declarative_base():model("Wide", fields)
+  end
+
+  local function stays_below(kilobytes, times, fn)
+    local highest = 0
+    for i = 1, times do
+      fn(i)
+      highest = math.max(highest, collectgarbage("count"))
+    end
+    assert.is_true(highest < kilobytes, ("%.0f kB at most, %.0f expected"):format(highest, kilobytes))
+  end
+
+  it("is collected with a session that is dropped, session after session", function()
+    local Wide = wide_class()
+    stays_below(110000, 150, function()
+      local session = orm.Session(lib.engine)
+      for _ = 1, 1000 do
+        session:add(Wide { c1 = 1 })
+      end
+    end)
+  end)
+
+  it("leaves the collector to its work where the same object comes and goes", function()
+    local session, object = orm.Session(lib.engine), wide_class() { c1 = 1 }
+    stays_below(110000, 150000, function()
+      session:add(object)
+      session:expunge(object)
+    end)
+  end)
 end)

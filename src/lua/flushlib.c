@@ -588,11 +588,7 @@ static int finish(lua_State *L) {
 
 /* core.done(flush): nobody needs it any more. */
 static int done(lua_State *L) {
-  orr_flush *f = orr_box_check(L, 1, &flush_kind);
-  orr_session *session = f->session;
-  close_flush(f);
-  if (session)
-    orr_session_owe(session);
+  close_flush(orr_box_check(L, 1, &flush_kind));
   return 0;
 }
 

@@ -41,7 +41,6 @@ typedef struct orr_world {
   bool posts_updates;   /* some relation has post_update */
   bool hears_links;     /* somebody listens, or has listened, to a relationship */
   bool hears_attaching; /* somebody listens, or has listened, to a session */
-  int owed; /* kilobytes that were spared the collector for what waited to be inserted, and no longer waits */
 } orr_world;
 
 orr_world *orr_world_get(lua_State *L);
@@ -456,8 +455,8 @@ struct orr_session {
   orr_cohorts cohorts;
   uint32_t new_count, dirty_count, deleted_count, watched_count; /* lengths of the lists, holes included */
   uint32_t inserted_count, removed_count, rekeyed_count;         /* this transaction's */
-  size_t unspared; /* bytes of new objects that orr_gc_spare() was not told of yet */
-  int spared;      /* kilobytes of them that it was told of */
+  size_t unspared; /* bytes of new objects that orr_gc_spare() was not told of yet, */
+  int heap;        /* and what Lua held, in kilobytes, before they came */
   int loaded;      /* kilobytes of what was loaded into single objects that it was not told of yet */
   uint32_t refresh_epoch, refreshed; /* how many objects were read again since the session was expired */
   bool moved;                        /* some changed object may be ORR_MOVED */
@@ -492,9 +491,6 @@ orr_session *orr_session_check(lua_State *L, int index);
 void orr_session_add(lua_State *L, orr_session *session, int index);
 /* Puts a changed persistent object on the dirty list. */
 void orr_session_dirty(lua_State *L, orr_session *session, orr_instance *object, int index);
-/* What was added no longer waits to be inserted: half of it is to count for the collector, as of what is
-   loaded. */
-void orr_session_owe(orr_session *session);
 /* A pending object is transient again. */
 void orr_session_drop_new(lua_State *L, orr_session *session, orr_instance *object);
 void orr_session_watch(lua_State *L, orr_session *session, orr_instance *object, int index);

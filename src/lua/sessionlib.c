@@ -156,6 +156,7 @@ static int new_session(lua_State *L) {
   orr_history_init(&session->history, orr_allocator(L));
   orr_cohorts_init(&session->cohorts, orr_allocator(L));
   session->world = orr_world_get(L);
+  session->heap = lua_gc(L, LUA_GCCOUNT, 0);
   lua_newtable(L);
   fresh_objects(L, 2, 3);
   fresh_table(L, 3, ORR_SESSION_COHORTS, NULL);
@@ -574,19 +575,18 @@ static size_t bytes_with_collections(lua_State *L, const orr_instance *object, i
   return bytes;
 }
 
-/* What waits to be inserted lives on, so that nothing of it counts as a reason to collect before it is; half
-   of what was written since counts first. */
+/* What waits to be inserted lives on, as what is loaded does, so that half of it does not count as a reason to
+   collect: of what Lua has grown by meanwhile, but for more than the objects take. Not all of it: a session that
+   is dropped with what it was given is garbage, too. */
 static void spare_collector(lua_State *L, orr_session *session, const orr_instance *object, int index) {
   enum { BYTES_BETWEEN = 256 * 1024 };
   session->unspared += bytes_with_collections(L, object, index);
   if (session->unspared < BYTES_BETWEEN)
     return;
-  int kilobytes = (int)(session->unspared / 1024);
-  int owed = session->world->owed < kilobytes ? session->world->owed : kilobytes;
+  int kilobytes = (int)(session->unspared / 1024), now = lua_gc(L, LUA_GCCOUNT, 0), grown = now - session->heap;
   session->unspared = 0;
-  session->spared += kilobytes;
-  session->world->owed -= owed;
-  orr_gc_spare(L, kilobytes - owed);
+  session->heap = now;
+  orr_gc_spare(L, (grown < kilobytes ? grown : kilobytes) / 2);
 }
 
 static void attach_new(lua_State *L, orr_session *session, int user, orr_instance *object, int index) {
@@ -787,11 +787,6 @@ static int add(lua_State *L) {
   return 1;
 }
 
-void orr_session_owe(orr_session *session) {
-  session->world->owed += session->spared / 2;
-  session->spared = 0;
-}
-
 /* ---- detaching ---- */
 
 void orr_session_drop_new(lua_State *L, orr_session *session, orr_instance *object) {
@@ -919,7 +914,6 @@ static int close(lua_State *L) {
   fresh_table(L, user, ORR_SESSION_COHORTS, NULL);
   fresh_lists(L, session, user);
   leave_world(session);
-  orr_session_owe(session);
   return 0;
 }
 
@@ -1120,7 +1114,6 @@ static int rolled_back(lua_State *L) {
   forget_lists(L, session, user, ORR_SESSION_DELETED, session->deleted_count, ORR_DELETING);
   session->epoch++;
   fresh_work(L, session, user);
-  orr_session_owe(session);
   return 0;
 }
 
