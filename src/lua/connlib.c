@@ -567,7 +567,7 @@ static statement *statement_for(lua_State *L, int connection_index, int sql) {
   lua_pushvalue(L, sql);
   lua_rawget(L, cache);
   statement *s = lua_touserdata(L, -1);
-  bool known = s != NULL;
+  bool known = s && s->base.handle; /* gone where the collector has closed it, and a script's finalizer is next */
   if (known && !s->base.active) {
     touch(connection, s);
     return s;
