@@ -106,4 +106,26 @@ describe("rows that get the same values", function()
       assert.equal(case.version and 2 or nil, list[20].version)
     end
   end)
+
+  it("are told from their negatives where they are zero", function()
+    local base = orm.declarative_base()
+    local Thing = base:model("Thing", { __tablename__ = "thing", id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      size = orm.mapped_column(orm.Float) })
+    local engine = database.create(base)
+    run(engine, "DROP TABLE thing") -- a REAL column has no negative zero
+    run(engine, "CREATE TABLE thing (id INTEGER PRIMARY KEY, size)")
+    local session = orm.Session(engine)
+    for number = 1, 20 do
+      session:add(Thing { id = number, size = 1.0 })
+    end
+    session:commit()
+    for _, thing in ipairs(session:scalars(orm.select(Thing):order_by(Thing.id)):all()) do
+      thing.size = thing.id % 2 == 0 and 0.0 or -1 / math.huge
+    end
+    session:commit()
+    assert.same({ "20" }, rows(session, "SELECT count(*) FROM thing WHERE size = 0"))
+    for _, thing in ipairs(session:scalars(orm.select(Thing)):all()) do
+      assert.equal(thing.id % 2 == 0 and math.huge or -math.huge, 1 / thing.size)
+    end
+  end)
 end)

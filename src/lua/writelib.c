@@ -1,6 +1,7 @@
 /* writelib: writes the batches of a flush in their order. Neighbours of one shape share a statement; SQL text
    comes from the provider, a Lua function that is called once per shape, never per row. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -617,7 +618,8 @@ static bool same_change(lua_State *L, const orr_flush *f, const orr_flush_record
       continue;
     value_of(L, f, a->object, c, &first);
     value_of(L, f, b->object, c, &second);
-    if (!orr_value_same(&first, &second))
+    if (!orr_value_same(&first, &second) ||
+        (first.tag == ORR_REAL && signbit(first.as.r) != signbit(second.as.r))) /* 0.0 and -0.0 */
       return false;
   }
   return true;
