@@ -384,6 +384,9 @@ function Session:upsert(class, rows, options)
     errors.raise("ArgumentError", "session:upsert(): an array of rows expected, { { name = \"x\" }, ... }")
   end
   change.check_elements(options.index_elements, "session:upsert()")
+  if options.update ~= nil and type(options.update) ~= "table" then
+    errors.raise("ArgumentError", "session:upsert(): update is a list of names, { \"name\" }, got %s", errors.show(options.update))
+  end
   options = { index_elements = options.index_elements or writing.key_names(mapper), update = options.update }
   local objects = {}
   for first = 1, #rows, UPSERT_ROWS do
