@@ -109,7 +109,8 @@ for who, heard in pairs { somebody = true, nobody = false } do
       base:model("Visit", { __tablename__ = "visit", id = orm.mapped_column(Integer, { primary_key = true }),
         place_code = orm.mapped_column(String), place_number = orm.mapped_column(Integer),
         __table_args__ = { orm.ForeignKeyConstraint({ "place_code", "place_number" }, { "place.code", "place.number" }) } })
-      local session = open({ base = base }, { "INSERT INTO place (code, number) VALUES ('x', 1), ('x', 2), ('longer than it was', 1)",
+      local session = open({ base = base }, {
+        "INSERT INTO place (code, number) VALUES ('x', 1), ('x', 2), ('longer than it was', 1)",
         "INSERT INTO visit (id, place_code, place_number) VALUES (1, 'x', 2), (2, 'longer than it was', 1), (3, 'x', 2)" })
       assert.equal("1 3", names_of(session:get(Place, { "x", 2 }).visits, "id"))
       assert.equal("2", names_of(session:get(Place, { "longer than it was", 1 }).visits, "id"))
@@ -137,7 +138,8 @@ for who, heard in pairs { somebody = true, nobody = false } do
         set = function(list) assert.equal(2, #list) end,
         keyed = function(list) assert.equal("b2", list:get("b2").title) end,
       } do
-        local lib = library.declare { books = { collection_class = form == "set" and orm.set or orm.attribute_keyed_dict("title") } }
+        local class = form == "set" and orm.set or orm.attribute_keyed_dict("title")
+        local lib = library.declare { books = { collection_class = class } }
         local session = open(lib, BOOKS)
         check(session:get(lib.Author, 1).books)
       end
@@ -165,7 +167,8 @@ for who, heard in pairs { somebody = true, nobody = false } do
   describe("with " .. who .. " hearing of statements, a single object that is read", function()
     it("is loaded once, and is nil where there is none", function()
       local lib = library.declare { author_id = { nullable = true } }
-      local session = open(lib, { BOOKS[1], "INSERT INTO book (id, author_id, title) VALUES (1, 1, 'b1'), (2, 1, 'b2'), (3, NULL, 'b3')" })
+      local session = open(lib, { BOOKS[1],
+        "INSERT INTO book (id, author_id, title) VALUES (1, 1, 'b1'), (2, 1, 'b2'), (3, NULL, 'b3')" })
       local books = session:scalars(orm.select(lib.Book):order_by("id")):all()
       local author = books[1].author
       assert.equal("a1", author.name)
@@ -227,8 +230,8 @@ for who, heard in pairs { somebody = true, nobody = false } do
       local City = base:model("City", { __tablename__ = "city", id = orm.mapped_column(Integer, { primary_key = true }),
         code = orm.mapped_column(String, orm.ForeignKey("country.code")),
         country = orm.relationship("Country", { foreign_keys = "City.code" }),
-        current = orm.relationship("Country", { viewonly = true, primaryjoin = function(City, Country)
-          return orm.and_(orm.foreign(City.code):eq(Country.code), Country.old:eq(0)) end }) })
+        current = orm.relationship("Country", { viewonly = true, primaryjoin = function(city, country)
+          return orm.and_(orm.foreign(city.code):eq(country.code), country.old:eq(0)) end }) })
       local session = open({ base = base }, { "INSERT INTO country (id, code, old) VALUES (1, 'a', 0), (2, 'b', 1)",
         "INSERT INTO city (id, code) VALUES (1, 'a'), (2, 'b'), (3, NULL)" })
       local cities = session:scalars(orm.select(City):order_by("id")):all()

@@ -73,7 +73,8 @@ describe("expired objects", function()
 
   it("are found by key where bytes are the key", function()
     local base = orm.declarative_base()
-    local Thing = base:model("Thing", { __tablename__ = "thing", part = orm.mapped_column(orm.LargeBinary, { primary_key = true }),
+    local Thing = base:model("Thing", { __tablename__ = "thing",
+      part = orm.mapped_column(orm.LargeBinary, { primary_key = true }),
       name = orm.mapped_column(orm.String) })
     local session, things = orm.Session(database.create(base)), {}
     for number = 1, 50 do

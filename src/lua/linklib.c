@@ -241,8 +241,8 @@ static const orr_instance *push_target(lua_State *L, const orr_end *end) {
   return found;
 }
 
-/* core.expired_target(object, attribute number) -> the object that a many-to-one leads to, where the session holds
-   it, and it has expired */
+/* core.expired_target(object, attribute number) -> the object that a many-to-one leads to, where the session
+   holds it, and it has expired */
 static int expired_target(lua_State *L) {
   orr_end end = end_of_argument(L);
   const orr_instance *found = push_target(L, &end);

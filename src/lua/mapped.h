@@ -366,7 +366,8 @@ static inline int orr_user_backlog(const orr_class *class, int relation) {
 /* Pushes the value of a relation, loading it when `load`: an object, a collection, nil. Without `load` pushes
    nil for an unloaded one and returns false. */
 bool orr_relationship_get(lua_State *L, orr_instance *object, int index, int relation, bool load);
-/* The target's key as the foreign key columns give it: 1 complete, 0 not known or not its primary key, -1 NULL. */
+/* The target's key as the foreign key columns give it: 1 complete, 0 not known or not its primary key, -1
+ * NULL. */
 int orr_relationship_target_key(lua_State *L, orr_instance *object, int index, int relation, orr_value *out);
 /* Whether the session holds the object that a many-to-one leads to by its key, fresh or not. */
 bool orr_relationship_in_map(lua_State *L, orr_instance *object, int index, int relation);

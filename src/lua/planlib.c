@@ -36,7 +36,8 @@ static int *read_numbers(lua_State *L, const char *field, int *at, int *count) {
   return at;
 }
 
-/* NULL where there is none; one that is there is configured, or its objects had no room for what is loaded. */
+/* NULL where there is none; one that is there is configured, or its objects had no room for what is loaded.
+ */
 static orr_class *class_field(lua_State *L) {
   lua_getfield(L, -1, "class");
   orr_class *class = lua_isnil(L, -1) ? NULL : orr_class_check(L, -1);

@@ -490,8 +490,8 @@ static int needs_statement(lua_State *L, const orr_session *session, int relatio
   return stored_values(L, object, 2, 5, values);
 }
 
-/* What an object holds lives on with it, so that only half of it counts as a reason to collect: many small loads
-   count as one large load does, which sees to that itself. */
+/* What an object holds lives on with it, so that only half of it counts as a reason to collect: many small
+   loads count as one large load does, which sees to that itself. */
 static void spare_collector(lua_State *L, orr_session *session, int kilobytes) {
   enum { KILOBYTES_BETWEEN = 128 };
   if (kilobytes <= 0 || kilobytes >= KILOBYTES_BETWEEN)
@@ -654,12 +654,8 @@ void orr_filling_take(lua_State *L, orr_load *to) {
 }
 
 void orr_related_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"distinct", distinct},
-                                       {"gather", new_gather},
-                                       {"keys", keys_of},
-                                       {"keyless", keyless},
-                                       {"load_alone", load_alone},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"distinct", distinct}, {"gather", new_gather},     {"keys", keys_of},
+                                       {"keyless", keyless},   {"load_alone", load_alone}, {NULL, NULL}};
   orr_box_define(L, &gather_kind, NULL);
   lua_pop(L, 1);
   orr_setfuncs(L, functions);

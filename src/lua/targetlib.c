@@ -66,9 +66,9 @@ static orr_instance *push_object(lua_State *L, int i, int relation) {
   return object;
 }
 
-/* core.target_keys(objects, attribute number, columns) -> array of the parts of the keys by which a many-to-one
-   of the objects leads to its targets, each key once: the values of these columns. nil where it does not lead
-   there by the primary key, or a column is not loaded. */
+/* core.target_keys(objects, attribute number, columns) -> array of the parts of the keys by which a
+   many-to-one of the objects leads to its targets, each key once: the values of these columns. nil where it
+   does not lead there by the primary key, or a column is not loaded. */
 static int target_keys(lua_State *L) {
   int columns[ORR_MAX_KEY], relation = relation_of(L), used = 0;
   lua_settop(L, 3);
@@ -93,8 +93,8 @@ static int target_keys(lua_State *L) {
   return 1;
 }
 
-/* core.hold_targets(objects, attribute number) -> array of the objects whose target the session does not hold;
-   the others have theirs. */
+/* core.hold_targets(objects, attribute number) -> array of the objects whose target the session does not
+   hold; the others have theirs. */
 static int hold_targets(lua_State *L) {
   int relation = relation_of(L), found = 0;
   lua_settop(L, 2);
