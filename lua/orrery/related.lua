@@ -169,7 +169,9 @@ function related.load_one(session, object, number, node)
   else
     items = loading.run(session, compiled, values, { links = made.links, cohorts = loader_option.cohorts(session, made.trees) })
   end
-  related.set_loaded(property, object, number, still_there(session, property, object, items))
+  if property.uselist or core.old(object, number) == nil then -- somebody who listens may have assigned it meanwhile
+    related.set_loaded(property, object, number, still_there(session, property, object, items))
+  end
   return items
 end
 

@@ -470,8 +470,11 @@ static void push_arguments(lua_State *L, int relation, bool list) {
   lua_settop(L, base + ORR_LOAD_ARGUMENTS);
 }
 
-/* Gives the object at `index` what the one row, if there is one, has become. */
+/* Gives the object at `index` what the one row, if there is one, has become, unless a finalizer has assigned it
+   meanwhile. */
 static void hold_single(lua_State *L, int index, int relation, int rows) {
+  if (!is_unknown(L, lua_touserdata(L, index), index, relation))
+    return;
   lua_rawgeti(L, rows, 1);
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
