@@ -302,8 +302,9 @@ local function check_arguments(selectable, chains, enclosing)
   elseif selectable.visit == "table_function" then
     for _, read in ipairs(joining.tables_of(selectable.element)) do
       if not find_chain(chains, { read }, nil) and not enclosing[read] and not (read.members and is_held(read, enclosing)) then
-        errors.raise("InvalidRequestError", "%s(...) in FROM is given a column of '%s', which the statement does not read; select that, "
-          .. "too, or write select_from(Class):join(the function, orm.true_())", selectable.element.name, joining.describe(read))
+        errors.raise("InvalidRequestError", "%s(...) in FROM is given a column of '%s', which the statement does not read; "
+          .. "select that, too, or write select_from(Class):join(the function, orm.true_())",
+          selectable.element.name, joining.describe(read))
       end
     end
   end

@@ -385,7 +385,8 @@ function Session:upsert(class, rows, options)
   end
   change.check_elements(options.index_elements, "session:upsert()")
   if options.update ~= nil and type(options.update) ~= "table" then
-    errors.raise("ArgumentError", "session:upsert(): update is a list of names, { \"name\" }, got %s", errors.show(options.update))
+    errors.raise("ArgumentError", "session:upsert(): update is a list of names, { \"name\" }, got %s",
+      errors.show(options.update))
   end
   options = { index_elements = options.index_elements or writing.key_names(mapper), update = options.update }
   local objects = {}

@@ -119,11 +119,11 @@ describe("what a session is given to insert", function()
 
   -- Many columns, so that the objects are most of what a session takes.
   local function wide_class()
-    local fields = { __tablename__ = "wide", id = orm.mapped_column(orm.Integer, { primary_key = true }) }
+    local columns = { __tablename__ = "wide", id = orm.mapped_column(orm.Integer, { primary_key = true }) }
     for i = 1, 100 do
-      fields["c" .. i] = orm.mapped_column(orm.Integer)
+      columns["c" .. i] = orm.mapped_column(orm.Integer)
     end
-    return orm.declarative_base():model("Wide", fields)
+    return orm.declarative_base():model("Wide", columns)
   end
 
   local function stays_below(kilobytes, times, fn)

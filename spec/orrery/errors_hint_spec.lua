@@ -33,7 +33,8 @@ describe("a name that the database does not know", function()
   end)
 
   it("of a column of a table that is not read says so", function()
-    fault("OperationalError", { "no such column: team.code", "'team' has it", "join it" }, "SELECT id FROM player ORDER BY team.code")
+    fault("OperationalError", { "no such column: team.code", "'team' has it", "join it" },
+      "SELECT id FROM player ORDER BY team.code")
   end)
 
   it("of a function, too", function()

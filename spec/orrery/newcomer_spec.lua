@@ -169,16 +169,18 @@ describe("what is no condition or column", function()
   end
 
   it("is told in the script's line, not by a fault of the library", function()
-    local cases = {
+    local mistakes = {
       { "takes a function to run", function() session:no_autoflush() end },
       { "include is a list of relationships", function() orm.to_table(author, { include = "books" }) end },
       { "a function of the message expected", function() orm.on_warning(5) end },
       { "update is a list", function() session:upsert(Author, { { id = 1, name = "x" } }, { update = "name" }) end },
-      { "index_elements is a list", function() session:upsert(Author, { { id = 1, name = "x" } }, { index_elements = "id" }) end },
+      { "index_elements is a list", function()
+        session:upsert(Author, { { id = 1, name = "x" } }, { index_elements = "id" })
+      end },
       { "write select(...) of it", function() local _ = select_(Author.id):union(Author) end },
       { "name one of its columns", function() local _ = orm.func.count(Author) end },
     }
-    for _, case in ipairs(cases) do
+    for _, case in ipairs(mistakes) do
       assert.truthy(refused(case[1], case[2]).where:find("newcomer_spec", 1, true))
     end
     author.name = "anna"

@@ -178,7 +178,9 @@ describe("a proxy over a list or set", function()
 
   it("keeps the places of values that are NULL", function()
     local lib = library.open()
-    lib.Author.titles = orm.association_proxy("books", "title", { creator = function(title) return lib.Book { title = title } end })
+    lib.Author.titles = orm.association_proxy("books", "title", { creator = function(title)
+      return lib.Book { title = title }
+    end })
     local author, other = lib.session:get(lib.Author, 1), lib.Author {}
     local first = author.books[1]
     first.title = nil
@@ -301,7 +303,7 @@ describe("a proxy in a query", function()
 end)
 
 describe("a relationship in a query", function()
-  local function library()
+  local function shelf()
     local base = orm.declarative_base()
     local l = {}
     l.Author = base:model("Author", { __tablename__ = "author", id = id(),
@@ -322,7 +324,7 @@ describe("a relationship in a query", function()
   end
 
   it("is compared with an object by the foreign key", function()
-    local l = library()
+    local l = shelf()
     local ann = l.session:get(l.Author, 1)
     assert.same({ 1, 2 }, l.ids(l.Book, l.Book.author:eq(ann)))
     assert.same({ 3 }, l.ids(l.Book, l.Book.author:ne(ann)))
@@ -332,7 +334,7 @@ describe("a relationship in a query", function()
   end)
 
   it("is compared with an object where the key is on the other side", function()
-    local l = library()
+    local l = shelf()
     local cover = l.session:get(l.Cover, 1)
     assert.same({ 2 }, l.ids(l.Book, l.Book.cover:eq(cover)))
     assert.same({ 1, 3 }, l.ids(l.Book, l.Book.cover:eq(orm.null)))
@@ -340,13 +342,13 @@ describe("a relationship in a query", function()
   end)
 
   it("is asked whether a collection has an object", function()
-    local l = library()
+    local l = shelf()
     assert.same({ 1 }, l.ids(l.Author, l.Author.books:contains(l.session:get(l.Book, 2))))
     assert.same({}, l.ids(l.Author, l.Author.books:contains(l.session:get(l.Book, 3))))
   end)
 
   it("picks what belongs to an object, by with_parent", function()
-    local l = library()
+    local l = shelf()
     local ann = l.session:get(l.Author, 1)
     assert.same({ 1, 2 }, l.ids(l.Book, orm.with_parent(ann, l.Author.books)))
     assert.same({ 1 }, l.ids(l.Author, orm.with_parent(l.session:get(l.Book, 2), l.Book.author)))
@@ -357,7 +359,7 @@ describe("a relationship in a query", function()
   end)
 
   it("says what it takes", function()
-    local l = library()
+    local l = shelf()
     raises("ArgumentError", { "Book.author:eq() takes an object of class 'Author'", "'ann'" }, function()
       l.Book.author:eq("ann")
     end)

@@ -438,14 +438,14 @@ describe("a database that somebody else made", function()
   end)
 
   it("may have a column without a name, which is left out with a warning", function()
-    local warnings = {}
-    local former = orm.on_warning(function(message) warnings[#warnings + 1] = message end)
+    local told = {}
+    local former = orm.on_warning(function(message) told[#told + 1] = message end)
     local engine = made('CREATE TABLE odd (id INTEGER PRIMARY KEY, "" TEXT, a TEXT)', "INSERT INTO odd VALUES (1, 'x', 'y')")
     local models = orm.automap(engine)
     orm.on_warning(former)
     assert.equal("y", orm.Session(engine):get(models.Odd, 1).a)
-    assert.equal(1, #warnings)
-    assert.truthy(warnings[1]:find("table 'odd': its column 2 is left out", 1, true))
+    assert.equal(1, #told)
+    assert.truthy(told[1]:find("table 'odd': its column 2 is left out", 1, true))
   end)
 
   it("may have a foreign key that nothing can fulfil, of which the error says why", function()

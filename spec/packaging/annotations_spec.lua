@@ -55,7 +55,8 @@ describe("the annotations", function()
       local own = line:match("^function [%w_.:]+(%b())")
       if own then
         for _, name in ipairs(parameters) do
-          assert.truthy(own:find("[(, ]" .. (name == "..." and "%.%.%." or name) .. "[,)]") or own == "(...)", line .. ": " .. name)
+          local pattern = "[(, ]" .. (name == "..." and "%.%.%." or name) .. "[,)]"
+          assert.truthy(own:find(pattern) or own == "(...)", line .. ": " .. name)
         end
         parameters = {}
       end
