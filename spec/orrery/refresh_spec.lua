@@ -201,3 +201,19 @@ it("an object whose key was changed and then expired has the stored one", functi
   lib.session:commit()
   assert.same({ "1", "2" }, database.rows(lib.engine, "SELECT id FROM author ORDER BY id"))
 end)
+
+it("objects that change their keys are read again together by those of their rows, after a rollback", function()
+  local lib = expired(40)
+  for number, author in ipairs(lib.authors) do
+    assert.equal("a" .. number, author.name)
+  end
+  for number, author in ipairs(lib.authors) do
+    author.id = 1000 + number
+  end
+  lib.session:rollback()
+  lib.record:take()
+  for number, author in ipairs(lib.authors) do
+    assert.same({ "a" .. number, number, "b" .. number }, { author.name, author.id, author.books[1].title })
+  end
+  assert.is_true(#lib.record:headlines() < 90)
+end)

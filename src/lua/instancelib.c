@@ -534,6 +534,12 @@ static bool is_expired(const orr_instance *object) {
   return session && object->state == ORR_PERSISTENT && object->epoch != session->epoch;
 }
 
+void orr_instance_stored(lua_State *L, orr_instance *object, int index, int column, orr_value *out) {
+  if (is_expired(object) && object->class->columns[column].flags & ORR_COLUMN_KEY)
+    forget_key(L, object, index, column);
+  orr_instance_value(L, object, index, column, out);
+}
+
 /* Whether a read must go to the database first. Objects without a stored row have nothing to load. */
 static void ensure_column(lua_State *L, orr_instance *object, int index, int column) {
   if (object->session && is_expired(object))
@@ -1114,9 +1120,7 @@ static int stored(lua_State *L) {
   int column = orr_check_place(L, 2);
   luaL_argcheck(L, column >= 0 && column < object->class->column_count, 2, "column number expected");
   orr_value value;
-  if (is_expired(object) && object->class->columns[column].flags & ORR_COLUMN_KEY)
-    forget_key(L, object, 1, column);
-  orr_instance_value(L, object, 1, column, &value);
+  orr_instance_stored(L, object, 1, column, &value);
   if (value.tag == ORR_NULL)
     lua_pushnil(L);
   else

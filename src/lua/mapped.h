@@ -299,6 +299,9 @@ void orr_instance_setuser(lua_State *L, orr_instance *object, int index, int key
 /* The stored value of a column. Text borrows from the object or from the string that the user value anchors.
  */
 void orr_instance_value(lua_State *L, orr_instance *object, int index, int column, orr_value *out);
+/* The same for a key that may have been changed before the object expired: then it is that of the row. May raise for
+   memory. */
+void orr_instance_stored(lua_State *L, orr_instance *object, int index, int column, orr_value *out);
 /* Packs a row into a new object that has room for its text: map[i] is the column that value i is of, or -1.
  */
 void orr_instance_pack(orr_instance *object, const int *map, const orr_value *values, int count);

@@ -394,7 +394,7 @@ static int keys_of(lua_State *L) {
     orr_instance *object = orr_instance_check(L, 4);
     for (int k = 0; k < width; k++) {
       luaL_argcheck(L, columns[k] >= 0 && columns[k] < object->class->column_count, 2, "columns expected");
-      orr_instance_value(L, object, 4, columns[k], &values[k]);
+      orr_instance_stored(L, object, 4, columns[k], &values[k]);
     }
     used = orr_add_key(L, 3, used, values, width);
     lua_settop(L, 3);
