@@ -202,6 +202,16 @@ function loading.finish(plan, order, out, session)
   end
 end
 
+-- A statement that is not run after all is given back.
+local function plan_for(order, stmt)
+  local ok, plan = pcall(order.plan_for, stmt)
+  if not ok then
+    stmt:reset()
+    error(plan, 0)
+  end
+  return plan
+end
+
 --- The same as run(), on a connection, with a plan.
 ---@param session table
 ---@param connection orrery.Connection
@@ -218,7 +228,7 @@ function loading.run_plan(session, connection, compiled, values, plan, order, ou
   local source = plan and compiled.readonly and not facts.bind_functions and connection:at_rest()
   if not source then
     source, values, unfinished = connection:start(compiled, values)
-    plan, binds = plan or order.plan_for(source), nil
+    plan, binds = plan or plan_for(order, source), nil
   end
   local ok, count = pcall(core.load, session[1], source, plan.core, out or nil, order.rows and plan.row_metatable or nil,
     order.populated, nil, order.cohorts, order.links, order.gather, order.key_columns, order.holders, order.kilobytes,

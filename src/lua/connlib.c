@@ -70,7 +70,7 @@ static bool is_usable(const orr_connection *connection) {
 static void reset(statement *s) {
   if (s->base.handle && is_usable(s->base.connection))
     s->base.driver->reset(s->base.handle);
-  s->base.active = s->standing = false;
+  s->base.taken = s->base.active = s->standing = false;
 }
 
 static void close_statement(void *block) {
@@ -539,7 +539,7 @@ static void shrink(lua_State *L, int cache, orr_connection *connection) {
   statement *s = connection->oldest;
   while (s && connection->cached > connection->capacity) {
     statement *newer = s->newer;
-    if (s->base.cached && !s->base.active && s != connection->newest)
+    if (s->base.cached && orr_statement_is_idle(&s->base) && s != connection->newest)
       evict(L, cache, s);
     s = newer;
   }
@@ -567,8 +567,8 @@ static statement *statement_for(lua_State *L, int connection_index, int sql) {
   lua_pushvalue(L, sql);
   lua_rawget(L, cache);
   statement *s = lua_touserdata(L, -1);
-  bool known = s && s->base.handle; /* gone where the collector has closed it, and a script's finalizer is next */
-  if (known && !s->base.active) {
+  bool known = s && s->base.handle;
+  if (s && orr_statement_is_idle(&s->base)) {
     touch(connection, s);
     return s;
   }
@@ -705,6 +705,7 @@ orr_statement *orr_statement_start(lua_State *L, int connection_index, int sql, 
   for (int i = 0; i < count; i++)
     if (s->base.driver->bind(s->base.handle, i + 1, &values[i], true, &error) < 0)
       raise(L, s, &error);
+  s->base.taken = true;
   return &s->base;
 }
 
@@ -792,6 +793,7 @@ static orr_statement *open_order(lua_State *L, int connection_index, int order_i
   lua_settop(L, table + 1);
   check_count(L, s, o->count);
   bind_values(L, s, o, values, table);
+  s->base.taken = true;
   lua_remove(L, table);
   return &s->base;
 }

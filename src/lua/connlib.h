@@ -15,8 +15,15 @@ typedef struct orr_statement {
   orr_connection *connection;
   int columns;
   bool cached; /* belongs to the connection's cache: reset, not finalized, after use */
+  bool taken;  /* opened with its values, until reset: a finalizer may run before its first step */
   bool active; /* between the first step and reset */
 } orr_statement;
+
+/* Whether it is nobody's now. It may have been closed, by a script's function or by the collector, which closes those
+   of a connection that nobody holds before an older finalizer of the script's runs. */
+static inline bool orr_statement_is_idle(const orr_statement *statement) {
+  return statement && statement->handle && !statement->taken && !statement->active;
+}
 
 /* The open connection at `index`; raises ResourceClosedError when it was closed. */
 orr_connection *orr_connection_check(lua_State *L, int index);
@@ -26,7 +33,7 @@ const orr_driver *orr_connection_driver(const orr_connection *connection);
 void *orr_connection_db(const orr_connection *connection);
 
 /* Pushes the boxed statement for `sql` of the connection at `index`: from its bounded cache when it is there
-   and not active, else newly prepared. Raises the database's error (with the statement) or ProgrammingError
+   and idle, else newly prepared. Raises the database's error (with the statement) or ProgrammingError
    when `sql` holds no statement or more than one. */
 orr_statement *orr_statement_push(lua_State *L, int connection_index, const char *sql, size_t len);
 /* The same for the text at `sql`, which becomes the key of the cache, with values for its markers. */

@@ -15,15 +15,10 @@ static void push_digits(lua_State *L, int64_t value) {
   lua_pushlstring(L, digits, (size_t)snprintf(digits, sizeof digits, "%" PRId64, value));
 }
 
-/* Functions of the script may have had it closed, or use it themselves. */
-static bool is_idle(const orr_statement *statement) {
-  return statement && statement->handle && !statement->active;
-}
-
 static bool serves_again(const orr_flush *f, const char *kind, const orr_flush_record *r, size_t shape,
                          size_t rows) {
   const orr_flush_call *last = &f->last;
-  return is_idle(last->statement) && last->kind == kind && last->class == r->class &&
+  return orr_statement_is_idle(last->statement) && last->kind == kind && last->class == r->class &&
          last->relation == r->relation && last->rows == rows && memcmp(last->shape, f->shape, shape) == 0;
 }
 
@@ -215,7 +210,7 @@ static void check_transaction(lua_State *L, orr_flush *f) {
 /* What listens may have run so many statements that this one was closed. */
 static void renew(lua_State *L, binder *b) {
   const orr_flush_call *last = &b->f->last;
-  if (!is_idle(b->statement))
+  if (!orr_statement_is_idle(b->statement))
     b->statement =
         statement_for(L, b->f, last->kind, record_at(b->f, b->batch, b->first), last->columns, last->rows);
 }
