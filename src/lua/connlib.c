@@ -692,21 +692,24 @@ static void check_count(lua_State *L, statement *s, int count) {
   raise(L, s, &error);
 }
 
-orr_statement *orr_statement_start(lua_State *L, int connection_index, int sql, const orr_value *values,
-                                   int count) {
-  orr_error error;
+orr_statement *orr_statement_push_for(lua_State *L, int connection_index, int sql) {
   int top = lua_gettop(L);
   luaL_checkstack(L, 16, "statement");
   statement *s = statement_for(L, connection_index, sql);
   lua_replace(L, top + 1);
   lua_settop(L, top + 1);
+  return &s->base;
+}
+
+void orr_statement_give(lua_State *L, orr_statement *base, const orr_value *values, int count) {
+  orr_error error;
+  statement *s = (statement *)base;
   check_count(L, s, count);
   orr_error_clear(&error);
   for (int i = 0; i < count; i++)
-    if (s->base.driver->bind(s->base.handle, i + 1, &values[i], true, &error) < 0)
+    if (base->driver->bind(base->handle, i + 1, &values[i], true, &error) < 0)
       raise(L, s, &error);
-  s->base.taken = true;
-  return &s->base;
+  base->taken = true;
 }
 
 /* stmt:bind(values, n, handles, names): copies n values in. */

@@ -36,9 +36,10 @@ void *orr_connection_db(const orr_connection *connection);
    and idle, else newly prepared. Raises the database's error (with the statement) or ProgrammingError
    when `sql` holds no statement or more than one. */
 orr_statement *orr_statement_push(lua_State *L, int connection_index, const char *sql, size_t len);
-/* The same for the text at `sql`, which becomes the key of the cache, with values for its markers. */
-orr_statement *orr_statement_start(lua_State *L, int connection_index, int sql, const orr_value *values,
-                                   int count);
+/* The same for the text at `sql`, which becomes the key of the cache. */
+orr_statement *orr_statement_push_for(lua_State *L, int connection_index, int sql);
+/* Opens it with copies of values for its markers. */
+void orr_statement_give(lua_State *L, orr_statement *statement, const orr_value *values, int count);
 /* Pushes the statement of an order (core.order) with values of the list at `values`, by the same rules. */
 orr_statement *orr_statement_open(lua_State *L, int connection_index, int order_index, int values);
 /* The same with `count` values on the stack, from `first` on. */

@@ -483,14 +483,12 @@ static void hold_single(lua_State *L, int index, int relation, int rows) {
   orr_instance_hold(L, lua_touserdata(L, index), index, relation);
 }
 
-/* Whether what a relation of the object at `index` leads to is to be found by these values of it, and it is
-   for this statement to do so. */
-static int needs_statement(lua_State *L, const orr_session *session, int relation, orr_value *values) {
+/* Whether it is for a statement to find what a relation of the object at 2 leads to. */
+static bool needs_statement(lua_State *L, const orr_session *session, int relation) {
+  orr_value values[ORR_MAX_KEY];
   orr_instance *object = lua_touserdata(L, 2);
-  if (!orr_session_is_clean(session) || !is_unknown(L, object, 2, relation) ||
-      orr_relationship_in_map(L, object, 2, relation))
-    return -1;
-  return stored_values(L, object, 2, 5, values);
+  return orr_session_is_clean(session) && is_unknown(L, object, 2, relation) &&
+         !orr_relationship_in_map(L, object, 2, relation) && stored_values(L, object, 2, 5, values) >= 0;
 }
 
 /* What an object holds lives on with it, so that only half of it counts as a reason to collect: many small
@@ -513,19 +511,22 @@ static void spare_collector(lua_State *L, orr_session *session, int kilobytes) {
    the session holds, or of what waits to be flushed. */
 static int load_alone(lua_State *L) {
   orr_session *session = orr_session_check(L, 1);
-  const orr_instance *object = orr_instance_check(L, 2);
+  orr_instance *object = orr_instance_check(L, 2);
   int relation = orr_check_place(L, 3) - object->class->column_count;
   luaL_argcheck(L, relation >= 0 && relation < object->class->relation_count, 3, "relationship expected");
   luaL_checktype(L, 5, LUA_TTABLE);
   lua_settop(L, 5);
   bool list = object->class->relations[relation].flags & ORR_RELATION_LIST;
-  orr_value values[ORR_MAX_KEY];
-  int count = needs_statement(L, session, relation, values);
-  if (count < 0)
+  if (!needs_statement(L, session, relation))
     return 0;
   lua_rawgeti(L, 5, ALONE_SQL);
   luaL_checktype(L, 6, LUA_TSTRING);
-  orr_statement *statement = orr_statement_start(L, 4, 6, values, count);
+  orr_statement *statement = orr_statement_push_for(L, 4, 6);
+  orr_value values[ORR_MAX_KEY];
+  int count = stored_values(L, object, 2, 5, values); /* which a finalizer may have changed, and freed */
+  if (count < 0)
+    return 0;
+  orr_statement_give(L, statement, values, count);
   int before = lua_gc(L, LUA_GCCOUNT, 0);
   push_arguments(L, relation, list);
   orr_load_run(L, statement);
