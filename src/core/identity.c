@@ -289,11 +289,6 @@ uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_aliv
   return *found ? *place : (*place = fill_slot(map, key));
 }
 
-uint32_t orr_identity_insert(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud) {
-  bool found;
-  return orr_identity_claim(map, key, alive, ud, &found);
-}
-
 /* Closes the gap that a removed entry leaves in its probe sequence (Knuth 6.4, algorithm R). */
 static void close_gap(orr_identity *map, uint32_t gap) {
   uint32_t mask = map->index_size - 1;

@@ -58,10 +58,8 @@ void orr_key_integer(orr_key *key, uint32_t class_id, int64_t number);
 
 /* The slot of a key, 0 where it is not in the map. */
 uint32_t orr_identity_find(const orr_identity *map, const orr_key *key);
-/* Puts a key that is not in the map in and returns its slot, 0 when memory is out. A full map first drops the
-   keys whose slots are not alive. */
-uint32_t orr_identity_insert(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud);
-/* Finds a key, or puts it in: the slot, 0 when memory is out; `*found` tells which. */
+/* Finds a key, or puts it in: the slot, 0 when memory is out; `*found` tells which. A full map first drops the keys
+   whose slots are not alive. */
 uint32_t orr_identity_claim(orr_identity *map, const orr_key *key, orr_slot_alive alive, void *ud,
                             bool *found);
 /* Makes room, so that so many more keys can be put in without memory, where their bytes are given. */
