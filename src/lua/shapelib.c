@@ -79,8 +79,15 @@ static bool lacks(const orr_walk *w, const orr_node_kind *kind, int rest, int na
   return kind->special == ORR_NODE_STATEMENT && !rest && !w->shaper->places[name];
 }
 
+/* A script may put anything anywhere in its nodes, and nothing but tables has fields of its own. */
+static void check_table(orr_walk *w, int index) {
+  if (!lua_istable(w->L, index))
+    orr_raisef(w->L, "CompileError", "a %s cannot be part of a statement", luaL_typename(w->L, index));
+}
+
 /* Emits the field `name` of the table on top, popped. */
 static void emit_field_of_top(orr_walk *w, int name) {
+  check_table(w, -1);
   lua_rawgeti(w->L, w->names, name);
   lua_rawget(w->L, -2);
   emit_top(w);
@@ -187,6 +194,7 @@ static void visit_entity(orr_walk *w, int node) {
   orr_walk_field(w, node, ORR_NAME_TABLE_OF);
   visit(w);
   orr_walk_field(w, node, ORR_NAME_COLUMNS);
+  check_table(w, -1);
   int columns = lua_gettop(w->L), count = (int)orr_rawlen(w->L, columns);
   emit_number(w, "", count);
   for (int i = 1; i <= count; i++) {
@@ -332,6 +340,7 @@ bool orr_walk_is_value_of(orr_walk *w, int form) {
 /* A comparison with a value, whose form is on top. */
 static void visit_compared(orr_walk *w, int node) {
   int form = lua_gettop(w->L), right = form + 1;
+  check_table(w, form);
   if (w->nodes)
     orr_walk_field(w, node, ORR_NAME_RIGHT); /* which makes the node */
   else
@@ -680,8 +689,7 @@ static void visit_kind(orr_walk *w, int node, const orr_node_kind *kind) {
 /* Writes the node on top out and pops it. */
 static void visit(orr_walk *w) {
   int node = lua_gettop(w->L);
-  if (!lua_istable(w->L, node))
-    orr_raisef(w->L, "CompileError", "a %s cannot be part of a statement", luaL_typename(w->L, node));
+  check_table(w, node);
   if (++w->depth > MOST_LEVELS)
     orr_raisef(
         w->L, "CompileError",

@@ -1,0 +1,30 @@
+-- A script may put anything into the arrays that comparisons and selects are, a hostile one in a sandbox too: the walk over a
+-- statement read fields of what was no table, and crashed.
+local orm = require "orrery"
+local library = require "spec.support.library"
+
+describe("a node into which a script has put anything", function()
+  it("is refused, or taken for what it is now", function()
+    local lib = library.open()
+    local things = { 7, "text", true, {}, orm.null, io.stdout, print, lib.Author, lib.Author.id, lib.Author.id:eq(1) }
+    for place = 0, 20 do
+      for _, thing in ipairs(things) do
+        local select, comparison = orm.select(lib.Author):where(lib.Author.id:eq(1)):limit(1), lib.Author.id:eq(1)
+        rawset(select, place, thing)
+        rawset(comparison, place, thing)
+        for _, statement in ipairs { select, orm.select(lib.Author):where(comparison) } do
+          pcall(function() return lib.session:scalars(statement):all() end)
+          pcall(function() return lib.session:execute(statement):all() end)
+        end
+      end
+    end
+    for _, thing in ipairs(things) do
+      if type(thing) ~= "table" then
+        local comparison = lib.Author.id:eq(1)
+        rawset(comparison, 1, thing)
+        assert.is_false(pcall(lib.session.scalars, lib.session, orm.select(lib.Author):where(comparison)))
+      end
+    end
+    assert.equal("a1", lib.session:get(lib.Author, 1).name)
+  end)
+end)
