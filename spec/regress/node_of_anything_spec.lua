@@ -25,6 +25,13 @@ describe("a node into which a script has put anything", function()
         assert.is_false(pcall(lib.session.scalars, lib.session, orm.select(lib.Author):where(comparison)))
       end
     end
+    for _, thing in ipairs(things) do
+      local selected = orm.select(lib.Author)
+      local items = selected[1]
+      rawset(selected, 1, thing)
+      pcall(orm.select, lib.Author)
+      rawset(selected, 1, items)
+    end
     assert.equal("a1", lib.session:get(lib.Author, 1).name)
   end)
 end)

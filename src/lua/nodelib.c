@@ -369,9 +369,10 @@ static void push_select_of(lua_State *L) {
   lua_rawget(L, entity);
   if (lua_istable(L, -1)) {
     lua_rawgeti(L, -1, 1);
-    lua_rawgeti(L, -1, 1);
+    if (lua_istable(L, -1))
+      lua_rawgeti(L, -1, 1);
     bool own = lua_rawequal(L, -1, entity);
-    lua_pop(L, 2);
+    lua_settop(L, entity + 1);
     if (own)
       return;
   }

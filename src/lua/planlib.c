@@ -80,6 +80,7 @@ static int *read_kinds(lua_State *L, orr_item *item, orr_variant *kinds, int *nu
     lua_rawgeti(L, -1, i + 1);
     kinds[i].class = class_field(L);
     kinds[i].map = read_numbers(L, "map", numbers, &count);
+    luaL_argcheck(L, kinds[i].class && count >= item->count, 1, "kinds with as many columns as their item expected");
     check_map(L, kinds[i].class, kinds[i].map, count);
     numbers += count;
     read_identity(L, &kinds[i]);
@@ -115,6 +116,29 @@ static int *read_item(lua_State *L, orr_item *item, orr_variant *kinds, int *num
   item->lead = lead_of(item);
   luaL_argcheck(L, item->lead <= item->count, 1, "keys among the columns of their objects expected");
   return numbers;
+}
+
+static bool all_below(const int *numbers, int count, int limit) {
+  for (int i = 0; i < count; i++)
+    if (numbers[i] < 0 || numbers[i] >= limit)
+      return false;
+  return true;
+}
+
+/* That nothing lies beyond the row or the object, whatever a script has made of the tables that say it. */
+static void check_item(lua_State *L, const orr_item *item, int columns) {
+  luaL_argcheck(L, item->first >= 0 && item->first < columns, 1, "columns of the row expected");
+  if (!item->class)
+    return;
+  bool within = item->count <= columns - item->first && item->key_count >= 1 &&
+                item->key_count <= ORR_MAX_KEY && all_below(item->keys, item->key_count, columns);
+  luaL_argcheck(L, within && item->discriminator < columns, 1, "columns of the row expected");
+  luaL_argcheck(L, item->discriminator >= 0 ? item->kind_count > 0 : !item->kind_count && !item->concrete, 1,
+                "kinds with a discriminator expected");
+  luaL_argcheck(L,
+                all_below(item->left, item->left_count, item->class->column_count) &&
+                    all_below(item->refused, item->refused_count, item->class->column_count),
+                1, "columns of the class expected");
 }
 
 /* Adds what the items, or kinds, of the table on top need. */
@@ -202,6 +226,7 @@ static int new_plan(lua_State *L) {
   for (size_t i = 0; i < count; i++) {
     lua_rawgeti(L, 1, (int)i + 1);
     numbers = read_item(L, &plan->items[i], kinds, numbers);
+    check_item(L, &plan->items[i], columns);
     if (kinds) /* NULL where no item has any */
       kinds += plan->items[i].kind_count;
     lua_pop(L, 1);
