@@ -214,6 +214,124 @@ describe("the C side refuses", function()
     assert.equal(1, #parent.children)
   end)
 
+  it("links to relations, columns and rows that there are not", function()
+    local class = core.class_of(parent)
+    local stmt = session:connection().dbc:prepare("SELECT 1, 'x'")
+    local plan = core.plan({ { class = class, first = 1, map = { 1, 2 }, keys = { 1 } } }, 2)
+    for _, number in ipairs { 0, 1, 2, 5, 99 } do
+      refuses("load", session[1], stmt, plan, {}, nil, nil, nil, nil, { { 1, number } })
+    end
+    assert.same({ parent }, core.keyless({ parent }, { 2 ^ 40 }))
+    assert.same({}, core.keyless({ Parent { id = 5 } }, { 1 }))
+    local wide = { "SELECT ?, 1", plan, false }
+    for _ = 1, 33 do
+      wide[#wide + 1] = 1
+    end
+    refuses("load_alone", session[1], parent, 3, session:connection().dbc, wide)
+    refuses("lacking", { parent, child }, 4)
+    refuses("hold_targets", { child, io.stdout }, 4)
+    assert.same({ parent, child }, core.distinct(session[1], { { parent }, parent, { child }, { 1 }, false, { parent } }, 1))
+    assert.equal("x", parent.name)
+  end)
+
+  it("rows whose objects are not the session's", function()
+    local alien = Parent { name = "y" }
+    local other = orm.Session(session:get_bind())
+    other:add(alien)
+    other:commit()
+    local same, waiting = child.parent, Parent { name = "z" }
+    session:add(waiting)
+    assert.same({ parent }, core.distinct(session[1], { alien, parent, waiting, Parent {}, 1, parent, same }, 0))
+  end)
+
+  it("gathers that are closed, which can be closed twice", function()
+    local plan = core.plan({ { class = core.class_of(child), first = 1, map = { 1, 2 }, keys = { 1 } } }, 2)
+    local stmt = session:connection().dbc:prepare("SELECT 1, 1")
+    local gather = core.gather({ parent }, 3, { 1 })
+    debug.getmetatable(gather).__gc(gather)
+    debug.getmetatable(gather).__gc(gather)
+    refuses("load", session[1], stmt, plan, {}, nil, nil, nil, nil, nil, gather, { 2 })
+    assert.same({ child }, { parent.children[1] })
+  end)
+
+  it("flushes that are over", function()
+    local flush = core.flush(session[1])
+    debug.getmetatable(flush).__gc(flush)
+    debug.getmetatable(flush).__gc(flush)
+    refuses("collect", flush)
+    refuses("run", flush, session:connection().dbc)
+    parent.name = "after"
+    session:commit()
+    assert.equal("after", session:scalars(orm.select(Parent.name)):one())
+  end)
+
+  it("to delete by statement what has no row yet, or to write it for a touch", function()
+    local waiting = Parent { name = "w" }
+    session:add(waiting)
+    core.touch(waiting)
+    core.mark_deleted(session[1], waiting)
+    assert.equal("pending", orm.inspect(waiting).state)
+    session:commit()
+    assert.equal("w", session:scalars(orm.select(Parent.name):where(Parent.id:eq(waiting.id))):one())
+  end)
+
+  it("a detached object without a key", function()
+    local lost = Parent { name = "lost" }
+    assert.is_false(core.make_detached(lost))
+    local ok, err = pcall(core.attach, session[1], lost)
+    assert.is_false(ok)
+    assert.equal("InvalidRequestError", err.kind)
+    assert.truthy(err.message:find("Parent: a detached object without a key cannot be added", 1, true), err.message)
+    assert.equal("transient", orm.inspect(lost).state)
+    assert.equal(1, #session:scalars(orm.select(Parent)):all())
+  end)
+
+  it("metamethods of collections for anything else", function()
+    local meta = debug.getmetatable(parent.children)
+    for _, value in ipairs { 1, "x", io.stdout, session[1], child, core.type(core.kinds.TEXT), core.class_of(parent) } do
+      for _, name in ipairs { "__index", "__len", "__call", "__tostring", "__newindex" } do
+        assert.is_false((pcall(meta[name], value, 1, child)), name)
+      end
+      assert.is_false((pcall(meta.__index, value, false)))
+      assert.is_false((pcall(meta.__index, value, "to_table") and pcall(meta.__index(value, "to_table"), value)))
+    end
+    assert.is_nil(meta.__index(parent.children, false))
+    assert.same({ child }, parent.children:to_table())
+  end)
+
+  it("keys of classes that have several columns, and no keys, to load by", function()
+    local class, dbc = core.class_of(parent), session:connection().dbc
+    local plan = core.plan({ { class = class, first = 1, map = { 1, 2 }, keys = { 1 } } }, 2)
+    local known = { "SELECT id, name FROM parent WHERE id = ?", plan }
+    assert.is_nil((core.load_by_key(session[1], class, dbc, known, orm.null)))
+    assert.is_nil((core.load_by_key(session[1], class, dbc, known, {})))
+    local two = orm.declarative_base():model("Two", { __tablename__ = "two",
+      a = Mapped(Integer, { primary_key = true }), b = Mapped(Integer, { primary_key = true }) })
+    assert.is_nil((core.load_by_key(session[1], core.class_of(two { a = 1, b = 1 }), dbc, known, 1)))
+    assert.equal("x", parent.name)
+  end)
+
+  it("to make objects of another class by a class's constructor, but as that class does", function()
+    local class, other = core.class_of(parent), core.class_of(child)
+    local new = core.constructor(class, debug.getmetatable(parent))
+    assert.equal(class, core.class_of(new(class, { name = "n" })))
+    assert.equal(other, core.class_of(new(other, { parent_id = 5 })))
+    assert.is_false((pcall(new, parent, {})))
+    local made = Parent { name = "m" }
+    core.assign(made, { name = "k", children = { Child { writer_id = 9 } } })
+    assert.same({ "k", 9, made }, { made.name, made.children[1].writer_id, made.children[1].parent })
+  end)
+
+  it("to forget what a relation of a new object holds that holds nothing", function()
+    local fresh = Child {}
+    core.unload(fresh, 4)
+    assert.is_nil(fresh.parent)
+    session:add(fresh)
+    fresh.parent = parent
+    session:commit()
+    assert.equal(2, #session:scalars(orm.select(Child):where(Child.parent_id:eq(parent.id))):all())
+  end)
+
   it("types that there are not", function()
     local kinds = core.kinds
     for _, arguments in ipairs { { -1 }, { 99 }, { 1.5 }, { "x" }, { kinds.TEXT, -1 }, { kinds.TEXT, "x" }, { kinds.TEXT,
