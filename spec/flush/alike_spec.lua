@@ -3,6 +3,7 @@ local orm = require "orrery"
 local database = require "spec.support.database"
 local library = require "spec.support.library"
 local raises = require "spec.support.raises"
+local statements = require "spec.support.statements"
 local rows, run = database.rows, database.run
 
 -- Authors 3 to 42, without books, and books 10 to 49 of author 1.
@@ -105,6 +106,26 @@ describe("rows that get the same values", function()
       assert.same({ "20" }, rows(engine, "SELECT count(*) FROM thing WHERE name = 'y'"))
       assert.equal(case.version and 2 or nil, list[20].version)
     end
+  end)
+
+  it("are updated together where these are real numbers, too", function()
+    local base = orm.declarative_base()
+    local Thing = base:model("Thing", { __tablename__ = "thing", id = orm.mapped_column(orm.Integer, { primary_key = true }),
+      size = orm.mapped_column(orm.Float) })
+    local engine = database.create(base)
+    local session, record = orm.Session(engine), statements.record(engine)
+    for number = 1, 20 do
+      session:add(Thing { id = number, size = number })
+    end
+    session:commit()
+    local things = session:scalars(orm.select(Thing):order_by(Thing.id)):all()
+    record:take()
+    for number, thing in ipairs(things) do
+      thing.size = number <= 10 and 0.25 or -0.25
+    end
+    session:commit()
+    assert.same({ "UPDATE thing 11", "UPDATE thing 11" }, counts(record))
+    assert.same({ "10|-0.25", "10|0.25" }, rows(session, "SELECT count(*), size FROM thing GROUP BY size ORDER BY size"))
   end)
 
   it("are told from their negatives where they are zero", function()

@@ -257,3 +257,40 @@ it("what expired objects held before is no matter for their deletion, several at
   session:commit()
   assert.same({ "1|NULL", "2|NULL" }, database.rows(lib.engine, "SELECT id, author_id FROM book ORDER BY id"))
 end)
+
+describe("a deleted child", function()
+  it("that is put with a parent that is deleted, too, goes all the same", function()
+    for _, flushed in ipairs { false, true } do
+      for _, side in ipairs { "list", "child" } do
+        local lib = library.open()
+        local session = lib.session
+        local parent, child = session:get(lib.Author, 2), session:get(lib.Book, 1)
+        assert.same({ 2, "a1" }, { #parent.books, child.author.name })
+        session:delete(parent)
+        if flushed then
+          session:flush()
+        end
+        session:delete(child)
+        if side == "list" then
+          parent.books:append(child)
+        else
+          child.author = parent
+        end
+        session:commit()
+        assert.equal("detached", orm.inspect(child).state)
+        assert.same({ "2|1", "3|NULL", "4|NULL" }, rows(lib.engine, "SELECT id, author_id FROM book ORDER BY id"))
+        assert.same({ "1" }, rows(lib.engine, "SELECT id FROM author"))
+      end
+    end
+  end)
+
+  it("that is put with a parent that stays, stays as well", function()
+    local lib = library.open()
+    local parent, child = lib.session:get(lib.Author, 2), lib.session:get(lib.Book, 1)
+    assert.equal(2, #parent.books)
+    lib.session:delete(child)
+    parent.books:append(child)
+    lib.session:commit()
+    assert.same({ "1|2" }, rows(lib.engine, "SELECT id, author_id FROM book WHERE id = 1"))
+  end)
+end)

@@ -200,3 +200,21 @@ it("an expired orphan that is read is flushed away first, with its links", funct
   assert.equal(0, #book.tags)
   assert.equal("deleted", orm.inspect(book).state)
 end)
+
+it("a new child whose session is gone is let go of in peace, and can be saved by another one", function()
+  local lib = library.open(OWNED)
+  local book = lib.Book { title = "new" }
+  local author = lib.Author { name = "a3", books = { book } }
+  local session = orm.Session(lib.engine)
+  session:add(author)
+  assert.equal("pending", orm.inspect(book).state)
+  session = nil -- luacheck: ignore
+  collectgarbage()
+  collectgarbage()
+  author.books:remove(book)
+  assert.same({ 0, "transient" }, { #author.books, orm.inspect(book).state })
+  assert.is_nil(book.author)
+  lib.session:get(lib.Author, 1).books:append(book)
+  lib.session:commit()
+  assert.same({ "5|1|new" }, rows(lib.engine, "SELECT id, author_id, title FROM book WHERE id > 4"))
+end)

@@ -444,6 +444,30 @@ describe("a collection refuses", function()
     end)
   end)
 
+  it("removing by a position", function()
+    refused({ "Author.books", "pop(position)" }, function(list)
+      list:remove(1)
+    end)
+  end)
+
+  it("a table that is more than an array", function()
+    refused({ "Author.books", "a plain array of objects" }, function(_, books, _, author)
+      author.books = setmetatable({ books.a }, { __index = function() return books.b end })
+    end)
+  end)
+
+  it("to be shown by a tostring that gives no text", function()
+    local globals = package.loaded._G
+    local former = globals.tostring
+    finally(function() globals.tostring = former end)
+    refused({ "Author.books", "tostring() gave no string" }, function(list)
+      globals.tostring = function() return {} end
+      local ok, err = pcall(former, list)
+      globals.tostring = former
+      error(ok and "shown" or err, 0)
+    end)
+  end)
+
   it("methods it does not have", function()
     refused({ "Author.books", "push", "append" }, function(list, _, lib)
       list:push(lib.Book {})
@@ -537,4 +561,18 @@ describe("a collection that is not loaded", function()
     lib.session:commit()
     assert.same({ "1|1", "2|1", "4|2" }, database.rows(lib.engine, "SELECT * FROM book_tag ORDER BY book_id"))
   end)
+end)
+
+it("a collection is shown whole, however long its objects' texts are", function()
+  local lib, shown = library.empty(), nil
+  function lib.Book.__tostring()
+    return shown
+  end
+  local books = lib.Author { books = { lib.Book {} } }.books
+  for _, size in ipairs { 256, 512, 1024, 2048, 4096, 8192 } do
+    for length = size - 3, size + 1 do
+      shown = ("x"):rep(length)
+      assert.equal("[" .. shown .. "]", tostring(books))
+    end
+  end
 end)

@@ -172,6 +172,10 @@ for way, make in pairs(WAYS) do
       raises("ArgumentError", "takes objects of class 'Note'", function() owner.notes.x = d.Owner {} end)
       raises("ArgumentError", "a plain table of objects by key", function() owner.notes = 5 end)
       raises("ArgumentError", "a method has this name", function() owner.notes.get = d.Note { topic = "get" } end)
+      for _, no_object in ipairs { "a", 1, {}, false } do
+        raises("ArgumentError", "pop(key) removes what stands under a key", function() owner.notes:remove(no_object) end)
+      end
+      raises("ArgumentError", "a plain table of objects by key", function() owner.notes = setmetatable({}, {}) end)
       raises("ArgumentError", "not in this collection", function() owner.notes:remove(d.Note { topic = "a" }) end)
       assert.equal("a b", keys(owner.notes))
     end)
@@ -395,6 +399,7 @@ describe("a set", function()
     item.tags:clear()
     assert.is_false(item.tags:contains(red))
     raises("ArgumentError", "not in this collection", function() item.tags:remove(red) end)
+    raises("ArgumentError", "not in this collection", function() item.tags:remove(1) end)
   end)
 
   it("has no positions to assign, and no method insert", function()

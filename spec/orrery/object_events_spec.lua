@@ -228,3 +228,39 @@ it("a validator of a relationship has its say in constructors", function()
   orm.validates(lib.Book, "author", function() return two end)
   assert.equal(two, lib.Book { author = lib.session:get(lib.Author, 1) }.author)
 end)
+
+it("listeners of a relationship of one to one hear of what moves, from whichever side it is moved", function()
+  for _, side in ipairs { "user", "profile" } do
+    local base, seen = orm.declarative_base(), {}
+    local function key()
+      return orm.Mapped(orm.Integer, { primary_key = true })
+    end
+    local User = base:model("User", { __tablename__ = "user", id = key(),
+      profile = orm.relationship("Profile", { back_populates = "user", uselist = false }) })
+    local Profile = base:model("Profile", { __tablename__ = "profile", id = key(),
+      user_id = orm.Mapped(orm.Optional(orm.Integer), orm.ForeignKey("user.id")),
+      user = orm.relationship("User", { back_populates = "profile" }) })
+    local engine = orm.create_engine("sqlite://")
+    base.metadata:create_all(engine)
+    local session = orm.Session(engine)
+    local profile, second = Profile {}, User { id = 2 }
+    local first = User { id = 1, profile = profile }
+    session:add_all { first, second }
+    session:commit()
+    assert.same({ profile, first }, { first.profile, profile.user })
+    assert.is_nil(second.profile)
+    for name, attribute in pairs { user = User.profile, profile = Profile.user } do
+      listen(attribute, "set", function(object, value, old) seen[name] = { object.id, value and value.id, old and old.id } end)
+    end
+    if side == "user" then
+      second.profile = profile
+    else
+      profile.user = second
+    end
+    assert.same({ user = { 2, 1 }, profile = { 1, 2, 1 } }, seen)
+    assert.is_nil(first.profile)
+    session:commit()
+    assert.same({ 2, second, profile }, { profile.user_id, profile.user, second.profile })
+    assert.is_nil(first.profile)
+  end
+end)
