@@ -195,6 +195,97 @@ describe("the C side refuses", function()
     refuses("load_alone", session[1], parent, 3, session, { "SELECT ?, 1", plan, false, 1 })
   end)
 
+  it("plans that say more of a row, an object or its kinds than there is", function()
+    local class, kinds = core.class_of(parent), nil
+    local function refused(words, changes)
+      local item = { class = class, first = 1, map = { 1, 2 }, keys = { 1 }, discriminator = 2, kinds = kinds }
+      for name, value in pairs(changes) do
+        item[name] = value
+      end
+      local ok, err = pcall(core.plan, { item }, 2)
+      assert.is_false(ok, words)
+      assert.truthy(tostring(err):find(words .. " expected", 1, true), tostring(err))
+    end
+    kinds = { { class = class, map = { 1, 2 }, identity = "x" } }
+    local whole = { class = class, first = 1, map = { 1, 2 }, keys = { 1 }, discriminator = 2, kinds = kinds }
+    assert.is_userdata(core.plan({ whole }, 2))
+    local SHORT, many = "kinds with as many columns as their item", {}
+    refused(SHORT, { kinds = { { map = { 1, 2 } } } })
+    refused(SHORT, { kinds = { kinds[1], { class = class, map = { 1 } } } })
+    refused("columns of the class", { kinds = { { class = class, map = { 1, 99 } } } })
+    refused("columns of the class", { refused = { 99 } })
+    refused("columns of the class", { refused = { 0 } })
+    refused("columns of the row", { discriminator = 3 })
+    refused("columns of the row", { first = 0 })
+    refused("columns of the row", { keys = { 0 } })
+    for i = 1, 33 do
+      many[i] = 1
+    end
+    refused("columns of the row", { keys = many })
+    refused("kinds with a discriminator", { discriminator = 0 })
+    refused("kinds with a discriminator", { discriminator = 0, kinds = {}, concrete = true })
+  end)
+
+  it("to take a kind whose identity no database can store for that of a row", function()
+    local class, dbc = core.class_of(parent), session:connection().dbc
+    local plan = core.plan({ { class = class, first = 1, map = { 1, 2 }, keys = { 1 }, discriminator = 2,
+      kinds = { { class = class, map = { 1, 2 }, identity = {} }, { class = class, map = { 1, 2 }, identity = print } } } }, 2)
+    local out = {}
+    assert.equal(1, (core.load(session[1], dbc:prepare("SELECT 91, NULL"), plan, out)))
+    assert.same({ 91, 91 }, { out[1].id, orm.inspect(out[1]).identity[1] })
+    assert.is_false((pcall(core.load, session[1], dbc:prepare("SELECT 92, 'x'"), plan, out)))
+    assert.equal(1, #out)
+  end)
+
+  it("orders of more parameters than a statement can have, and binds as many as it was made for", function()
+    refuses("order", "SELECT 1", 65536)
+    local dbc = session:connection().dbc
+    assert.same({ { "only" } }, (dbc:open(core.order("SELECT ?", 1), { "only" }):fetch(nil, nil, 9)))
+    local ok, err = pcall(dbc.open, dbc, core.order("SELECT ?", 0), {})
+    assert.is_false(ok)
+    assert.equal("the statement has 1 parameter, but 0 were given", err.message)
+  end)
+
+  it("SQL with a NUL byte where markers are looked for", function()
+    local ok, err = pcall(core.split, "SELECT :a\0b")
+    assert.is_false(ok)
+    assert.same({ "ArgumentError", "text(): SQL cannot hold a NUL byte (values may: bind them)" }, { err.kind, err.message })
+    local pieces, names = core.split "SELECT :a"
+    assert.same({ { "SELECT ", "" }, { "a" } }, { pieces, names })
+  end)
+
+  it("to look for siblings of what has no session, and for expired ones", function()
+    local loose = Parent { name = "z" }
+    session:expunge(parent)
+    for _, object in ipairs { loose, parent } do
+      assert.same({ object }, core.siblings(object, 3, 10))
+      assert.same({ object }, core.expired(object))
+    end
+  end)
+
+  it("sandboxes for which there is no memory", function()
+    local function open(memory, seconds)
+      return core.sandbox({ memory = memory, instructions = 1e6, seconds = seconds or 1, statement_timeout = 0, max_value = 1e6 },
+        { "t", 1 }, {}, {})
+    end
+    for memory, words in pairs { [0] = "there is no memory", [100] = "there is no memory",
+      [300000] = "the sandbox cannot be opened: not enough memory" } do
+      local ok, err = pcall(open, memory)
+      assert.is_false(ok)
+      assert.equal("OperationalError", err.kind)
+      assert.truthy(err.message:find(words, 1, true), err.message)
+    end
+    local dbc = orm.create_engine("sqlite://"):connect().dbc
+    local endless = open(1e7, 0)
+    local failed, count = endless:run(dbc, [[
+      return engine:connect():scalar(require("orrery").text("WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t "
+        .. "WHERE n < 30000) SELECT count(*) FROM t"))
+    ]], "=script")
+    assert.same({ false, 30000 }, { failed, count })
+    assert.same({ "instructions" }, { (endless:run(dbc, "while true do end", "=script")) })
+    endless:close()
+  end)
+
   it("userdata without a metatable, and addresses that are no null", function()
     local bare = core.type(core.kinds.TEXT)
     debug.setmetatable(bare, nil)

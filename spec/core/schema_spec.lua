@@ -109,6 +109,40 @@ describe("schema", function()
     assert.is_true(schema:is_unique(n.t, { 2, 1 }))
   end)
 
+  it("forgets every other of many tables, and finds the rest", function()
+    local schema, numbers, COUNT = core.schema(), {}, 500
+    for i = 1, COUNT do
+      numbers[i] = schema:add_table("t" .. i)
+    end
+    for i = 1, COUNT, 2 do
+      schema:remove_table(numbers[i])
+    end
+    for i = 1, COUNT do
+      assert.equal(i % 2 == 0 and numbers[i] or nil, schema:find_table("t" .. i))
+    end
+    assert.equal(COUNT / 2, #(schema:sorted()))
+  end)
+
+  it("takes no foreign key for a table that is in use", function()
+    local schema, n = declare { "t: id pk, t_id" }
+    schema:freeze(n.t)
+    fails("InvalidRequestError", "table 't' is in use already: columns and keys are added before the first use",
+      schema.add_foreign_key, schema, n.t, { 2 }, "t", { "id" })
+    assert.same({ { n.t }, {} }, { schema:sorted() })
+  end)
+
+  it("asks whether another name was meant where some of it is the same", function()
+    local function words_for(name)
+      local schema, n = declare { "b: id pk", "item: id pk", "of: id pk -> " .. name .. ".id" }
+      return select(2, pcall(schema.foreign_key_target, schema, n[1])).message
+    end
+    local TEXT = "Foreign key 'of.id' refers to table '%s', which is not declared%s"
+    assert.equal(TEXT:format("a", ""), words_for "a")
+    assert.equal(TEXT:format("xy", ""), words_for "xy")
+    assert.equal(TEXT:format("bb", "; did you mean 'b'?"), words_for "bb")
+    assert.equal(TEXT:format("itme", "; did you mean 'item'?"), words_for "itme")
+  end)
+
   it("forgets a table that is removed, once, whatever stands beside it", function()
     local schema, numbers = core.schema(), {}
     for i = 1, 40 do

@@ -1,8 +1,8 @@
 -- What require "orrery" reads at once, and what a script's first question for it.
-local function printed_by(script)
+local function printed_by(script, before)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
-  file:write('local orm = require "orrery"\n', script)
+  file:write(before or "", ' local orm = require "orrery"\n', script)
   file:close()
   local pipe = assert(io.popen(("%s %s 2>&1"):format(os.getenv("LUA_PROGRAM") or "lua5.4", path)))
   local printed = pipe:read("*a")
@@ -29,6 +29,21 @@ describe("a script", function()
       local first, second = resume()
       print(first, second, type(orm.relationship))
     ]])
+  end)
+
+  it("reads the library from its text where another Lua's name, or none, is on the state", function()
+    for _, named in ipairs { '_VERSION = "Lua 9.9"', "_VERSION = nil", "_VERSION = 5", 'jit = { version = "LuaJIT 9" }',
+      "jit = {}", "jit = 5 _VERSION = {}" } do
+      assert.equal("7\tnote\n", printed_by(([[
+        local Base = orm.declarative_base()
+        local Note = Base:model("Note", { __tablename__ = "note", id = orm.mapped_column(orm.Integer, { primary_key = true }) })
+        local session = orm.Session(orm.create_engine("sqlite://"))
+        Base.metadata:create_all(session:connection())
+        session:add(Note { id = 7 })
+        session:commit()
+        print(session:scalars(orm.select(Note)):one().id, Note.__table__.name)
+      ]]), named))
+    end
   end)
 
   it("is told which name it means, of those that are not read yet as well", function()
