@@ -312,6 +312,14 @@ describe("the C side refuses", function()
     for _, number in ipairs { 0, 1, 2, 5, 99 } do
       refuses("load", session[1], stmt, plan, {}, nil, nil, nil, nil, { { 1, number } })
     end
+    local joined = core.plan({ { class = class, first = 1, map = { 1, 2 }, keys = { 1 } },
+      { class = core.class_of(child), first = 3, map = { 1, 2 }, keys = { 1 } } }, 4)
+    local wider = session:connection().dbc:prepare("SELECT 1, 'x', 1, 1")
+    for _, number in ipairs { 0, 1, 2, 5, 99 } do
+      refuses("load", session[1], wider, joined, {}, nil, nil, nil, nil, { { 1, number } })
+    end
+    refuses("hold_targets", { parent, child }, 4)
+    assert.same({}, core.lacking({ Parent {} }, 3))
     assert.same({ parent }, core.keyless({ parent }, { 2 ^ 40 }))
     assert.same({}, core.keyless({ Parent { id = 5 } }, { 1 }))
     local wide = { "SELECT ?, 1", plan, false }

@@ -460,3 +460,17 @@ describe("links", function()
     assert.is_true(#lib.record:take() < 40)
   end)
 end)
+
+it("many links in one flush with those of a deleted object", function()
+  local lib = library.open()
+  local session = lib.session
+  local gone, book = session:get(lib.Book, 1), session:get(lib.Book, 3)
+  assert.same({ 2, 0 }, { #gone.tags, #book.tags })
+  session:delete(gone)
+  for number = 1, 200 do
+    book.tags:append(lib.Tag { name = "n" .. number })
+  end
+  session:commit()
+  assert.same({ "2|1", "3|200" }, rows(session, "SELECT book_id, count(*) FROM book_tag GROUP BY book_id ORDER BY 1"))
+  assert.equal(200, #book.tags)
+end)

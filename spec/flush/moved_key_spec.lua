@@ -207,3 +207,42 @@ describe("objects that listeners add while a flush runs", function()
     assert.same({ "4|before" }, rows(place.engine, "SELECT (SELECT count(*) FROM person), name FROM country WHERE code = 'a'"))
   end)
 end)
+
+it("children that are expired, and those that are new, follow a key that the database carries to them", function()
+  local place = open(true)
+  local country, session = place.country, place.session
+  local x, first = country.cities[1], country.people[1]
+  assert.same({ 2, 2, "x" }, { #country.cities, #country.people, x.name })
+  session:expire(first)
+  session:expire(x)
+  country.people:append(place.Person { id = 9 })
+  country.code = "b"
+  session:commit()
+  assert.same({ "1|b", "2|b", "9|b" }, rows(session, "SELECT id, country_code FROM person ORDER BY id"))
+  assert.same({ "b|x", "b|y" }, rows(session, "SELECT country_code, name FROM city ORDER BY name"))
+  assert.same({ "b", "b" }, { first.country_code, country.cities[1].country_code })
+end)
+
+it("children follow a key of several columns that they have in their own", function()
+  local base = orm.declarative_base()
+  local key = { primary_key = true }
+  local Shelf = base:model("Shelf", { __tablename__ = "shelf", room = Mapped(String, key), place = Mapped(String, key),
+    books = relationship("Book", { order_by = "Book.title" }) })
+  local Book = base:model("Book", { __tablename__ = "book", room = Mapped(String, key), place = Mapped(String, key),
+    title = Mapped(String, key), __table_args__ = { orm.ForeignKeyConstraint({ "room", "place" },
+      { "shelf.room", "shelf.place" }, { onupdate = "CASCADE" }) } })
+  local session = orm.Session(database.create(base))
+  local shelf = Shelf { room = "r", place = "p", books = { Book { title = "t1" }, Book { title = "t2" } } }
+  session:add(shelf)
+  session:commit()
+  local one = shelf.books[1]
+  assert.same({ 2, "t1" }, { #shelf.books, one.title })
+  shelf.room, shelf.place = "r2", "p2"
+  session:flush()
+  assert.same({ "r2|p2|t1", "r2|p2|t2" }, rows(session, "SELECT room, place, title FROM book ORDER BY title"))
+  assert.same({ "r2", "p2" }, { one.room, one.place })
+  assert.equal(one, session:get(Book, { "r2", "p2", "t1" }))
+  session:rollback()
+  assert.same({ "r", "p" }, { one.room, one.place })
+  assert.equal(one, session:get(Book, { "r", "p", "t1" }))
+end)

@@ -2,6 +2,7 @@
 local orm = require "orrery"
 local database = require "spec.support.database"
 local statements = require "spec.support.statements"
+local raises = require "spec.support.raises"
 local rows = database.rows
 
 -- `joined`: managers and engineers have tables of their own. Every employee may have a chief, and has badges.
@@ -194,5 +195,28 @@ describe("a new association object whose key follows from its parents", function
     place.session:commit()
     assert.same({ "SELECT line", "INSERT item", "INSERT line", "DELETE line" }, place.record:headlines())
     assert.same({ "1|2|1|NULL" }, rows(place.engine, "SELECT order_id, item_id, count, note FROM line"))
+  end)
+end)
+
+describe("a new object under the key of one that stays", function()
+  it("is refused by the database, beside deletes, whether that one has changed or not", function()
+    for _, changed in ipairs { false, true } do
+      local place = firm(false)
+      local session = orm.Session(place.engine)
+      session:add_all { place.Manager { id = 11, name = "stays" }, place.Manager { id = 12, name = "goes" } }
+      session:commit()
+      local stays, goes = session:get(place.Manager, 11), session:get(place.Manager, 12)
+      local _ = goes.name
+      if changed then
+        stays.name = "changed"
+      end
+      session:delete(goes)
+      local rival = place.Manager { id = 11, name = "rival" }
+      session:add(rival)
+      raises("IntegrityError", "employee.id", session.flush, session)
+      session:rollback()
+      assert.same({ "11|stays", "12|goes" }, rows(session, "SELECT id, name FROM employee WHERE id > 10 ORDER BY id"))
+      assert.same({ "stays", "goes", "transient" }, { stays.name, goes.name, orm.inspect(rival).state })
+    end
   end)
 end)

@@ -172,3 +172,54 @@ describe("tables that refer to each other", function()
     assert.same({ "1|1" }, rows(engine, "SELECT id, egg_id FROM hen"))
   end)
 end)
+
+describe("a circle of rows beside other tables", function()
+  local function place()
+    local base, lib = orm.declarative_base(), {}
+    local function id()
+      return orm.mapped_column(orm.Integer, { primary_key = true })
+    end
+    local links = orm.Table("node_link", base.metadata,
+      orm.Column("from_id", orm.ForeignKey("node.id"), { primary_key = true }),
+      orm.Column("to_id", orm.ForeignKey("node.id"), { primary_key = true }))
+    lib.Node = base:model("Node", { __tablename__ = "node", id = id(), name = orm.mapped_column(orm.String),
+      parent_id = orm.mapped_column(orm.Integer, orm.ForeignKey("node.id")),
+      first_id = orm.mapped_column(orm.Integer, orm.ForeignKey("node.id")),
+      children = orm.relationship("Node", { back_populates = "parent", order_by = "Node.id", foreign_keys = "Node.parent_id" }),
+      parent = orm.relationship("Node", { back_populates = "children", remote_side = "Node.id", foreign_keys = "parent_id" }),
+      first = orm.relationship("Node", { remote_side = "Node.id", foreign_keys = "first_id", post_update = true }),
+      links = orm.relationship("Node", { secondary = links, primaryjoin = "Node.id == node_link.from_id",
+        secondaryjoin = "Node.id == node_link.to_id" }) })
+    lib.Leaf = base:model("Leaf", { __tablename__ = "leaf", id = id(), name = orm.mapped_column(orm.String) })
+    lib.engine = database.create(base)
+    lib.session = orm.Session(lib.engine)
+    return lib
+  end
+
+  it("is deleted, replaced and linked anew in one flush with rows of those", function()
+    local lib = place()
+    local session, Node, Leaf = lib.session, lib.Node, lib.Leaf
+    local root, one, two = Node { id = 1, name = "root" }, Node { id = 2, name = "one" }, Node { id = 3, name = "two" }
+    local free = Node { id = 4, name = "free" }
+    root.children, one.children = { one }, { two }
+    root.links, two.links, free.links = { two, free }, { one }, { root, free }
+    root.first, one.first, two.first = two, free, one
+    session:add_all { root, free, Leaf { id = 1, name = "l1" }, Leaf { id = 2, name = "l2" } }
+    session:commit()
+    assert.same({ "1|3", "2|4", "3|2", "4|NULL" }, rows(session, "SELECT id, first_id FROM node ORDER BY id"))
+    session:delete(session:get(Leaf, 1))
+    for _, node in ipairs { root, one, two } do
+      assert.is_not_nil(node.first)
+      session:delete(node)
+    end
+    local again = Node { id = 2, name = "again", parent = free, links = { free } }
+    free.links = { again }
+    session:add(again)
+    session:add(Leaf { id = 3, name = "l3" })
+    session:commit()
+    assert.same({ "2|again|4", "4|free|NULL" }, rows(session, "SELECT id, name, parent_id FROM node ORDER BY id"))
+    assert.same({ "2|4", "4|2" }, rows(session, "SELECT * FROM node_link ORDER BY 1, 2"))
+    assert.same({ "2|l2", "3|l3" }, rows(session, "SELECT id, name FROM leaf ORDER BY id"))
+    assert.same({ free, { free } }, { again.parent, again.links:to_table() })
+  end)
+end)

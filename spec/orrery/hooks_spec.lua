@@ -304,3 +304,59 @@ it("a session tells of every change of state", function()
   lib.session:commit()
   told("persistent_to_deleted t2", "deleted_to_detached t2")
 end)
+
+describe("a relationship that a hook changes twice", function()
+  local function open()
+    local lib = library.open()
+    local session = lib.session
+    local book, one, two = session:get(lib.Book, 1), session:get(lib.Author, 1), session:get(lib.Author, 2)
+    assert.same({ one, 2, 2, 2 }, { book.author, #book.tags, #one.books, #two.books })
+    return lib, session, book, one, two
+  end
+
+  it("is written as it was left, with the next flush", function()
+    local lib, session, book, one, two = open()
+    local other = lib.Author { name = "a3" }
+    session:add(other)
+    session:flush()
+    listen(lib.Book, "after_update", function(_, _, object)
+      object.author = one
+      object.author = other
+      object.tags:clear()
+      object.tags:append(session:get(lib.Tag, 2))
+    end, { once = true })
+    book.author, book.title = two, "x"
+    book.tags:remove(session:get(lib.Tag, 2))
+    session:flush()
+    assert.same({ "2|x" }, rows(session, "SELECT author_id, title FROM book WHERE id = 1"))
+    assert.same({ "1" }, rows(session, "SELECT tag_id FROM book_tag WHERE book_id = 1"))
+    assert.equal(other, book.author)
+    session:commit()
+    assert.same({ "3|x" }, rows(session, "SELECT author_id, title FROM book WHERE id = 1"))
+    assert.same({ "2" }, rows(session, "SELECT tag_id FROM book_tag WHERE book_id = 1"))
+    assert.same({ other, 1 }, { book.author, #book.tags })
+  end)
+
+  it("is what a failing flush takes back with it, of new and of stored objects", function()
+    local lib, session, book, one, two = open()
+    local new = lib.Book { title = "new" }
+    session:add(new)
+    for _, name in ipairs { "after_update", "after_insert" } do
+      listen(lib.Book, name, function(_, _, object)
+        object.author = one
+        object.author = two
+        object.tags:append(lib.Tag { name = "t" })
+        if object == book then
+          error("no more")
+        end
+      end)
+    end
+    book.title = "x"
+    assert.has_error(function() session:flush() end)
+    session:rollback()
+    assert.same({ "1|1|b1", "2|1|b2", "3|2|b3", "4|2|b4" }, rows(session, "SELECT id, author_id, title FROM book ORDER BY id"))
+    assert.same({ "1|1", "1|2", "2|1" }, rows(session, "SELECT * FROM book_tag ORDER BY 1, 2"))
+    assert.same({ one, 2, 2, 2 }, { book.author, #book.tags, #one.books, #two.books })
+    assert.equal("transient", orm.inspect(new).state)
+  end)
+end)

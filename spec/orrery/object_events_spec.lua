@@ -264,3 +264,19 @@ it("listeners of a relationship of one to one hear of what moves, from whichever
     assert.is_nil(first.profile)
   end
 end)
+
+it("a listener that takes other objects out of the collection while one is removed is answered with an error", function()
+  local lib = library.open()
+  local author = lib.session:get(lib.Author, 1)
+  local one, two = author.books[1], author.books[2]
+  listen(lib.Author.books, "remove", function(owner, book)
+    if book == two then
+      owner.books:remove(one)
+    end
+  end)
+  raises("InvalidRequestError", { "Author.books", "a listener has moved" }, function() author.books:remove(two) end)
+  assert.same({ two }, author.books:to_table())
+  lib.session:commit()
+  assert.same({ two }, author.books:to_table())
+  assert.is_nil(one.author_id)
+end)

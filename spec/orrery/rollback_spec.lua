@@ -485,3 +485,19 @@ describe("a flush inside a flush", function()
     assert.same({ "3" }, rows(lib.session, "SELECT count(*) FROM author"))
   end)
 end)
+
+it("a rollback leaves an object that was expunged and made transient as it is", function()
+  local lib = library.empty()
+  local book = lib.Book { title = "mine" }
+  lib.session:add(book)
+  lib.session:flush()
+  lib.session:expunge(book)
+  orm.make_transient(book)
+  book.title = "still mine"
+  lib.session:rollback()
+  assert.same({ "transient", "still mine" }, { orm.inspect(book).state, book.title })
+  book.id = nil
+  lib.session:add(book)
+  lib.session:commit()
+  assert.same({ "still mine" }, rows(lib.session, "SELECT title FROM book"))
+end)
