@@ -17,6 +17,25 @@ local function run(conn, sql, ...)
   return conn:exec_driver_sql(sql, ...)
 end
 
+describe("the statements that a connection keeps", function()
+  it("are as many as are read at the same time, and come within the bound again after that", function()
+    local conn = memory()
+    local COUNT, open = 200, {}
+    for i = 1, COUNT do
+      open[i] = run(conn, ("SELECT %d UNION ALL SELECT %d ORDER BY 1"):format(i, i + COUNT))
+      assert.equal(i, open[i]:fetchone()[1])
+    end
+    for i = 1, COUNT do
+      assert.equal(i + COUNT, open[i]:fetchone()[1])
+      assert.is_nil(open[i]:fetchone())
+    end
+    for i = 1, COUNT do
+      assert.equal(i, run(conn, ("SELECT %d UNION ALL SELECT %d ORDER BY 1"):format(i, i + COUNT)):fetchone()[1])
+    end
+    conn:close()
+  end)
+end)
+
 describe("the defaults of a connection", function()
   local conn = memory()
 

@@ -286,6 +286,93 @@ describe("the C side refuses", function()
     endless:close()
   end)
 
+  it("to walk over what is no statement, and more kinds of nodes and names than it has room for", function()
+    local DIALECT, many, wide = { name = "d" }, {}, { atoms = {} }
+    local function fails(words, node, parts)
+      local find = core.shaper(parts or {}, {}, { places = {} })
+      local ok, err = pcall(find, node, DIALECT, {})
+      assert.is_false(ok, words)
+      assert.truthy(tostring(type(err) == "table" and err.message or err):find(words, 1, true), tostring(err))
+    end
+    for _, visit in ipairs { "x", "select", "label" } do
+      fails(visit .. " cannot be part of a statement", { visit = visit })
+    end
+    fails("a number cannot be part of a statement", 5)
+    fails("5 cannot be part of a statement", { visit = 5 })
+    fails("nil cannot be part of a statement", {})
+    fails("nil cannot be part of a statement", setmetatable({}, { __index = function() end }))
+    for i = 1, 320 do
+      wide.atoms[i] = "a" .. i
+    end
+    fails("more names", { visit = "wide" }, { wide = wide })
+    local top = { visit = "k0", inner = {} }
+    for i = 0, 96 do
+      many["k" .. i] = { lists = { "inner" } }
+      top.inner[i] = { visit = "k" .. i }
+    end
+    fails("more kinds of nodes", top, many)
+    local deep = { visit = "deep" }
+    for _ = 1, 1000 do
+      deep = { visit = "deep", inner = deep }
+    end
+    fails("nested deeper than 1000 levels", deep, { deep = { nodes = { "inner" } } })
+  end)
+
+  it("to take what is known of another statement for this one's", function()
+    local find = core.shaper({ leaf = { atoms = { "name" } } }, {}, { places = {} })
+    local function ask(known)
+      return find({ visit = "leaf", name = "n" }, { name = "d" }, known)
+    end
+    local none, values, hash, text = ask {}
+    assert.same({ nil, {} }, { none, values })
+    for _, other in ipairs { {}, { text = 5 }, { text = text .. "x" }, { text = ("x"):rep(#text) }, setmetatable({}, {
+      __index = { text = text } }), "known", true } do
+      assert.is_nil((ask { [hash] = other }))
+    end
+    local known = { text = text }
+    assert.equal(known, (ask { [hash] = known }))
+  end)
+
+  it("to mix up nodes of many kinds, whatever their metatables are, or operators that have no name", function()
+    local parts = { leaf = { atoms = { "name" } }, pair = { nodes = { "one", "other" } } }
+    for i = 1, 12 do
+      parts["kind" .. i] = { atoms = { "name" } }
+    end
+    local find = core.shaper(parts, {}, { places = {} })
+    local function text_of(node)
+      return (select(4, find(node, { name = "d" }, {})))
+    end
+    local function inheriting(visit, name)
+      return setmetatable({ name = name }, { __index = { visit = visit } })
+    end
+    local seen = {}
+    for i = 1, 12 do
+      local text = text_of(inheriting("kind" .. i, "n"))
+      assert.is_nil(seen[text])
+      seen[text] = true
+      for _ = 1, 2 do
+        assert.equal(text, text_of(inheriting("kind" .. i, "n")))
+        assert.equal(text, text_of { visit = "kind" .. i, name = "n" })
+      end
+      assert.are_not.equal(text, text_of(inheriting("kind" .. i, "m")))
+    end
+    local leaf = { visit = "leaf", name = "n" }
+    local function binary(token, right)
+      return text_of { visit = "binary", operator = { token = token }, left = leaf, right = right or leaf }
+    end
+    assert.equal(binary "+", binary "+")
+    assert.are_not.equal(binary "+", binary "-")
+    assert.are_not.equal(binary "+", binary("+", { visit = "leaf", name = "m" }))
+  end)
+
+  it("to copy what is no table, and copies one with or without a metatable", function()
+    refuses("copy", 5)
+    local meta, plain = {}, { 1, x = "y" }
+    assert.same(plain, core.copy(plain))
+    assert.is_nil(getmetatable(core.copy(plain)))
+    assert.equal(meta, getmetatable(core.copy(setmetatable({}, meta))))
+  end)
+
   it("userdata without a metatable, and addresses that are no null", function()
     local bare = core.type(core.kinds.TEXT)
     debug.setmetatable(bare, nil)

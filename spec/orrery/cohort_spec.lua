@@ -177,6 +177,61 @@ describe("what came together", function()
     assert.equal(2, #record:take())
   end)
 
+  it("is told apart where two classes came in one row, and some of it was expired since", function()
+    local lib = library.open()
+    local session = lib.session
+    local rows = session:execute(select(lib.Author, lib.Book):join(lib.Author.books):order_by(lib.Book.id)
+      :options(orm.batchload(lib.Author.books), orm.batchload(lib.Book.tags))):all()
+    lib.record:take()
+    local counts = {}
+    for position, row in ipairs(rows) do
+      counts[position] = #row.Book.tags .. #row.Author.books
+    end
+    assert.same({ "22", "12", "02", "02" }, counts)
+    assert.equal(2, #lib.record:take())
+    session:expunge_all()
+    local books = session:scalars(select(lib.Book):order_by(lib.Book.id):options(orm.batchload(lib.Book.author))):all()
+    session:expire_all()
+    for position, name in ipairs { "a1", "a1", "a2", "a2" } do
+      assert.equal("b" .. position .. name, books[position].title .. books[position].author.name)
+    end
+  end)
+
+  it("is asked for what only some of its classes have", function()
+    local Integer, base = orm.Integer, orm.declarative_base()
+    local function key() return orm.mapped_column(Integer, { primary_key = true }) end
+    local Animal = base:model("Animal", { __tablename__ = "animal", id = key(), type = orm.mapped_column(orm.String),
+      __mapper_args__ = { polymorphic_on = "type", polymorphic_identity = "animal" } })
+    local Dog = base:model("Dog", { __inherits__ = Animal, bones = orm.relationship("Bone"),
+      __mapper_args__ = { polymorphic_identity = "dog" } })
+    local Bone = base:model("Bone", { __tablename__ = "bone", id = key(),
+      dog_id = orm.mapped_column(Integer, orm.ForeignKey("animal.id")) })
+    local session = orm.Session(database.create(base))
+    session:add_all { Animal {}, Dog { bones = { Bone {} } }, Animal {}, Dog {} }
+    session:commit()
+    session:expunge_all()
+    local list = session:scalars(select(Animal):order_by(Animal.id):options(orm.batchload(Dog.bones))):all()
+    local record = statements.record(session:get_bind())
+    assert.same({ 1, 0 }, { #list[2].bones, #list[4].bones })
+    assert.equal(1, #record:take())
+    assert.is_nil(orm.try(function() return list[1].bones end))
+  end)
+
+  it("is looked for among so many objects only where it has expired", function()
+    local lib = authors(2)
+    database.run(lib.engine, "WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) "
+      .. "INSERT INTO book (id, author_id, title) SELECT i, 1, 'b' || i FROM n")
+    local first = lib.session:get(lib.Author, 1)
+    local books = lib.session:scalars(select(lib.Book):order_by(lib.Book.id)):all()
+    local last = lib.session:get(lib.Author, 2)
+    lib.session:expire_all()
+    lib.record:take()
+    assert.equal("b1", books[1].title)
+    assert.same({ "a1", "a2" }, { first.name, last.name })
+    assert.same({ 2500, "b2500" }, { #books, books[2500].title })
+    assert.is_true(#lib.record:take() <= 4)
+  end)
+
   it("is read again without what was changed or deleted since it expired, and what is of other classes", function()
     local lib = authors(8)
     local list = load(lib)

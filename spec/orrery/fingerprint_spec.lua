@@ -106,6 +106,46 @@ describe("the statement cache", function()
     assert.is_true(kept <= 10)
   end)
 
+  it("gives each statement its own values about the size up to which it is told apart by what it is made of", function()
+    local conn = orm.create_engine("sqlite://"):connect()
+    conn:exec_driver_sql("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)")
+    conn:exec_driver_sql("INSERT INTO users (id, name, age) VALUES (1, 'a', 10), (2, 'b', 20), (3, 'c', 30)")
+    local unpack = table.unpack or unpack
+    local function build(columns, conditions, id)
+      local list, where = {}, {}
+      for i = 1, columns do
+        list[i] = i % 2 == 1 and u.id or u.age
+      end
+      for i = 1, conditions do
+        where[i] = u.id:ne(i == conditions and id or -i)
+      end
+      local statement = select(unpack(list)):order_by(u.id:desc()):limit(1)
+      return conditions > 0 and statement:where(unpack(where)) or statement
+    end
+    for columns = 1, 32 do
+      for conditions = math.max(0, 24 - columns), math.max(2, 31 - columns) do
+        for id = 2, 3 do
+          local rows = conn:execute(build(columns, conditions, id)):all()
+          local expected = (conditions > 0 and id == 3) and 2 or 3
+          assert.same({ 1, expected }, { #rows, rows[1][1] })
+          assert.equal(columns % 2 == 1 and expected or 10 * expected, rows[1][columns])
+        end
+      end
+    end
+    conn:close()
+  end)
+
+  it("keeps a comparison of a column that was copied apart from those of the column", function()
+    local core = require "spec.support.core"
+    local first = u.name:eq("x")
+    local copy = core.copy(u.name)
+    copy.name = "other"
+    assert.equal("users.other = ?", tostring(copy:eq("x")))
+    assert.equal("users.name = ?", tostring(first))
+    assert.equal("users.name = ?", tostring(u.name:eq("y")))
+    assert.same({ copy, u.name }, { copy:eq("x").left, u.name:eq("x").left })
+  end)
+
   it("can be switched off", function()
     local cache = compiler.new_cache(0)
     compiler.cached(select(u.id), sqlite, cache)

@@ -77,6 +77,23 @@ describe("a sandbox", function()
       assert.equal("second", scalar("SELECT text FROM note WHERE id = 2"))
     end)
 
+    it("nothing for a script without text", function()
+      assert.equal(0, select("#", run("")))
+      assert.equal(0, select("#", run("-- nothing")))
+    end)
+
+    it("a connection once more after it has closed those that it had", function()
+      assert.same({ 1, "first", 7 }, { run([[
+        local orm = require "orrery"
+        local conn = engine:connect()
+        local first = conn:scalar(orm.text("SELECT id FROM note"))
+        conn:close()
+        engine:dispose()
+        local again = engine:connect()
+        return first, again:scalar(orm.text("SELECT text FROM note")), again:scalar(orm.text("SELECT 7"))
+      ]]) })
+    end)
+
     it("its errors' texts, whatever they are", function()
       assert.same({ "(the error is a table)", "(the error is a boolean)", "no text" }, { run([[
         local function text_of(fn) return (select(2, pcall(fn))) end

@@ -323,6 +323,30 @@ describe("a select of a class", function()
       tostring(changes[1](select(Book))))
   end)
 
+  it("is told from what its methods are called with in its place", function()
+    local Book = library.declare().Book
+    local plain = select(Book)
+    for _, method in ipairs { "where", "order_by", "limit", "offset" } do
+      local words = ("select:%s was called with '.' or on the wrong object (got %%s)"):format(method)
+      for _, value in ipairs { 5, "text", {}, setmetatable({}, {}), setmetatable({}, { 99 }), setmetatable({}, { 0 }) } do
+        raises("ArgumentError", words:format(type(value)), plain[method], value, 5)
+      end
+    end
+    raises("ArgumentError", "eq was called with '.'; use ':' as in column:eq(...)", Book.id.eq, 5, 5)
+  end)
+
+  it("takes whole numbers for its limit only, as far as every Lua has them exactly", function()
+    local lib = library.open()
+    local Book, session = lib.Book, lib.session
+    local most = math.tointeger and math.tointeger(2 ^ 53) or 2 ^ 53
+    for _, count in ipairs { most, -1, 1.5, 1 / 0, 0 / 0, -1 / 0 } do
+      raises("ArgumentError", "limit(): a whole number from 0 expected, got ", select(Book).limit, select(Book), count)
+    end
+    assert.equal(0, #session:scalars(select(Book):limit(0)):all())
+    assert.equal(1, #session:scalars(select(Book):limit(1)):all())
+    assert.equal(4, #session:scalars(select(Book):limit(most - 1)):all())
+  end)
+
   it("that is written as text holds no NUL byte, which would end it for the database", function()
     raises("ArgumentError", "NUL byte", orm.text, "SELECT 1\0 FROM nothing")
   end)
