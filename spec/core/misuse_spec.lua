@@ -451,6 +451,21 @@ describe("the C side refuses", function()
     assert.equal("after", session:scalars(orm.select(Parent.name)):one())
   end)
 
+  it("to load into a list what has left it", function()
+    local kept = Child {}
+    parent.children:append(kept)
+    session:flush()
+    session:no_autoflush(function()
+      child.parent = nil
+      core.unload(parent, 3)
+      core.set_loaded(parent, 3, { child, kept })
+      assert.same({ kept }, parent.children:to_table())
+    end)
+    session:commit()
+    assert.is_nil(child.parent_id)
+    assert.same({ kept }, parent.children:to_table())
+  end)
+
   it("to delete by statement what has no row yet, or to write it for a touch", function()
     local waiting = Parent { name = "w" }
     session:add(waiting)

@@ -150,3 +150,34 @@ describe("rows that get the same values", function()
     end
   end)
 end)
+
+describe("rows that get the same values, where a trigger fails", function()
+  local function change(body, kind, words)
+    local lib = open()
+    run(lib.engine, "CREATE TABLE log (id INTEGER)", "CREATE TRIGGER t BEFORE UPDATE ON book WHEN OLD.id = 20 BEGIN "
+      .. body .. "; END")
+    if body:find("log", 1, true) then
+      run(lib.engine, "DROP TABLE log")
+    end
+    for _, book in ipairs(lib.books) do
+      book.year = 1999
+    end
+    raises(kind, words, lib.session.flush, lib.session)
+    lib.session:rollback()
+    assert.same({ "0" }, rows(lib.session, "SELECT count(*) FROM book WHERE year = 1999"))
+    assert.equal(2010, lib.books[11].year)
+    run(lib.session, "DROP TRIGGER t")
+    lib.books[11].year = 1999
+    lib.session:commit()
+    assert.same({ "20" }, rows(lib.session, "SELECT id FROM book WHERE year = 1999"))
+  end
+
+  it("by a mistake in it, or by a constraint, are not written, and can be after a rollback", function()
+    change("INSERT INTO log VALUES (1)", "OperationalError", "log")
+    change("SELECT RAISE(ABORT, 'not this one')", "IntegrityError", "not this one")
+  end)
+
+  it("and takes the whole transaction back", function()
+    change("SELECT RAISE(ROLLBACK, 'nothing at all')", "IntegrityError", "nothing at all")
+  end)
+end)

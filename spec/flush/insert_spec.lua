@@ -216,3 +216,14 @@ describe("a new parent", function()
     assert.equal(session:get(Line, { 2, 1 }), session:get(Order, 2).lines[1])
   end)
 end)
+
+it("rows that a trigger leaves out are missed", function()
+  local lib = library.open()
+  run(lib.engine, "CREATE TRIGGER t BEFORE INSERT ON tag WHEN NEW.name = 'no' BEGIN SELECT RAISE(IGNORE); END")
+  local no, yes = lib.Tag { id = 10, name = "no" }, lib.Tag { id = 11, name = "yes" }
+  lib.session:add_all { no, yes }
+  raises("FlushError", { "Tag", "2 row(s) were to be inserted, the database reports 1" }, lib.session.flush, lib.session)
+  lib.session:rollback()
+  assert.same({ "1", "2" }, rows(lib.session, "SELECT id FROM tag ORDER BY id"))
+  assert.same({ "transient", "transient" }, { orm.inspect(no).state, orm.inspect(yes).state })
+end)

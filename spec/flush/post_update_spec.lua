@@ -221,3 +221,21 @@ it("lets go of deleted rows from the side that holds several, where the other si
   assert.same({}, rows(session, "SELECT * FROM p"))
   assert.same({ left.id .. "|NULL" }, rows(session, "SELECT id, p_id FROM q"))
 end)
+
+it("a row that is gone when post_update comes to it is missed", function()
+  local base = orm.declarative_base()
+  local Node = base:model("Node", { __tablename__ = "node", id = orm.mapped_column(orm.Integer, { primary_key = true }),
+    first_id = orm.mapped_column(orm.Integer, orm.ForeignKey("node.id")),
+    first = orm.relationship("Node", { remote_side = "Node.id", post_update = true }) })
+  local session = orm.Session(database.create(base))
+  local one = Node { id = 1 }
+  session:add_all { one, Node { id = 2 } }
+  session:commit()
+  assert.is_nil(one.first)
+  one.first = Node { id = 3 }
+  database.run(session, "DELETE FROM node WHERE id = 1")
+  raises("StaleDataError", "Node", session.flush, session)
+  session:rollback()
+  assert.same({ "1|NULL", "2|NULL" }, database.rows(session, "SELECT id, first_id FROM node ORDER BY id"))
+  assert.is_nil(one.first)
+end)

@@ -201,3 +201,45 @@ describe("a foreign key to columns that are not the primary key", function()
     end
   end)
 end)
+
+it("what another list took in the database stays there when a list that was read before lets go of it", function()
+  local lib = library.open()
+  local session = lib.session
+  local one, two, book = session:get(lib.Author, 1), session:get(lib.Author, 2), session:get(lib.Book, 1)
+  assert.is_true(one.books:contains(book))
+  database.run(session, "UPDATE book SET author_id = 2 WHERE id = 1")
+  session:expire(book)
+  assert.equal(two, book.author)
+  one.books:remove(book)
+  assert.equal(two, book.author)
+  session:commit()
+  assert.same({ "1|2" }, database.rows(lib.engine, "SELECT id, author_id FROM book WHERE id = 1"))
+  assert.is_true(two.books:contains(book))
+end)
+
+it("of one to one the side that is not loaded knows of what was taken from it", function()
+  local base = orm.declarative_base()
+  local function key()
+    return orm.Mapped(orm.Integer, { primary_key = true })
+  end
+  local User = base:model("User", { __tablename__ = "user", id = key(),
+    profile = orm.relationship("Profile", { back_populates = "user", uselist = false }) })
+  local Profile = base:model("Profile", { __tablename__ = "profile", id = key(),
+    user_id = orm.Mapped(orm.Optional(orm.Integer), orm.ForeignKey("user.id")),
+    user = orm.relationship("User", { back_populates = "profile" }) })
+  local session = orm.Session(database.create(base))
+  session:add_all { User { id = 1, profile = Profile { id = 1 } }, User { id = 2 } }
+  session:commit()
+  session:close()
+  local profile, second = session:get(Profile, 1), session:get(User, 2)
+  local first = profile.user
+  assert.equal(1, first.id)
+  session:no_autoflush(function()
+    profile.user = second
+    assert.equal(profile, second.profile)
+  end)
+  session:commit()
+  assert.same({ "1|2" }, database.rows(session, "SELECT id, user_id FROM profile"))
+  assert.is_nil(first.profile)
+  assert.equal(profile, second.profile)
+end)
