@@ -358,3 +358,25 @@ it("populate_existing overwrites an object once, however many rows bring it", fu
   lib.session:commit()
   assert.equal("b1", book.title)
 end)
+
+it("a value that is assigned after one was read is watched as that was", function()
+  local base = orm.declarative_base()
+  local Note = base:model("Note", { __tablename__ = "note", id = orm.Mapped(orm.Integer, { primary_key = true }),
+    data = orm.Mapped(orm.JSON) })
+  local engine = database.create(base)
+  local session = orm.Session(engine)
+  local note = Note { data = { a = 1 } }
+  session:add(note)
+  session:commit()
+  assert.equal(1, note.data.a)
+  note.data = { a = 2 }
+  assert.equal(2, note.data.a)
+  note.data.a = 3
+  session:flush()
+  note.data.a = 4
+  session:refresh(note, { "data" })
+  assert.equal(3, note.data.a)
+  note.data.b = 5
+  session:commit()
+  assert.same({ "3|5" }, rows(engine, "SELECT json_extract(data, '$.a'), json_extract(data, '$.b') FROM note"))
+end)

@@ -213,20 +213,17 @@ it("what another list took in the database stays there when a list that was read
   one.books:remove(book)
   assert.equal(two, book.author)
   session:commit()
-  assert.same({ "1|2" }, database.rows(lib.engine, "SELECT id, author_id FROM book WHERE id = 1"))
+  assert.same({ "1|2" }, rows(lib.engine, "SELECT id, author_id FROM book WHERE id = 1"))
   assert.is_true(two.books:contains(book))
 end)
 
 it("of one to one the side that is not loaded knows of what was taken from it", function()
   local base = orm.declarative_base()
-  local function key()
-    return orm.Mapped(orm.Integer, { primary_key = true })
-  end
   local User = base:model("User", { __tablename__ = "user", id = key(),
-    profile = orm.relationship("Profile", { back_populates = "user", uselist = false }) })
+    profile = relationship("Profile", { back_populates = "user", uselist = false }) })
   local Profile = base:model("Profile", { __tablename__ = "profile", id = key(),
-    user_id = orm.Mapped(orm.Optional(orm.Integer), orm.ForeignKey("user.id")),
-    user = orm.relationship("User", { back_populates = "profile" }) })
+    user_id = Mapped(Optional(Integer), orm.ForeignKey("user.id")),
+    user = relationship("User", { back_populates = "profile" }) })
   local session = orm.Session(database.create(base))
   session:add_all { User { id = 1, profile = Profile { id = 1 } }, User { id = 2 } }
   session:commit()
@@ -239,7 +236,7 @@ it("of one to one the side that is not loaded knows of what was taken from it", 
     assert.equal(profile, second.profile)
   end)
   session:commit()
-  assert.same({ "1|2" }, database.rows(session, "SELECT id, user_id FROM profile"))
+  assert.same({ "1|2" }, rows(session, "SELECT id, user_id FROM profile"))
   assert.is_nil(first.profile)
   assert.equal(profile, second.profile)
 end)

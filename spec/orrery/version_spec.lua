@@ -251,3 +251,27 @@ it("a version of several tables counts only what has changed, in whichever of th
   assert.equal("3|1|2|4", stored())
   assert.equal(3, b.v)
 end)
+
+it("a version that a new object is given is the one it starts with", function()
+  local place = open()
+  local given, usual = place.T { x = 1, v = 5 }, place.T { x = 1 }
+  place.session:add_all { given, usual }
+  place.session:commit()
+  assert.same({ 5, 1 }, { given.v, usual.v })
+  given.x, usual.x = 2, 2
+  place.session:commit()
+  assert.same({ "1|2|6", "2|2|2" }, rows(place.engine, "SELECT id, x, v FROM t ORDER BY id"))
+end)
+
+it("a version that is assigned to an expired object still finds the row by what the database has", function()
+  local place = open()
+  local object = place.T { x = 1 }
+  place.session:add(object)
+  place.session:commit()
+  object.v, object.x = 7, 2
+  place.record:take()
+  place.session:flush()
+  local sent = place.record:take()
+  assert.equal("UPDATE t SET x = ?, v = ? WHERE id = ? AND v = ?", sent[#sent]:match("^[^%[]*%f[ %[]"):gsub("%s+$", ""))
+  assert.truthy(sent[#sent]:find(", 1, 1]", 1, true), sent[#sent])
+end)
