@@ -175,6 +175,7 @@ describe("rows that get the same values, where a trigger fails", function()
   it("by a mistake in it, or by a constraint, are not written, and can be after a rollback", function()
     change("INSERT INTO log VALUES (1)", "OperationalError", "log")
     change("SELECT RAISE(ABORT, 'not this one')", "IntegrityError", "not this one")
+    change("SELECT abs(-9223372036854775788 - OLD.id)", "OperationalError", "integer overflow")
   end)
 
   it("and takes the whole transaction back", function()

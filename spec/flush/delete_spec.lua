@@ -294,3 +294,27 @@ describe("a deleted child", function()
     assert.same({ "1|2" }, rows(lib.engine, "SELECT id, author_id FROM book WHERE id = 1"))
   end)
 end)
+
+it("a deleted child goes when it is put with a parent of another session, where nothing cascades", function()
+  for _, side in ipairs { "list", "child" } do
+    local lib = library.open { books = { cascade = "merge" }, author = { cascade = "merge" } }
+    local session, other = lib.session, orm.Session(lib.engine)
+    local child, parent = session:get(lib.Book, 1), lib.Author { id = 9, name = "a9" }
+    assert.equal("a1", child.author.name)
+    session:commit()
+    other:add(parent)
+    session:delete(child)
+    quietly(function()
+      if side == "list" then
+        parent.books:append(child)
+      else
+        child.author = parent
+      end
+      session:commit()
+      other:commit()
+    end)
+    assert.equal("detached", orm.inspect(child).state)
+    assert.same({ "2", "3", "4" }, rows(lib.engine, "SELECT id FROM book ORDER BY id"))
+    assert.same({ "9|a9" }, rows(lib.engine, "SELECT id, name FROM author WHERE id = 9"))
+  end
+end)
