@@ -301,8 +301,8 @@ static void delete_unloaded(void) {
 
 static void select_often(int prepares_each) {
   const char *sql =
-      "SELECT id, author_id, title, year, price FROM book WHERE id >= ? AND year > ? ORDER BY id LIMIT ?"
-      " OFFSET ?";
+      "SELECT book.id, book.author_id, book.title, book.year, book.price FROM book"
+      " WHERE book.id >= ? AND book.year > ? ORDER BY book.id LIMIT ? OFFSET ?"; /* as Orrery writes it */
   start();
   exec("BEGIN");
   sqlite3_stmt *s = prepare(sql);
