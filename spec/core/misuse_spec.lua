@@ -246,6 +246,20 @@ describe("the C side refuses", function()
     assert.equal("the statement has 1 parameter, but 0 were given", err.message)
   end)
 
+  it("to find a family by a number that none has, and loads all the same", function()
+    local second = Parent { name = "y" }
+    session:add(second)
+    session:commit()
+    local fresh = orm.Session(session:get_bind())
+    local plan = core.plan({ { class = core.class_of(parent), first = 1, map = { 1, 2 }, keys = { 1 } } }, 2)
+    local statement, out = fresh:connection().dbc:prepare("SELECT id, name FROM parent ORDER BY id"), {}
+    assert.equal(2, (core.load(fresh[1], statement, plan, out, nil, nil, nil, { 1000000 })))
+    assert.same({ "x", "y" }, { out[1].name, out[2].name })
+    assert.same({ out[1] }, core.siblings(out[1], 4, 10))
+    assert.same({ 1, 0 }, { #out[1].children, #out[2].children })
+    fresh:close()
+  end)
+
   it("SQL with a NUL byte where markers are looked for", function()
     local ok, err = pcall(core.split, "SELECT :a\0b")
     assert.is_false(ok)

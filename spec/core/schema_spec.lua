@@ -140,6 +140,8 @@ describe("schema", function()
     assert.equal(TEXT:format("a", ""), words_for "a")
     assert.equal(TEXT:format("xy", ""), words_for "xy")
     assert.equal(TEXT:format("bb", "; did you mean 'b'?"), words_for "bb")
+    assert.equal(TEXT:format("itxy", ""), words_for "itxy")
+    assert.equal(TEXT:format("itemsz", "; did you mean 'item'?"), words_for "itemsz")
     assert.equal(TEXT:format("itme", "; did you mean 'item'?"), words_for "itme")
   end)
 

@@ -197,6 +197,25 @@ describe("what came together", function()
     end
   end)
 
+  it("keeps what the script has said of it where it is read again without a word", function()
+    local lib = library.open { books = { lazy = "batch" } }
+    local session, Author = lib.session, lib.Author
+    local query = select(Author):order_by(Author.id)
+    local list = session:scalars(query:options(orm.raiseload(Author.books))):all()
+    for _, populate in ipairs { false, true } do
+      session:expire_all()
+      assert.equal(list[2], session:scalars(query, nil, { populate_existing = populate }):all()[2])
+      local loaded, err = pcall(function() return list[1].books end)
+      assert.is_false(loaded)
+      assert.truthy(err.message:find("raiseload(), forbids to load it now", 1, true))
+    end
+    session:expunge_all()
+    lib.record:take()
+    list = session:scalars(query):all()
+    assert.same({ 2, 2 }, { #list[1].books, #list[2].books })
+    assert.equal(2, #lib.record:take())
+  end)
+
   it("is asked for what only some of its classes have", function()
     local Integer, base = orm.Integer, orm.declarative_base()
     local function key() return orm.mapped_column(Integer, { primary_key = true }) end

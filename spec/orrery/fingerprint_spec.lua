@@ -135,6 +135,42 @@ describe("the statement cache", function()
     conn:close()
   end)
 
+  it("knows a table anew when it has got a column since", function()
+    local engine = orm.create_engine("sqlite://")
+    local conn = engine:connect()
+    conn:exec_driver_sql("CREATE TABLE grown (id INTEGER PRIMARY KEY, name TEXT)")
+    conn:exec_driver_sql("INSERT INTO grown (id, name) VALUES (1, 'x')")
+    local grown = orm.Table("grown", orm.MetaData(), orm.Column("id", orm.Integer, { primary_key = true }))
+    for _ = 1, 3 do
+      assert.same({ 1 }, { conn:execute(select(grown):order_by(grown.c.id)):one()() })
+    end
+    grown:append_column(orm.Column("name", orm.String))
+    for _ = 1, 3 do
+      assert.same({ 1, "x" }, { conn:execute(select(grown):order_by(grown.c.id)):one()() })
+    end
+    conn:close()
+  end)
+
+  it("does not take a value for another one's when a script gives it a name or another type", function()
+    local cache = compiler.new_cache()
+    local function build(field, given)
+      local condition = u.id:eq(1)
+      rawset(condition.right, field, given)
+      return select(u.name):where(condition)
+    end
+    local plain = compiler.cached(select(u.name):where(u.id:eq(1)), sqlite, cache)
+    for _ = 1, 2 do
+      local named, values = compiler.cached(build("key", "p"), sqlite, cache)
+      assert.same({ plain.sql, 1 }, { named.sql, values[1] })
+      assert.are_not.equal(plain, named)
+      local typed, others = compiler.cached(build("type", orm.Text), sqlite, cache)
+      assert.same({ plain.sql, 1 }, { typed.sql, others[1] })
+      assert.are_not.equal(plain, typed)
+      assert.are_not.equal(named, typed)
+      assert.equal(plain, (compiler.cached(build("unknown", 1), sqlite, cache)))
+    end
+  end)
+
   it("keeps a comparison of a column that was copied apart from those of the column", function()
     local core = require "spec.support.core"
     local first = u.name:eq("x")

@@ -34,4 +34,21 @@ describe("a node into which a script has put anything", function()
     end
     assert.equal("a1", lib.session:get(lib.Author, 1).name)
   end)
+
+  it("is refused in a list of them, too", function()
+    local lib = library.open()
+    for _, place in ipairs { 1, 2 } do
+      for _, thing in ipairs { 7, "text", true, print } do
+        local select = orm.select(lib.Author.id, lib.Author.name):where(lib.Author.id:eq(1), lib.Author.name:eq("a1"))
+        rawget(select, place)[2] = thing
+        assert.is_false((pcall(lib.session.execute, lib.session, select)))
+        if place == 2 then
+          local ok, err = pcall(lib.session.execute, lib.session, select)
+          assert.is_false(ok)
+          assert.equal(("a %s cannot be part of a statement"):format(type(thing)), err.message)
+        end
+      end
+    end
+    assert.equal("a1", lib.session:scalar(orm.select(lib.Author.name):where(lib.Author.id:eq(1), lib.Author.name:eq("a1"))))
+  end)
 end)
