@@ -197,6 +197,34 @@ describe("what came together", function()
     end
   end)
 
+  it("is told apart where its classes have tables of their own", function()
+    local mapped, Integer, base = orm.mapped_column, orm.Integer, orm.declarative_base()
+    local function body(own)
+      own.id, own.text = mapped(Integer, { primary_key = true }), mapped(orm.String)
+      own.maker_id, own.maker = mapped(Integer, orm.ForeignKey("maker.id")), orm.relationship("Maker", { lazy = "batch" })
+      return own
+    end
+    local Maker = base:model("Maker", { __tablename__ = "maker", id = mapped(Integer, { primary_key = true }),
+      name = mapped(orm.String) })
+    local Sign = base:model("Sign", body { __tablename__ = "sign" })
+    local Arrow = base:model("Arrow", body { __inherits__ = Sign, __tablename__ = "arrow", angle = mapped(Integer),
+      __mapper_args__ = { concrete = true, polymorphic_identity = "arrow" } })
+    local engine = database.create(base)
+    local session = orm.Session(engine)
+    for i = 1, 3 do
+      session:add_all { Sign { text = "s" .. i, maker = Maker { name = "ms" .. i } },
+        Arrow { text = "a" .. i, angle = i, maker = Maker { name = "ma" .. i } } }
+    end
+    session:commit()
+    session:expunge_all()
+    local poly, found = orm.with_polymorphic(Sign, "*"), {}
+    for position, sign in ipairs(session:scalars(select(poly):order_by(poly.id, poly.text)):all()) do
+      assert.equal(sign.text:find("a", 1, true) ~= nil, orm.isinstance(sign, Arrow))
+      found[position] = sign.text .. sign.maker.name
+    end
+    assert.same({ "a1ma1", "s1ms1", "a2ma2", "s2ms2", "a3ma3", "s3ms3" }, found)
+  end)
+
   it("keeps what the script has said of it where it is read again without a word", function()
     local lib = library.open { books = { lazy = "batch" } }
     local session, Author = lib.session, lib.Author

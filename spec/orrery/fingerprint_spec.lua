@@ -122,8 +122,8 @@ describe("the statement cache", function()
       local statement = select(unpack(list)):order_by(u.id:desc()):limit(1)
       return conditions > 0 and statement:where(unpack(where)) or statement
     end
-    for columns = 1, 32 do
-      for conditions = math.max(0, 24 - columns), math.max(2, 31 - columns) do
+    for columns = 1, 17 do -- each counts twice
+      for conditions = math.max(0, 24 - 2 * columns), math.max(2, 32 - 2 * columns) do
         for id = 2, 3 do
           local rows = conn:execute(build(columns, conditions, id)):all()
           local expected = (conditions > 0 and id == 3) and 2 or 3
